@@ -1,0 +1,28 @@
+// Package hub is the core of the realtime module: rooms, their logs, and the
+// sessions that read them. It knows neither HTTP nor Caddy nor sockets.
+//
+// A room is a log. [Hub.Publish] appends a [Message] to it, and the engine
+// gives the message its [Position]. A subscription is a cursor in that log:
+// live delivery, resuming, history and a slow client's catching up are one
+// read after the cursor. A [Session] is one client on any transport. It pulls:
+// the hub tells the session's [Waker] that a room has news, and whoever owns
+// the session calls [Session.Next] and writes what it gets.
+//
+//	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+//	...
+//	bell := make(hub.Bell, 1)
+//	s, err := h.Connect(hub.Client{}, bell)
+//	...
+//	_, err = s.Join(ctx, "lobby", hub.Start{Last: 20})
+//	for range bell {
+//		items, more := s.Next(buf[:0])
+//		...
+//	}
+//
+// The promise that every transport passes on: in order within a room, no
+// duplicates within an epoch, every gap announced.
+//
+// Lock order, outermost first: Hub.mu, Session.mu, log.mu (memory engine),
+// room.mu, budget.mu. No lock is held while anything is written to a socket,
+// and a Waker is called with room.mu held, so it must not call back.
+package hub

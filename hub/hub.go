@@ -1,0 +1,344 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Hub holds the rooms and the sessions. All methods are safe for concurrent use.
+type Hub struct {
+	engine   Engine
+	budget   *budget
+	keys     *keyStore
+	settings atomic.Pointer[Settings]
+	log      atomic.Pointer[slog.Logger]
+	endings  [numCauses]atomic.Uint64
+	bitten   sync.Map // limits that have been logged since the last Configure
+	stop     chan struct{}
+	janitor  sync.WaitGroup
+
+	mu       sync.RWMutex
+	closed   bool
+	rooms    map[string]*room
+	sessions map[*Session]struct{}
+
+	addresses addresses
+}
+
+// Receipt is the answer to a publication.
+type Receipt struct {
+	Position           // zero for a signal
+	Time     time.Time // when the engine took it
+	Replayed bool      // the idempotency key was known: this is the first answer again
+}
+
+// Stats is what a hub holds at one moment.
+type Stats struct {
+	Rooms, Sessions int
+	Bytes           int64            // kept messages, as HistoryMemory counts them
+	Endings         map[Cause]uint64 // ended sessions by cause, since the hub was made
+}
+
+// New returns a hub on the engine, which is the hub's from now on. It returns
+// an error if the settings cannot be. Close ends it.
+func New(s *Settings, e Engine) (*Hub, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		engine:    e,
+		budget:    new(budget),
+		keys:      newKeyStore(),
+		stop:      make(chan struct{}),
+		rooms:     make(map[string]*room),
+		sessions:  make(map[*Session]struct{}),
+		addresses: addresses{by: make(map[netip.Prefix]*address)},
+	}
+	if m, ok := e.(*Memory); ok {
+		h.budget = m.budget // what the log and the ring both keep counts once
+	}
+	h.settings.Store(s)
+	h.budget.setMax(s.HistoryMemory)
+	h.log.Store(slog.New(slog.DiscardHandler))
+	h.janitor.Go(h.sweepUntilStopped)
+	return h, nil
+}
+
+// SetLogger sets where the hub tells, once for each limit, that it bites.
+func (h *Hub) SetLogger(l *slog.Logger) { h.log.Store(l) }
+
+// Settings returns what the hub was last told.
+func (h *Hub) Settings() *Settings { return h.settings.Load() }
+
+// Configure puts new settings in force, for live rooms and sessions too. It
+// returns an error, and changes nothing, if they cannot be.
+func (h *Hub) Configure(s *Settings) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	h.settings.Store(s)
+	h.bitten.Clear()
+	h.budget.setMax(s.HistoryMemory)
+	for _, r := range h.list() {
+		p := s.policy(r.name)
+		r.policy.Store(&p)
+		h.engine.Retain(r.name, p.history)
+	}
+	h.relieve()
+	return nil
+}
+
+// Connect makes a session of a client. w is woken when there is something for
+// [Session.Next]. It returns [ErrDraining], or a [LimitError] with [ErrFull]
+// that names max_connections or max_connections_per_address.
+func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
+	if c.ID == "" {
+		c.ID = NewID()
+	}
+	s := &Session{hub: h, client: c, waker: w, since: time.Now()}
+	set := h.settings.Load()
+	var refused error
+	h.addresses.with(c.Address, func(a *address) {
+		if a.sessions >= set.MaxPerAddress {
+			refused = h.full("max_connections_per_address", set.MaxPerAddress)
+			return
+		}
+		a.sessions++
+	})
+	if refused != nil {
+		return nil, refused
+	}
+	h.mu.Lock()
+	switch {
+	case h.closed:
+		refused = ErrDraining
+	case len(h.sessions) >= set.MaxConnections:
+		refused = h.full("max_connections", set.MaxConnections)
+	default:
+		h.sessions[s] = struct{}{}
+	}
+	h.mu.Unlock()
+	if refused != nil {
+		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
+		return nil, refused
+	}
+	return s, nil
+}
+
+// Admits returns what Connect would refuse the client with now, or nil.
+func (h *Hub) Admits(c Client) error {
+	set := h.settings.Load()
+	var refused error
+	h.addresses.with(c.Address, func(a *address) {
+		if a.sessions >= set.MaxPerAddress {
+			refused = h.full("max_connections_per_address", set.MaxPerAddress)
+		}
+	})
+	if refused != nil {
+		return refused
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	switch {
+	case h.closed:
+		return ErrDraining
+	case len(h.sessions) >= set.MaxConnections:
+		return h.full("max_connections", set.MaxConnections)
+	default:
+		return nil
+	}
+}
+
+// disconnect is the end of Connect's work.
+func (h *Hub) disconnect(s *Session) {
+	h.mu.Lock()
+	delete(h.sessions, s)
+	h.mu.Unlock()
+	h.addresses.with(s.client.Address, func(a *address) { a.sessions-- })
+}
+
+// Publish publishes for a client that has no session: its address is rated.
+// It returns ErrRoomName, ErrEventName, ErrKey, ErrKeyReused, ErrDraining, a
+// *LimitError, or the engine's error.
+func (h *Hub) Publish(ctx context.Context, c Client, p Publication) (Receipt, error) {
+	return h.publish(ctx, &c, nil, p)
+}
+
+// publish checks p, and publishes it for the client and, if there is one, its
+// session.
+func (h *Hub) publish(ctx context.Context, c *Client, s *Session, p Publication) (Receipt, error) {
+	if err := CheckRoomName(p.Room); err != nil {
+		return Receipt{}, err
+	}
+	if err := CheckEventName(p.Event); err != nil {
+		return Receipt{}, err
+	}
+	if len(p.Key) > MaxKey {
+		return Receipt{}, ErrKey
+	}
+	set := h.settings.Load()
+	limits := set.policy(p.Room)
+	if len(p.Data) > limits.maxMessageSize {
+		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge})
+	}
+	if err := h.rate(c, s, limits.rate); err != nil {
+		return Receipt{}, err
+	}
+	if p.Key == "" {
+		return h.append(ctx, c, &p)
+	}
+	scope := keyScope{room: p.Room, key: p.Key} // anonymous clients share their room's
+	if c.User != nil {
+		scope.user = c.User.ID
+	}
+	return h.keys.do(ctx, scope, &p, func() (Receipt, error) { return h.append(ctx, c, &p) })
+}
+
+// append hands the message to the engine.
+func (h *Hub) append(ctx context.Context, c *Client, p *Publication) (Receipt, error) {
+	r, err := h.room(ctx, p.Room, c)
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer r.unpin()
+	m := &Message{
+		Room: p.Room, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: p.Data,
+		From: c.User, Key: p.Key, Conn: c.ID, Signal: p.Signal,
+	}
+	if p.TTL > 0 {
+		m.Expires = time.Now().Add(p.TTL)
+	}
+	if err := h.engine.Publish(ctx, m); err != nil {
+		return Receipt{}, err
+	}
+	h.relieve()
+	return Receipt{Position: m.Position, Time: m.Time}, nil
+}
+
+// rate takes a token of the session's bucket and of its address's.
+func (h *Hub) rate(c *Client, s *Session, r Rate) error {
+	now := time.Now()
+	if s != nil {
+		s.mu.Lock()
+		wait, ok := s.publishing.take(r, now)
+		s.mu.Unlock()
+		if !ok {
+			return h.bite(rateError("rate", r, wait))
+		}
+	}
+	var err error
+	h.addresses.with(c.Address, func(a *address) {
+		if wait, ok := a.publish.take(r, now); !ok {
+			err = h.bite(rateError("rate", r, wait))
+		}
+	})
+	return err
+}
+
+// Read reads a room's log. A read never makes a room.
+func (h *Hub) Read(ctx context.Context, room string, q Query) (Page, error) {
+	if err := CheckRoomName(room); err != nil {
+		return Page{}, err
+	}
+	h.mu.RLock()
+	r := h.rooms[room]
+	h.mu.RUnlock()
+	if r != nil {
+		r.used.Store(time.Now().UnixNano())
+		if page, ok := r.read(q); ok {
+			return page, nil
+		}
+	}
+	return h.engine.Read(ctx, room, q)
+}
+
+// MaxMessageSize returns how many bytes of data a message in the room may have.
+func (h *Hub) MaxMessageSize(room string) int {
+	return h.settings.Load().policy(room).maxMessageSize
+}
+
+// Members returns how many sessions are in the room.
+func (h *Hub) Members(room string) int {
+	h.mu.RLock()
+	r := h.rooms[room]
+	h.mu.RUnlock()
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.members
+}
+
+// Stats returns what the hub holds.
+func (h *Hub) Stats() Stats {
+	h.mu.RLock()
+	st := Stats{Rooms: len(h.rooms), Sessions: len(h.sessions), Endings: make(map[Cause]uint64)}
+	h.mu.RUnlock()
+	st.Bytes = h.budget.bytes()
+	for _, c := range Causes() {
+		if n := h.endings[c].Load(); n > 0 {
+			st.Endings[c] = n
+		}
+	}
+	return st
+}
+
+// Sessions returns the sessions of this moment.
+func (h *Hub) Sessions() []*Session {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Collect(maps.Keys(h.sessions))
+}
+
+// Close ends every session with [CauseStopping] and releases everything. Later
+// calls of Connect and Publish return [ErrDraining].
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	for _, s := range h.Sessions() {
+		s.End(CauseStopping)
+	}
+	close(h.stop)
+	h.janitor.Wait()
+	for _, r := range h.list() {
+		r.close()
+	}
+	return h.engine.Close(ctx)
+}
+
+// NewID returns 128 random bits as text that fits into a URL.
+func NewID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// full is the refusal of a number.
+func (h *Hub) full(limit string, n int) error {
+	return h.bite(&LimitError{Limit: limit, Max: strconv.Itoa(n), RetryAfter: fullRetryAfter, Err: ErrFull})
+}
+
+// bite logs, once for each limit and Configure, that a limit refused something.
+func (h *Hub) bite(err error) error {
+	if e, ok := err.(*LimitError); ok { //nolint:errorlint // made by the caller, never wrapped
+		if _, before := h.bitten.LoadOrStore(e.Limit, true); !before {
+			h.log.Load().Warn("a limit was reached for the first time", "limit", e.Limit, "value", e.Max)
+		}
+	}
+	return err
+}

@@ -1,0 +1,336 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Memory is the engine that keeps everything in this process.
+//
+// Its epoch is made once; offsets rise over all rooms (the greater of the last
+// one plus 1 and the clock in microseconds), so that a room which was
+// forgotten and made again goes on where it was. What forgetting loses is
+// remembered as one offset for the whole engine: a cursor at or above it is
+// exact, one below it is a gap.
+type Memory struct {
+	epoch  string
+	last   atomic.Uint64 // the newest offset given out
+	budget *budget
+
+	mu   sync.RWMutex
+	logs map[string]*log
+	lost uint64 // highest offset that forgetting lost
+}
+
+// log is one room's history.
+type log struct {
+	mu       sync.Mutex
+	gone     bool // forgotten: look it up again
+	keep     History
+	messages deque
+	lost     uint64    // highest offset that is no longer kept
+	soonest  time.Time // when the first message's own time ends; zero: never
+	readers  []*reader
+}
+
+type reader struct{ deliver func(*Message) }
+
+// NewMemory returns an empty engine. A hub that it is given to bounds its bytes.
+func NewMemory() *Memory {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	e := &Memory{
+		epoch:  strconv.FormatUint(binary.LittleEndian.Uint64(seed[:]), 36),
+		budget: &budget{max: DefaultHistoryMemory},
+		logs:   make(map[string]*log),
+	}
+	e.last.Store(clock())
+	return e
+}
+
+func clock() uint64 { return uint64(max(time.Now().UnixMicro(), 0)) }
+
+// Publish implements [Engine].
+func (e *Memory) Publish(_ context.Context, m *Message) error {
+	l := e.lock(m.Room)
+	defer l.mu.Unlock()
+	m.Time = time.Now()
+	if !m.Signal {
+		m.Position = e.next()
+		if l.keep.Count > 0 {
+			e.budget.hold(m)
+			l.messages.push(m)
+			l.noteExpiry(m)
+			e.trim(l, m.Time)
+		} else {
+			l.lost = m.Offset
+		}
+	}
+	for _, r := range l.readers {
+		r.deliver(m)
+	}
+	return nil
+}
+
+// next gives out an offset.
+func (e *Memory) next() Position {
+	for {
+		last := e.last.Load()
+		n := max(last+1, clock())
+		if e.last.CompareAndSwap(last, n) {
+			return Position{e.epoch, n}
+		}
+	}
+}
+
+// lock returns the room's log, locked, making it if need be.
+func (e *Memory) lock(room string) *log {
+	for {
+		e.mu.RLock()
+		l := e.logs[room]
+		e.mu.RUnlock()
+		if l == nil {
+			e.mu.Lock()
+			if l = e.logs[room]; l == nil {
+				l = &log{lost: e.lost}
+				e.logs[room] = l
+			}
+			e.mu.Unlock()
+		}
+		l.mu.Lock()
+		if !l.gone {
+			return l
+		}
+		l.mu.Unlock()
+	}
+}
+
+// Subscribe implements [Engine].
+func (e *Memory) Subscribe(_ context.Context, room string, deliver func(*Message)) (Position, func(), error) {
+	l := e.lock(room)
+	defer l.mu.Unlock()
+	r := &reader{deliver}
+	l.readers = append(l.readers, r)
+	stop := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.readers = slices.DeleteFunc(l.readers, func(o *reader) bool { return o == r })
+	}
+	return Position{e.epoch, e.last.Load()}, stop, nil
+}
+
+// Read implements [Engine].
+func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
+	for {
+		// The tail is taken before the log is looked up: whatever a log made
+		// later holds is after it.
+		tail := Position{e.epoch, e.last.Load()}
+		e.mu.RLock()
+		l, lost := e.logs[room], e.lost
+		e.mu.RUnlock()
+		if l == nil {
+			return (&log{lost: lost}).read(room, q, tail), nil
+		}
+		l.mu.Lock()
+		if !l.gone {
+			defer l.mu.Unlock()
+			e.trim(l, time.Now())
+			tail.Offset = e.last.Load()
+			return l.read(room, q, tail), nil
+		}
+		l.mu.Unlock()
+	}
+}
+
+// read answers q. Called with mu held; everything of this room up to tail has
+// been appended.
+func (l *log) read(room string, q Query, tail Position) Page {
+	now := time.Now()
+	page := Page{Cursor: tail, Start: tail}
+	floor := Position{tail.Epoch, l.lost}
+	from, to := l.messages.len(), l.messages.len()
+	backwards := false
+	switch {
+	case q.Foreign, !q.After.IsZero():
+		page.Start = q.After
+		switch {
+		case q.Foreign || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
+			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapEpoch}
+			page.Start = floor
+		case q.After.Offset < l.lost:
+			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapExpired}
+			page.Start = floor
+		}
+		from = l.messages.search(func(m *Message) bool { return m.Offset > page.Start.Offset })
+	case !q.Before.IsZero():
+		backwards = true
+		from, to = 0, 0
+		if q.Before.Epoch == tail.Epoch {
+			to = l.messages.search(func(m *Message) bool { return m.Offset >= q.Before.Offset })
+		}
+	case q.Last > 0:
+		backwards = true
+		from, q.Limit = 0, min(q.Limit, q.Last)
+	case q.Age > 0:
+		backwards = true
+		from = l.messages.search(func(m *Message) bool { return now.Sub(m.Time) <= q.Age })
+	}
+	messages := l.messages.all()[from:to]
+	if backwards {
+		page.backward(messages, q.Limit, now)
+	} else {
+		page.forward(messages, q.Limit, now)
+	}
+	return page
+}
+
+// forward fills the page with the first of the messages.
+func (p *Page) forward(messages []*Message, limit int, now time.Time) {
+	for _, m := range messages {
+		if m.Signal || m.expired(now) {
+			continue
+		}
+		if len(p.Messages) >= limit {
+			p.More = true
+			p.Cursor = p.Start
+			if len(p.Messages) > 0 {
+				p.Cursor = p.Messages[len(p.Messages)-1].Position
+			}
+			return
+		}
+		p.Messages = append(p.Messages, m)
+	}
+}
+
+// backward fills the page with the last of the messages.
+func (p *Page) backward(messages []*Message, limit int, now time.Time) {
+	for _, m := range slices.Backward(messages) {
+		if m.expired(now) {
+			continue
+		}
+		if len(p.Messages) >= limit {
+			p.More = true
+			break
+		}
+		p.Messages = append(p.Messages, m)
+	}
+	slices.Reverse(p.Messages)
+	if len(p.Messages) > 0 {
+		// Offsets rise over all rooms and 0 is none, so nothing of this room
+		// lies between the two.
+		p.Start = p.Messages[0].Position
+		p.Start.Offset--
+	}
+}
+
+// Retain implements [Engine].
+func (e *Memory) Retain(room string, keep History) {
+	e.mu.RLock()
+	l := e.logs[room]
+	e.mu.RUnlock()
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keep = keep
+	e.trim(l, time.Now())
+}
+
+// trim lets go of what is over the log's retention. Called with l.mu held.
+func (e *Memory) trim(l *log, now time.Time) {
+	if !l.soonest.IsZero() && !now.Before(l.soonest) {
+		e.expire(l, now)
+	}
+	for l.messages.len() > l.keep.Count || l.messages.len() > 0 && l.keep.Age > 0 && now.Sub(l.messages.at(0).Time) > l.keep.Age {
+		e.shift(l)
+	}
+}
+
+// expire takes out the messages whose own time is over. That is no loss: their
+// publisher wanted it so.
+func (e *Memory) expire(l *log, now time.Time) {
+	l.soonest = time.Time{}
+	rest := make([]*Message, 0, l.messages.len())
+	for _, m := range l.messages.all() {
+		if m.expired(now) {
+			e.budget.release(m)
+			continue
+		}
+		l.noteExpiry(m)
+		rest = append(rest, m)
+	}
+	l.messages.reset(rest)
+}
+
+// noteExpiry keeps soonest true when m is in the log.
+func (l *log) noteExpiry(m *Message) {
+	if !m.Expires.IsZero() && (l.soonest.IsZero() || m.Expires.Before(l.soonest)) {
+		l.soonest = m.Expires
+	}
+}
+
+// shift lets go of the oldest message.
+func (e *Memory) shift(l *log) {
+	m := l.messages.shift()
+	l.lost = m.Offset
+	e.budget.release(m)
+}
+
+// Forget implements forgetter.
+func (e *Memory) Forget(room string, force bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.logs[room]
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.trim(l, time.Now())
+	if l.messages.len() > 0 && !force {
+		return false
+	}
+	for l.messages.len() > 0 {
+		e.shift(l)
+	}
+	l.gone = true
+	e.lost = max(e.lost, l.lost)
+	delete(e.logs, room)
+	return true
+}
+
+// evict implements forgetter.
+func (e *Memory) evict(room string, offset uint64) {
+	e.mu.RLock()
+	l := e.logs[room]
+	e.mu.RUnlock()
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.messages.len() > 0 && l.messages.at(0).Offset <= offset {
+		e.shift(l)
+	}
+}
+
+// Close implements [Engine].
+func (e *Memory) Close(context.Context) error {
+	e.mu.Lock()
+	rooms := make([]string, 0, len(e.logs))
+	for room := range e.logs {
+		rooms = append(rooms, room)
+	}
+	e.mu.Unlock()
+	for _, room := range rooms {
+		e.Forget(room, true)
+	}
+	return nil
+}

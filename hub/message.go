@@ -1,0 +1,100 @@
+package hub
+
+import (
+	"container/list"
+	"sync/atomic"
+	"time"
+)
+
+// Kind says how a message's data is to be read.
+type Kind uint8
+
+// The kinds of data. JSON is compact and valid, Text is UTF-8 with LF line
+// ends, Binary is anything else. Whoever publishes sees to that; see
+// protocol.Content.
+const (
+	Binary Kind = iota
+	Text
+	JSON
+)
+
+// User is an authenticated identity. It is never set from a message's body.
+type User struct {
+	ID   string
+	Name string // what to show; empty if unknown
+}
+
+// Message is one entry of a room's log, or a signal. It is immutable once the
+// engine has delivered it and is shared by every reader; only the encoded
+// forms that hang on it come and go.
+type Message struct {
+	Room     string
+	Event    string // "" means "message"
+	Position        // zero for a signal
+	Kind     Kind
+	Type     string // media type of Data as it was published; may be empty
+	Data     []byte
+	From     *User // nil if the publisher is anonymous
+	Key      string
+	Conn     string    // the id of the publishing session, if it was one
+	Signal   bool      // delivered, never stored, no Position
+	Time     time.Time // set by the engine
+	Expires  time.Time // zero: only retention ends it
+
+	forms atomic.Pointer[forms]
+
+	// Accounting, guarded by the budget that holds the message.
+	budget *budget
+	holds  int           // how many of ring and log keep it
+	bytes  int64         // what is charged
+	kept   *list.Element // in budget.kept
+	cached *list.Element // in budget.cached
+}
+
+// Publication is what a client asks the hub to publish.
+type Publication struct {
+	Room  string
+	Event string // "" means "message"
+	Kind  Kind
+	Type  string
+	Data  []byte // not copied, must not change any more
+	// Key makes publishing idempotent: the same key again within
+	// [KeyLifetime] gives the first answer and publishes nothing. At most
+	// [MaxKey] bytes. It is echoed with the message.
+	Key string
+	// Signal publishes without storing: no id, no history, may be dropped.
+	Signal bool
+	// TTL ends the message before retention does; zero means that it doesn't.
+	TTL time.Duration
+}
+
+// Form names one way to encode a message for the wire. The packages that
+// write to sockets number their forms from 0 to [MaxForms]-1.
+type Form uint8
+
+// MaxForms is how many forms a message can carry.
+const MaxForms = 8
+
+type forms [MaxForms]atomic.Pointer[[]byte]
+
+// Form returns the message in form f, calling encode on first need and keeping
+// the bytes for everybody else while the message is in a delivery window.
+// The result is shared and must not be changed. Safe for concurrent use; two
+// callers that come first at the same time may both encode, with one result.
+func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
+	if fs := m.forms.Load(); fs != nil {
+		if b := fs[f].Load(); b != nil {
+			return *b
+		}
+	}
+	b := encode(m)
+	if m.budget != nil {
+		m.budget.cache(m, f, b)
+	}
+	return b
+}
+
+// expired reports whether the message's own TTL is over.
+func (m *Message) expired(now time.Time) bool {
+	return !m.Expires.IsZero() && !now.Before(m.Expires)
+}

@@ -1,0 +1,225 @@
+package hub
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults of [Settings], see there.
+const (
+	DefaultMaxMessageSize = 64 << 10
+	DefaultMaxRooms       = 10_000
+	DefaultMaxConnections = 100_000
+	DefaultMaxPerAddress  = 200
+	DefaultHistoryMemory  = 64 << 20
+	DefaultHistoryCount   = 100
+	DefaultHistoryAge     = 24 * time.Hour
+	DefaultRatePerSecond  = 10
+	DefaultRateBurst      = 20
+	windowCount           = 64               // delivery window of an occupied room, in messages
+	windowAge             = 10 * time.Second // delivery window of any room
+	maxNoticeBytes        = 4 << 10          // replies and notices that wait for one session
+	maxIdempotencyKeys    = 65_536
+	maxIdempotencyBytes   = 16 << 20
+	sweepEvery            = 5 * time.Second
+	fullRetryAfter        = 5 * time.Second
+	Off                   = math.MaxInt // as a number in Settings: no limit
+)
+
+// KeyLifetime is how long an idempotency key is remembered.
+const KeyLifetime = 5 * time.Minute
+
+// Settings is what a hub is told by its configuration. A Settings that a hub
+// has been given must not be changed any more.
+type Settings struct {
+	// MaxMessageSize bounds the data of one message, in bytes.
+	MaxMessageSize int
+	// MaxRooms bounds the rooms. The least used room without members makes way
+	// for a new one.
+	MaxRooms int
+	// MaxConnections bounds the sessions.
+	MaxConnections int
+	// MaxPerAddress bounds the sessions of one client address (IPv6: of one /64).
+	MaxPerAddress int
+	// HistoryMemory bounds all that is kept, in bytes: data plus 200 a message
+	// plus cached encoded forms.
+	HistoryMemory int64
+	// Rate bounds publishing, by session and by address, and the making of new
+	// rooms by address.
+	Rate Rate
+	// History is what a room keeps.
+	History History
+	// Rooms changes limits for some rooms.
+	Rooms []RoomRule
+}
+
+// Defaults returns the settings of a hub that is told nothing.
+func Defaults() *Settings {
+	return &Settings{
+		MaxMessageSize: DefaultMaxMessageSize,
+		MaxRooms:       DefaultMaxRooms,
+		MaxConnections: DefaultMaxConnections,
+		MaxPerAddress:  DefaultMaxPerAddress,
+		HistoryMemory:  DefaultHistoryMemory,
+		Rate:           Rate{PerSecond: DefaultRatePerSecond, Burst: DefaultRateBurst},
+		History:        History{Count: DefaultHistoryCount, Age: DefaultHistoryAge},
+	}
+}
+
+// RoomRule sets limits for the rooms whose names match Pattern: the name
+// itself, or a beginning followed by one "*", which also spans "/". What a
+// rule leaves nil comes from the next less specific rule that matches, then
+// from the settings.
+type RoomRule struct {
+	Pattern        string
+	History        *History
+	MaxMessageSize *int
+	Rate           *Rate
+}
+
+// CheckPattern returns an error that says what is wrong with a room pattern.
+func CheckPattern(pattern string) error {
+	prefix, star := strings.CutSuffix(pattern, "*")
+	if strings.Contains(prefix, "*") {
+		return fmt.Errorf("room pattern %q: only one * is allowed, at the end", pattern)
+	}
+	if star {
+		prefix += "x" // stands for what the star matches
+	}
+	if err := CheckRoomName(prefix); err != nil {
+		return fmt.Errorf("room pattern %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// match reports whether the rule is about the room.
+func (r *RoomRule) match(room string) bool {
+	if prefix, ok := strings.CutSuffix(r.Pattern, "*"); ok {
+		return strings.HasPrefix(room, prefix)
+	}
+	return r.Pattern == room
+}
+
+// Check returns an error that names the first setting that can't be.
+func (s *Settings) Check() error {
+	for _, limit := range []struct {
+		name string
+		n    int
+	}{
+		{"max_message_size", s.MaxMessageSize},
+		{"max_rooms", s.MaxRooms},
+		{"max_connections", s.MaxConnections},
+		{"max_connections_per_address", s.MaxPerAddress},
+	} {
+		if limit.n < 1 {
+			return fmt.Errorf("%s must be at least 1", limit.name)
+		}
+	}
+	if err := s.History.check(); err != nil {
+		return err
+	}
+	if int64(s.MaxMessageSize) > s.HistoryMemory {
+		return fmt.Errorf("max_message_size %d is above history_memory %d: such a message could not be delivered", s.MaxMessageSize, s.HistoryMemory)
+	}
+	seen := make(map[string]bool)
+	for _, r := range s.Rooms {
+		if err := CheckPattern(r.Pattern); err != nil {
+			return err
+		}
+		if seen[r.Pattern] {
+			return fmt.Errorf("room pattern %q stands twice", r.Pattern)
+		}
+		seen[r.Pattern] = true
+		if r.History != nil {
+			if err := r.History.check(); err != nil {
+				return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
+			}
+		}
+		if r.MaxMessageSize != nil && *r.MaxMessageSize < 1 {
+			return fmt.Errorf("max_message_size of room pattern %q must be at least 1", r.Pattern)
+		}
+		if r.MaxMessageSize != nil && int64(*r.MaxMessageSize) > s.HistoryMemory {
+			return fmt.Errorf("max_message_size %d of room pattern %q is above history_memory %d: such a message could not be delivered", *r.MaxMessageSize, r.Pattern, s.HistoryMemory)
+		}
+	}
+	return nil
+}
+
+// check returns an error if nobody can keep so little.
+func (k History) check() error {
+	if k.Count < 0 || k.Age < 0 {
+		return fmt.Errorf("history of %d messages and %v: neither may be below 0", k.Count, k.Age)
+	}
+	return nil
+}
+
+// policy is what the settings say about one room.
+type policy struct {
+	history        History
+	maxMessageSize int
+	rate           Rate
+}
+
+// policy resolves the rules for a room: the exact name first, then the longest
+// pattern.
+func (s *Settings) policy(room string) policy {
+	var matching []*RoomRule
+	for i := range s.Rooms {
+		if s.Rooms[i].match(room) {
+			matching = append(matching, &s.Rooms[i])
+		}
+	}
+	// An exact pattern is as long as the name; one with a star that matches
+	// may be one longer, so exactness is compared first.
+	slices.SortFunc(matching, func(a, b *RoomRule) int {
+		if exact := (a.Pattern == room); exact != (b.Pattern == room) {
+			if exact {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(len(b.Pattern), len(a.Pattern))
+	})
+	var rule RoomRule
+	for _, r := range matching {
+		rule.History = cmp.Or(rule.History, r.History)
+		rule.MaxMessageSize = cmp.Or(rule.MaxMessageSize, r.MaxMessageSize)
+		rule.Rate = cmp.Or(rule.Rate, r.Rate)
+	}
+	return policy{
+		history:        *cmp.Or(rule.History, &s.History),
+		maxMessageSize: *cmp.Or(rule.MaxMessageSize, &s.MaxMessageSize),
+		rate:           *cmp.Or(rule.Rate, &s.Rate),
+	}
+}
+
+// Errors by which the hub refuses. Those of limits come as a [*LimitError].
+var (
+	ErrDraining  = errors.New("the hub is closing")
+	ErrFull      = errors.New("full")
+	ErrRate      = errors.New("too many messages")
+	ErrTooLarge  = errors.New("message too large")
+	ErrKeyReused = errors.New("the idempotency key was used with another message")
+	ErrEnded     = errors.New("the session has ended")
+)
+
+// LimitError names the limit that refused something.
+type LimitError struct {
+	Limit      string        // the option's name
+	Max        string        // its value
+	RetryAfter time.Duration // when it may work; 0: not by waiting
+	Err        error         // ErrFull, ErrRate or ErrTooLarge
+}
+
+// Error implements error.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%v: %s is %s", e.Err, e.Limit, e.Max)
+}
+
+// Unwrap returns the sentinel.
+func (e *LimitError) Unwrap() error { return e.Err }

@@ -1,0 +1,93 @@
+package hub
+
+import "time"
+
+// ring is a room's delivery window: the newest messages and signals, which
+// live sessions read from. Entries are numbered by a sequence that only counts
+// here, so that signals, which have no offset, have a place too.
+//
+// Everything in it is at most windowAge old, or among the newest windowCount
+// of an occupied room. The budget may shorten it. A ring is guarded by its
+// room's mu.
+type ring struct {
+	entries deque
+	first   uint64   // sequence of the oldest entry
+	floor   Position // a cursor at or after it has missed nothing that is not here; zero: unknown
+	budget  *budget
+}
+
+// next is the sequence that the next entry will have.
+func (r *ring) next() uint64 { return r.first + uint64(r.entries.len()) }
+
+// at returns the entry with sequence seq, which must be in the ring.
+func (r *ring) at(seq uint64) *Message { return r.entries.at(int(seq - r.first)) }
+
+func (r *ring) push(m *Message) {
+	r.budget.hold(m)
+	r.entries.push(m)
+	if n := r.entries.len(); n > windowCount {
+		// Out of the short window: whoever is that far behind encodes anew.
+		r.budget.uncache(r.entries.at(n - 1 - windowCount))
+	}
+}
+
+func (r *ring) shift() {
+	m := r.entries.shift()
+	r.first++
+	if !m.Signal {
+		r.floor = m.Position
+	}
+	r.budget.release(m)
+}
+
+// trim lets go of what has left the window.
+func (r *ring) trim(now time.Time, occupied bool) {
+	keep := 0
+	if occupied {
+		keep = windowCount
+	}
+	for r.entries.len() > keep && now.Sub(r.entries.at(0).Time) >= windowAge {
+		r.shift()
+	}
+}
+
+// evict lets go of everything up to and including m, which the budget wants
+// gone.
+func (r *ring) evict(m *Message) {
+	for r.entries.len() > 0 {
+		oldest := r.entries.at(0)
+		if oldest != m && !oldest.Signal && (m.Signal || oldest.Offset > m.Offset) {
+			return
+		}
+		r.shift()
+		if oldest == m {
+			return
+		}
+	}
+}
+
+// covers reports whether a reader at p can go on from the ring.
+func (r *ring) covers(p Position) bool {
+	return p.Epoch == r.floor.Epoch && p.Offset >= r.floor.Offset && !p.IsZero()
+}
+
+// last returns the position of the newest message, or the floor.
+func (r *ring) last() Position {
+	for i := r.entries.len() - 1; i >= 0; i-- {
+		if m := r.entries.at(i); !m.Signal {
+			return m.Position
+		}
+	}
+	return r.floor
+}
+
+// after returns the sequence at which a reader goes on that stands at p, which
+// the ring covers.
+func (r *ring) after(p Position) uint64 {
+	for i := r.entries.len() - 1; i >= 0; i-- {
+		if m := r.entries.at(i); !m.Signal && m.Offset <= p.Offset {
+			return r.first + uint64(i) + 1
+		}
+	}
+	return r.first
+}

@@ -1,0 +1,164 @@
+package hub
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The part of the hub that makes rooms and forgets them.
+
+// room returns the room, pinned, making it if need be for client c. It returns
+// ErrDraining, a *LimitError, or the engine's error.
+func (h *Hub) room(ctx context.Context, name string, c *Client) (*room, error) {
+	r := h.pin(name)
+	if r == nil {
+		var err error
+		if r, err = h.makeRoom(name, c); err != nil {
+			return nil, err
+		}
+	}
+	r.used.Store(time.Now().UnixNano())
+	if err := r.subscribe(ctx, h.engine); err != nil {
+		h.mu.Lock()
+		if h.rooms[name] == r {
+			delete(h.rooms, name)
+		}
+		h.mu.Unlock()
+		r.unpin()
+		return nil, err
+	}
+	return r, nil
+}
+
+// pin returns the room, pinned, or nil if there is none.
+func (h *Hub) pin(name string) *room {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.closed {
+		return nil
+	}
+	r := h.rooms[name]
+	if r != nil {
+		r.pins.Add(1)
+	}
+	return r
+}
+
+func (r *room) unpin() { r.pins.Add(-1) }
+
+// makeRoom makes a room, or finds that somebody else has.
+func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
+	set := h.settings.Load()
+	var refused error
+	h.addresses.with(c.Address, func(a *address) {
+		if wait, ok := a.rooms.take(set.Rate, time.Now()); !ok {
+			refused = h.bite(rateError("rate of new rooms", set.Rate, wait))
+		}
+	})
+	if refused != nil {
+		return nil, refused
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrDraining
+	}
+	r := h.rooms[name]
+	if r == nil {
+		if len(h.rooms) >= set.MaxRooms && !h.makeWay() {
+			return nil, h.full("max_rooms", set.MaxRooms)
+		}
+		r = &room{name: name, ring: ring{budget: h.budget}}
+		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
+		r.policy.Store(&p)
+		h.rooms[name] = r
+	}
+	r.pins.Add(1)
+	return r, nil
+}
+
+// makeWay forgets the least used room without members. Called with mu held.
+func (h *Hub) makeWay() bool {
+	var least *room
+	for _, r := range h.rooms {
+		if r.pins.Load() == 0 && (least == nil || r.used.Load() < least.used.Load()) && !r.occupied() {
+			least = r
+		}
+	}
+	if least == nil {
+		return false
+	}
+	h.forget(least)
+	return true
+}
+
+// forget takes the room out of the hub and, if its engine keeps its logs here,
+// out of the engine. Called with mu held, for a room without pins or members.
+func (h *Hub) forget(r *room) {
+	if r.stop != nil {
+		r.stop()
+	}
+	if f, ok := h.engine.(forgetter); ok {
+		f.Forget(r.name, true)
+	}
+	r.clear()
+	delete(h.rooms, r.name)
+}
+
+// sweepUntilStopped forgets what has expired, now and then.
+func (h *Hub) sweepUntilStopped() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.stop:
+			return
+		case now := <-tick.C:
+			h.sweep(now)
+		}
+	}
+}
+
+// sweep lets go of everything whose time is over.
+func (h *Hub) sweep(now time.Time) {
+	f, local := h.engine.(forgetter)
+	for _, r := range h.list() {
+		h.engine.Retain(r.name, r.policy.Load().history)
+		if !r.sweep(now) {
+			continue
+		}
+		h.mu.Lock()
+		// Only now can nobody pin it.
+		if h.rooms[r.name] == r && r.pins.Load() == 0 && r.sweep(now) && (!local || f.Forget(r.name, false)) {
+			h.forget(r)
+		}
+		h.mu.Unlock()
+	}
+	h.addresses.sweep(now)
+	h.keys.sweep(now)
+}
+
+// list returns the rooms of this moment.
+func (h *Hub) list() []*room {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Collect(maps.Values(h.rooms))
+}
+
+// relieve lets go of the oldest messages until the budget holds.
+func (h *Hub) relieve() {
+	for m := h.budget.relieve(); m != nil; m = h.budget.relieve() {
+		if f, ok := h.engine.(forgetter); ok && !m.Signal {
+			f.evict(m.Room, m.Offset)
+		}
+		h.mu.RLock()
+		r := h.rooms[m.Room]
+		h.mu.RUnlock()
+		if r != nil {
+			r.evict(m)
+		}
+		h.budget.force(m) // in case it is in neither: nothing may hold the loop
+	}
+}
