@@ -1,0 +1,68 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// ErrContent is wrapped by the errors of [Content].
+var ErrContent = errors.New("bad content")
+
+// maxType is the longest Content-Type that is kept with a message, in bytes.
+const maxType = 255
+
+// Content turns a published body of a media type into a message's data: JSON
+// is checked and made compact, text is checked to be UTF-8 and its line ends
+// become LF, anything else stays as it is. Without a media type, UTF-8 is text.
+// A body of type application/x-www-form-urlencoded is taken as text, so that
+// curl -d publishes what it was given. Errors wrap [ErrContent].
+func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
+	if len(contentType) > maxType {
+		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, at most %d are allowed", ErrContent, len(contentType), maxType)
+	}
+	if contentType == "" {
+		if !utf8.Valid(body) {
+			return hub.Binary, body, nil
+		}
+		return hub.Text, newlines(body), nil
+	}
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: Content-Type %q: %w", ErrContent, contentType, err)
+	}
+	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
+	isText := strings.HasPrefix(media, "text/") || media == "application/x-www-form-urlencoded"
+	if !isJSON && !isText {
+		return hub.Binary, body, nil
+	}
+	if charset := strings.ToLower(params["charset"]); charset != "" && charset != "utf-8" && charset != "utf8" && charset != "us-ascii" {
+		return 0, nil, fmt.Errorf("%w: charset %q: text must be UTF-8", ErrContent, charset)
+	}
+	if !utf8.Valid(body) {
+		return 0, nil, fmt.Errorf("%w: the body is not UTF-8, which %s must be; publish bytes as application/octet-stream", ErrContent, media)
+	}
+	if isText {
+		return hub.Text, newlines(body), nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, body); err != nil {
+		return 0, nil, fmt.Errorf("%w: the body is not JSON: %w", ErrContent, err)
+	}
+	return hub.JSON, compact.Bytes(), nil
+}
+
+// newlines makes every line end LF, the only one that SSE can carry.
+func newlines(text []byte) []byte {
+	if !bytes.ContainsRune(text, '\r') {
+		return text
+	}
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	return bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
+}

@@ -1,0 +1,38 @@
+package protocol
+
+import (
+	"net/http"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// Ending is one row of the table that tells clients why something was refused
+// or ended, and thereby whether to come back.
+type Ending struct {
+	Status int    // HTTP
+	Close  uint16 // WebSocket close code (RFC 6455, section 7.4), 4000 and above ours
+	Title  string // short, for people
+}
+
+// WebSocket close codes that are not a cause's own.
+const (
+	CloseInvalidText = 1007 // a text frame that is not UTF-8
+)
+
+// endings holds an Ending for each cause.
+var endings = map[hub.Cause]Ending{
+	hub.CauseLeft:      {http.StatusOK, 1000, ""},
+	hub.CauseGone:      {http.StatusRequestTimeout, 1001, "no sign of life"},
+	hub.CauseProtocol:  {http.StatusBadRequest, 1002, "protocol error"},
+	hub.CauseInvalid:   {http.StatusBadRequest, CloseInvalidText, "text that is not UTF-8"},
+	hub.CauseTooLarge:  {http.StatusRequestEntityTooLarge, 1009, "message too large"},
+	hub.CauseRate:      {http.StatusTooManyRequests, 4429, "too many messages"},
+	hub.CauseSlow:      {http.StatusRequestTimeout, 4408, "too slow to read"},
+	hub.CauseOvertaken: {http.StatusGone, 4410, "cursor cannot be honoured: come back without since"},
+	hub.CauseDraining:  {http.StatusServiceUnavailable, 1012, "restarting: come back with the cursor"},
+	hub.CauseStopping:  {http.StatusServiceUnavailable, 1012, "stopping: come back with the cursor"},
+	hub.CauseInternal:  {http.StatusInternalServerError, 1011, "internal error"},
+}
+
+// EndingOf returns the row of a cause.
+func EndingOf(c hub.Cause) Ending { return endings[c] }

@@ -1,0 +1,227 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// The forms in which a message is encoded, each once.
+const (
+	FormEnvelope      hub.Form = iota // JSON, for pages
+	FormLine                          // the envelope and a newline, for NDJSON
+	FormEvent                         // an SSE event with the data as published
+	FormEventEnvelope                 // an SSE event with the envelope
+	FormFrame                         // a WebSocket frame with the data as published
+	FormFrameEnvelope                 // a WebSocket frame with the envelope
+)
+
+// timeLayout is RFC 3339 in UTC with milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// Envelope returns the message, or the signal, as one JSON object. The result
+// is shared and must not be changed.
+func Envelope(m *hub.Message) []byte { return m.Form(FormEnvelope, envelope) }
+
+// Line returns the envelope followed by a newline, shared likewise.
+func Line(m *hub.Message) []byte {
+	return m.Form(FormLine, func(m *hub.Message) []byte { return append(envelope(m), '\n') })
+}
+
+// envelope encodes m anew.
+func envelope(m *hub.Message) []byte {
+	b := make([]byte, 0, len(m.Data)+len(m.Room)+160)
+	if m.Signal {
+		b = append(b, `{"op":"signal","room":`...)
+	} else {
+		b = append(b, `{"id":"`...)
+		b = m.AppendTo(b)
+		b = append(b, `","room":`...)
+	}
+	b = appendString(b, m.Room)
+	if event := EventName(m); m.Signal || event != DefaultEvent {
+		b = append(b, `,"event":`...)
+		b = appendString(b, event)
+	}
+	b = append(b, `,"data":`...)
+	b = appendData(b, m)
+	if m.From != nil {
+		b = append(b, `,"from":{"id":`...)
+		b = appendString(b, m.From.ID)
+		if m.From.Name != "" {
+			b = append(b, `,"name":`...)
+			b = appendString(b, m.From.Name)
+		}
+		b = append(b, '}')
+	}
+	if m.Key != "" {
+		b = append(b, `,"key":`...)
+		b = appendString(b, m.Key)
+	}
+	b = append(b, `,"at":"`...)
+	b = m.Time.UTC().AppendFormat(b, timeLayout)
+	return append(b, `"}`...)
+}
+
+// DefaultEvent is the event of a message that names none.
+const DefaultEvent = "message"
+
+// EventName returns the message's event.
+func EventName(m *hub.Message) string {
+	if m.Event == "" {
+		return DefaultEvent
+	}
+	return m.Event
+}
+
+// appendData appends the message's data as a JSON value.
+func appendData(b []byte, m *hub.Message) []byte {
+	switch m.Kind {
+	case hub.JSON:
+		return append(b, m.Data...)
+	case hub.Text:
+		return appendString(b, string(m.Data))
+	default:
+		return AppendBinary(b, m)
+	}
+}
+
+// AppendBinary appends the object that stands for bytes where only text can be.
+func AppendBinary(b []byte, m *hub.Message) []byte {
+	b = append(b, `{"base64":"`...)
+	b = base64.StdEncoding.AppendEncode(b, m.Data)
+	b = append(b, `","type":`...)
+	kind := m.Type
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	b = appendString(b, kind)
+	return append(b, '}')
+}
+
+// Ready is the control object that begins a stream.
+func Ready(conn string, cursor hub.Position) []byte {
+	b := append([]byte(`{"op":"ready","conn":`), quote(conn)...)
+	b = append(b, `,"cursor":"`...)
+	b = cursor.AppendTo(b)
+	return append(b, `"}`...)
+}
+
+// Gap is the control object that announces missing messages. from is left out
+// if the client's cursor could not be read.
+func Gap(g *hub.Gap) []byte {
+	b := append([]byte(`{"op":"gap","room":`), quote(g.Room)...)
+	if !g.From.IsZero() {
+		b = append(b, `,"from":"`...)
+		b = g.From.AppendTo(b)
+		b = append(b, '"')
+	}
+	b = append(b, `,"to":"`...)
+	b = g.To.AppendTo(b)
+	b = append(b, `","reason":"`...)
+	b = append(b, g.Reason...)
+	return append(b, `"}`...)
+}
+
+// Bye is the control object before a planned end: come back after a time
+// between first and last.
+func Bye(status int, first, last time.Duration) []byte {
+	b := append([]byte(`{"op":"bye","status":`), strconv.Itoa(status)...)
+	b = append(b, `,"retry_ms":[`...)
+	b = strconv.AppendInt(b, first.Milliseconds(), 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, last.Milliseconds(), 10)
+	return append(b, `]}`...)
+}
+
+// Error is the control object of a refusal on a connection that goes on.
+func Error(p *Problem) []byte {
+	b := append([]byte(`{"op":"error","status":`), strconv.Itoa(p.Status)...)
+	b = append(b, `,"title":`...)
+	b = appendString(b, p.Title)
+	if p.Detail != "" {
+		b = append(b, `,"detail":`...)
+		b = appendString(b, p.Detail)
+	}
+	if p.RetryAfter > 0 {
+		b = append(b, `,"retry_ms":`...)
+		b = strconv.AppendInt(b, p.RetryAfter.Milliseconds(), 10)
+	}
+	return append(b, '}')
+}
+
+// Receipt is the answer to a publication.
+func Receipt(r hub.Receipt) []byte {
+	b := []byte{'{'}
+	if !r.IsZero() {
+		b = append(b, `"id":"`...)
+		b = r.AppendTo(b)
+		b = append(b, `",`...)
+	}
+	b = append(b, `"at":"`...)
+	b = r.Time.UTC().AppendFormat(b, timeLayout)
+	return append(b, `"}`...)
+}
+
+// Page is a poll's answer. Cursor is left out where it is zero.
+type Page struct {
+	Room     string
+	Conn     string
+	Cursor   hub.Position
+	Messages []*hub.Message
+	More     bool
+	Gap      *hub.Gap
+}
+
+// Append appends the page as JSON.
+func (p *Page) Append(b []byte) []byte {
+	b = append(b, `{"room":`...)
+	b = appendString(b, p.Room)
+	if !p.Cursor.IsZero() {
+		b = append(b, `,"cursor":"`...)
+		b = p.Cursor.AppendTo(b)
+		b = append(b, '"')
+	}
+	b = append(b, `,"conn":`...)
+	b = appendString(b, p.Conn)
+	if p.Gap != nil {
+		b = append(b, `,"gap":`...)
+		b = append(b, Gap(p.Gap)...)
+	}
+	b = append(b, `,"messages":[`...)
+	for i, m := range p.Messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, Envelope(m)...)
+	}
+	b = append(b, `],"more":`...)
+	b = strconv.AppendBool(b, p.More)
+	return append(b, '}')
+}
+
+func quote(s string) []byte { return appendString(nil, s) }
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return appendEscaped(b, s)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func appendEscaped(b []byte, s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}

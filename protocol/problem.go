@@ -1,0 +1,85 @@
+package protocol
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// Problem is a refusal: the body of an HTTP error (RFC 9457) and the content
+// of an error object on a connection. It is an error.
+type Problem struct {
+	Status     int
+	Title      string        // what is wrong, the same for all of its kind
+	Detail     string        // what is wrong this time
+	RetryAfter time.Duration // 0: waiting does not help
+	Err        error         // the cause, for logs; may be nil
+}
+
+// Bad returns the problem of a request that cannot be understood.
+func Bad(format string, args ...any) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: fmt.Sprintf(format, args...)}
+}
+
+// Error implements error.
+func (p *Problem) Error() string {
+	switch {
+	case p.Detail != "":
+		return p.Title + ": " + p.Detail
+	case p.Err != nil:
+		return p.Title + ": " + p.Err.Error()
+	default:
+		return p.Title
+	}
+}
+
+// Unwrap returns the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// JSON returns the problem document.
+func (p *Problem) JSON() []byte {
+	b, _ := json.Marshal(struct { // strings and numbers always encode
+		Type    string `json:"type"`
+		Title   string `json:"title"`
+		Status  int    `json:"status"`
+		Detail  string `json:"detail,omitempty"`
+		RetryMS int64  `json:"retry_ms,omitempty"`
+	}{"about:blank", p.Title, p.Status, p.Detail, p.RetryAfter.Milliseconds()})
+	return append(b, '\n')
+}
+
+// ProblemOf returns how err is told to a client. What is not the client's
+// doing is told without detail.
+func ProblemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	p = &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Err: err}
+	var limit *hub.LimitError
+	if errors.As(err, &limit) {
+		p.RetryAfter = limit.RetryAfter
+		p.Detail = limit.Limit + " is " + limit.Max
+	}
+	switch {
+	case errors.Is(err, hub.ErrRoomName), errors.Is(err, hub.ErrEventName), errors.Is(err, hub.ErrKey),
+		errors.Is(err, hub.ErrPosition), errors.Is(err, ErrContent):
+	case errors.Is(err, hub.ErrKeyReused):
+		p.Status, p.Title = http.StatusUnprocessableEntity, "idempotency key reused"
+	case errors.Is(err, hub.ErrTooLarge):
+		p.Status, p.Title = http.StatusRequestEntityTooLarge, "message too large"
+	case errors.Is(err, hub.ErrRate):
+		p.Status, p.Title = http.StatusTooManyRequests, "too many messages"
+	case errors.Is(err, hub.ErrFull):
+		p.Status, p.Title = http.StatusServiceUnavailable, "full"
+	case errors.Is(err, hub.ErrDraining), errors.Is(err, hub.ErrEnded):
+		p.Status, p.Title, p.RetryAfter = http.StatusServiceUnavailable, "restarting", time.Second
+	default:
+		p.Status, p.Title, p.Detail = http.StatusInternalServerError, "internal error", ""
+	}
+	return p
+}
