@@ -1,0 +1,176 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+const (
+	// stall is how long one write may take before the session ends with
+	// hub.CauseSlow.
+	stall = 30 * time.Second
+
+	batchItems = 64       // items asked of a session at once
+	batchBytes = 64 << 10 // bytes gathered for one write
+)
+
+// Options says how to serve one stream.
+type Options struct {
+	Hub       *hub.Hub
+	Log       *slog.Logger
+	Client    hub.Client
+	Room      string
+	Start     hub.Start
+	Format    Format
+	Heartbeat time.Duration   // after so long without a write; 0: never
+	Down      <-chan struct{} // closed when the server shuts down
+}
+
+// Serve joins the room and streams until the client goes, the session ends, or
+// the server shuts down. An error is a refusal that protocol.ProblemOf explains,
+// and nothing has been written; later nothing is returned.
+func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
+	bell := make(hub.Bell, 1)
+	session, err := o.Hub.Connect(o.Client, bell)
+	if err != nil {
+		return err
+	}
+	defer session.End(hub.CauseInternal) // if nothing better was found
+	joined, err := session.Join(r.Context(), o.Room, o.Start)
+	if err != nil {
+		session.End(hub.CauseGone)
+		return err
+	}
+	Head(w, o.Format.ContentType())
+	s := &stream{
+		Options: o, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
+		items: make([]hub.Item, 0, batchItems),
+	}
+	s.bytes = o.Format.Begin(nil, session.ID(), joined)
+	s.run(r.Context())
+	s.logEnd()
+	return nil
+}
+
+// Head writes the headers of a stream.
+func Head(w http.ResponseWriter, contentType string) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Accel-Buffering", "no") // nginx and its kin: don't gather
+	w.WriteHeader(http.StatusOK)
+}
+
+// stream is one client that streams.
+type stream struct {
+	Options
+	session *hub.Session
+	bell    hub.Bell
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	items   []hub.Item
+	bytes   []byte
+}
+
+// run writes until there is a reason to end, which becomes the session's cause.
+func (s *stream) run(ctx context.Context) {
+	idle := time.NewTimer(time.Hour)
+	defer idle.Stop()
+	for {
+		if err := s.flush(); err != nil {
+			s.session.End(causeOf(err))
+			return
+		}
+		if s.Heartbeat > 0 {
+			idle.Reset(s.Heartbeat)
+		}
+		select {
+		case <-s.bell:
+			if s.session.Ended() != 0 {
+				s.end()
+				return
+			}
+			if err := s.drain(); err != nil {
+				s.session.End(causeOf(err))
+				return
+			}
+		case <-idle.C:
+			if s.Heartbeat > 0 {
+				s.bytes = s.Format.Heartbeat(s.bytes)
+			}
+		case <-s.Down:
+			s.session.End(hub.CauseDraining)
+			s.end()
+			return
+		case <-ctx.Done():
+			s.session.End(hub.CauseLeft)
+			return
+		}
+	}
+}
+
+// drain gathers all that the session has to tell, and writes whenever a batch
+// is full.
+func (s *stream) drain() error {
+	for more := true; more; {
+		s.items, more = s.session.Next(s.items[:0])
+		for _, it := range s.items {
+			s.bytes = s.Format.Append(s.bytes, it)
+			if len(s.bytes) < batchBytes {
+				continue
+			}
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		clear(s.items)
+	}
+	return nil
+}
+
+// flush writes what was gathered, within a bound of time.
+func (s *stream) flush() error {
+	if len(s.bytes) == 0 {
+		return nil
+	}
+	// A deadline that stays would end an idle HTTP/2 stream. A writer that has
+	// none (a test's) is bounded by nothing but its server.
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stall))
+	_, err := s.w.Write(s.bytes)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	_ = s.rc.SetWriteDeadline(time.Time{})
+	if cap(s.bytes) > batchBytes {
+		s.bytes = nil
+	}
+	s.bytes = s.bytes[:0]
+	return nil
+}
+
+// end writes what comes before a planned end.
+func (s *stream) end() {
+	s.bytes = s.Format.End(s.bytes)
+	_ = s.flush() // whoever has gone does not need it
+}
+
+// causeOf says what a failed write means.
+func causeOf(err error) hub.Cause {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return hub.CauseSlow
+	}
+	return hub.CauseGone
+}
+
+func (s *stream) logEnd() {
+	sent, _ := s.session.Counts()
+	s.Log.Debug("connection ended", "transport", s.Format.ContentType(), "cause", s.session.Ended().String(),
+		"duration", time.Since(s.session.Since()), "sent", sent)
+}

@@ -1,0 +1,109 @@
+package ws
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// Opcodes with FIN set (RFC 6455, section 5.2). Everything we send is whole.
+const (
+	opText   = 0x81
+	opBinary = 0x82
+	opClose  = 0x88
+	opPing   = 0x89
+)
+
+// pingFrame is a ping without payload.
+var pingFrame = []byte{opPing, 0}
+
+// appendFrame appends one unmasked frame (RFC 6455, section 5.1: a server does
+// not mask).
+func appendFrame(b []byte, op byte, payload []byte) []byte {
+	b = append(b, op)
+	switch n := len(payload); {
+	case n <= 125:
+		b = append(b, byte(n))
+	case n <= 0xffff:
+		b = append(b, 126)
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b = append(b, 127)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return append(b, payload...)
+}
+
+// appendClose appends a closing frame with a code and a reason of at most 123
+// bytes (RFC 6455, section 5.5).
+func appendClose(b []byte, code uint16, reason string) []byte {
+	payload := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(reason)), code)
+	return appendFrame(b, opClose, append(payload, reason...))
+}
+
+// frame returns the message's data as a frame, shared by all raw connections.
+func frame(m *hub.Message) []byte {
+	return m.Form(protocol.FormFrame, func(m *hub.Message) []byte {
+		op := byte(opText)
+		if m.Kind == hub.Binary {
+			op = opBinary
+		}
+		return appendFrame(make([]byte, 0, len(m.Data)+10), op, m.Data)
+	})
+}
+
+// frameEnvelope returns the message's envelope as a frame, shared likewise.
+func frameEnvelope(m *hub.Message) []byte {
+	return m.Form(protocol.FormFrameEnvelope, func(m *hub.Message) []byte {
+		envelope := protocol.Envelope(m)
+		return appendFrame(make([]byte, 0, len(envelope)+10), opText, envelope)
+	})
+}
+
+// codec encodes for one connection; it implements outbound.Codec.
+type codec struct {
+	session  *hub.Session
+	envelope bool
+}
+
+func (c *codec) Append(b []byte, it hub.Item) []byte {
+	switch {
+	case it.Message != nil && c.envelope:
+		return append(b, frameEnvelope(it.Message)...)
+	case it.Message != nil:
+		if c.session.Ended() != 0 {
+			return b // after a gap that could not be told
+		}
+		return append(b, frame(it.Message)...)
+	case it.Gap != nil && c.envelope:
+		return appendFrame(b, opText, protocol.Gap(it.Gap))
+	case it.Gap != nil:
+		// Raw data has no room for a gap, and silence is no answer.
+		c.session.End(hub.CauseOvertaken)
+		return b
+	case c.envelope:
+		return appendFrame(b, opText, it.Notice)
+	default:
+		return b
+	}
+}
+
+func (c *codec) Goodbye(b []byte, cause hub.Cause) []byte {
+	if cause == hub.CauseGone {
+		return b
+	}
+	e := protocol.EndingOf(cause)
+	return appendClose(b, e.Close, e.Title)
+}
+
+// checkClose looks at control frames that coder/websocket wants to write. It
+// echoes a peer's closing frame unseen, so a reason that is not UTF-8 comes by
+// here; RFC 6455, section 8.1 wants the connection failed with 1007.
+func checkClose(frames []byte) []byte {
+	if len(frames) > 4 && frames[0] == opClose && !utf8.Valid(frames[4:]) {
+		return appendClose(nil, protocol.CloseInvalidText, "close reason that is not UTF-8")
+	}
+	return frames
+}
