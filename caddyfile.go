@@ -1,0 +1,345 @@
+package realtime
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("realtime", parseDirective)
+	// After authentication; before encode, whose buffers would cost megabytes a
+	// stream, and before what answers every request.
+	httpcaddyfile.RegisterDirectiveOrder("realtime", httpcaddyfile.Before, "encode")
+}
+
+// parseDirective parses the directive. It takes the prefix from the matcher and
+// sees to it that no two sites share rooms by accident.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
+	named := h.NextArg() && strings.HasPrefix(h.Val(), "@")
+	h.Reset()
+	h.Next()
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	m := new(Handler)
+	if err := m.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	if m.Prefix == "" && (named || len(matcher) > 0) {
+		if m.Prefix = prefixOf(matcher, named); m.Prefix == "" {
+			return nil, h.Err("realtime cannot tell its path from this matcher: match one path like /rt/*, or say prefix <path> in the block")
+		}
+	}
+	if err := noteHub(h, m.Hub); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matcher, m), nil
+}
+
+// prefixOf returns the prefix of a matcher that is one path like /rt/*.
+func prefixOf(matcher caddy.ModuleMap, named bool) string {
+	var paths []string
+	if named || len(matcher) != 1 || json.Unmarshal(matcher["path"], &paths) != nil || len(paths) != 1 {
+		return ""
+	}
+	prefix, ok := strings.CutSuffix(paths[0], "*")
+	if !ok || checkPrefix(prefix) != nil {
+		return ""
+	}
+	return prefix
+}
+
+// noteHub refuses a second hub without a name.
+func noteHub(h httpcaddyfile.Helper, name string) error {
+	const key = "realtime.unnamed_hub"
+	if name != "" {
+		return nil
+	}
+	if first, again := h.State[key].(string); again {
+		return h.Errf("a second realtime needs a hub: say hub <name> in both blocks; one name shares the rooms, two names part them (the first is at %s)", first)
+	}
+	h.State[key] = h.File() + ":" + strconv.Itoa(h.Line())
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	realtime [<matcher>] {
+//		prefix       <path>
+//		hub          <name>
+//		room <pattern> {
+//			history          <count>|off [<age>|off]
+//			max_message_size <size>|off
+//			rate             <n>[/s|/m|/h] [<burst>] | off
+//		}
+//		max_message_size            <size>|off
+//		max_rooms                   <n>|off
+//		max_connections             <n>|off
+//		max_connections_per_address <n>|off
+//		rate                        <n>[/s|/m|/h] [<burst>] | off
+//		history_memory              <size>|off
+//		heartbeat                   <duration>|off
+//		origins                     <origin...>
+//		subprotocols                <name...>
+//	}
+//
+// Without a prefix it is taken from the matcher, which must then be one path
+// like /rt/*; without a matcher it is /rt/.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("realtime takes no argument but a matcher, and %q is none", d.Val())
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] && name != "room" {
+			return d.Errf("%s stands twice", name)
+		}
+		seen[name] = true
+		if err := h.unmarshalOption(d, name); err != nil {
+			return err
+		}
+	}
+	// What single options cannot show, told by the directive's line.
+	if _, _, err := h.settings(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err error) {
+	switch name {
+	case "prefix":
+		h.Prefix, err = word(d, checkPrefix)
+	case "hub":
+		h.Hub, err = word(d, checkHubName)
+	case "room":
+		return h.unmarshalRoom(d)
+	case "max_message_size":
+		h.MaxMessageSize, err = size(d)
+	case "max_rooms":
+		h.MaxRooms, err = count(d)
+	case "max_connections":
+		h.MaxConnections, err = count(d)
+	case "max_connections_per_address":
+		h.MaxConnectionsPerAddress, err = count(d)
+	case "rate":
+		h.Rate, err = rate(d)
+	case "history_memory":
+		h.HistoryMemory, err = size(d)
+	case "heartbeat":
+		h.Heartbeat, err = duration(d)
+		if err == nil && checkHeartbeat(h.Heartbeat) != nil {
+			err = d.WrapErr(checkHeartbeat(h.Heartbeat))
+		}
+	case "origins":
+		h.Origins, err = words(d, checkOrigin)
+	case "subprotocols":
+		h.Subprotocols, err = words(d, checkSubprotocol)
+	default:
+		return d.Errf("unknown option %q of realtime", name)
+	}
+	if err != nil {
+		return err
+	}
+	return endOfOption(d, name)
+}
+
+// endOfOption refuses what follows an option that is complete.
+func endOfOption(d *caddyfile.Dispenser, name string) error {
+	if d.NextArg() {
+		return d.Errf("%s: surplus argument %q", name, d.Val())
+	}
+	if nesting := d.Nesting(); d.NextBlock(nesting) {
+		return d.Errf("%s takes no block", name)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
+	pattern, err := word(d, nil)
+	if err != nil {
+		return err
+	}
+	room := Room{Pattern: pattern}
+	if d.NextArg() {
+		return d.Errf("room %s: surplus argument %q", pattern, d.Val())
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] {
+			return d.Errf("%s of room %s stands twice", name, pattern)
+		}
+		seen[name] = true
+		switch name {
+		case "history":
+			room.History, err = history(d)
+		case "max_message_size":
+			room.MaxMessageSize, err = size(d)
+		case "rate":
+			room.Rate, err = rate(d)
+		default:
+			return d.Errf("unknown option %q of room %s", name, pattern)
+		}
+		if err != nil {
+			return err
+		}
+		if err := endOfOption(d, name); err != nil {
+			return err
+		}
+	}
+	if len(seen) == 0 {
+		return d.Errf("room %s says nothing: give it history, max_message_size or rate", pattern)
+	}
+	h.Rooms = append(h.Rooms, room)
+	return nil
+}
+
+// word reads the option's one argument and checks it.
+func word(d *caddyfile.Dispenser, check func(string) error) (string, error) {
+	name := d.Val()
+	if !d.NextArg() {
+		return "", d.Errf("%s: an argument is missing", name)
+	}
+	if check != nil {
+		if err := check(d.Val()); err != nil {
+			return "", d.WrapErr(err)
+		}
+	}
+	if d.Val() == "" {
+		return "", d.Errf("%s: the argument is empty", name)
+	}
+	return d.Val(), nil
+}
+
+// words reads one argument or more.
+func words(d *caddyfile.Dispenser, check func(string) error) ([]string, error) {
+	name := d.Val()
+	all := d.RemainingArgs()
+	if len(all) == 0 {
+		return nil, d.Errf("%s: an argument is missing", name)
+	}
+	for i, w := range all {
+		if err := check(w); err != nil {
+			return nil, d.WrapErr(err)
+		}
+		for _, before := range all[:i] {
+			if before == w {
+				return nil, d.Errf("%s: %s stands twice", name, w)
+			}
+		}
+	}
+	return all, nil
+}
+
+// size reads a number of bytes, like 64KiB, or off.
+func size(d *caddyfile.Dispenser) (int64, error) {
+	name := d.Val()
+	arg, err := word(d, nil)
+	if err != nil || arg == "off" {
+		return off, err
+	}
+	n, err := humanize.ParseBytes(arg)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return 0, d.Errf("%s: %q is no size: want one like 64KiB or 1MB, or off", name, arg)
+	}
+	return int64(n), nil
+}
+
+// count reads a number from 1 on, or off.
+func count(d *caddyfile.Dispenser) (int, error) {
+	name := d.Val()
+	arg, err := word(d, nil)
+	if err != nil || arg == "off" {
+		return off, err
+	}
+	n, err := strconv.Atoi(arg)
+	if err != nil || n < 1 {
+		return 0, d.Errf("%s: %q is no number from 1 on, nor off", name, arg)
+	}
+	return n, nil
+}
+
+// duration reads a time above 0, or off.
+func duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
+	name := d.Val()
+	arg, err := word(d, nil)
+	if err != nil || arg == "off" {
+		return off, err
+	}
+	t, err := caddy.ParseDuration(arg)
+	if err != nil || t <= 0 {
+		return 0, d.Errf("%s: %q is no time: want one like 30s, 10m or 7d, or off", name, arg)
+	}
+	return caddy.Duration(t), nil
+}
+
+// rate reads how often, a second unless it says otherwise, and how many at
+// once, or off.
+func rate(d *caddyfile.Dispenser) (*Rate, error) {
+	name := d.Val()
+	arg, err := word(d, nil)
+	if err != nil {
+		return nil, err
+	}
+	if arg == "off" {
+		return &Rate{PerSecond: off}, nil
+	}
+	number, unit, _ := strings.Cut(arg, "/")
+	per, known := map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !known || !(n > 0) || math.IsInf(n, 0) {
+		return nil, d.Errf("%s: %q is no rate: want one like 10, 10/s, 100/m or 5/h, or off", name, arg)
+	}
+	r := &Rate{PerSecond: n / per}
+	if d.NextArg() {
+		if r.Burst, err = strconv.Atoi(d.Val()); err != nil || r.Burst < 1 {
+			return nil, d.Errf("%s: %q is no number of messages at once", name, d.Val())
+		}
+	}
+	if _, err := r.settings(); err != nil {
+		return nil, d.WrapErr(err)
+	}
+	return r, nil
+}
+
+// history reads how many messages are kept, and how long.
+func history(d *caddyfile.Dispenser) (*History, error) {
+	arg, err := word(d, nil)
+	if err != nil {
+		return nil, err
+	}
+	h := new(History)
+	if arg == "off" {
+		h.Count = off
+	} else if h.Count, err = strconv.Atoi(arg); err != nil || h.Count < 0 {
+		return nil, d.Errf("history: %q is no number of messages, nor off", arg)
+	}
+	if !d.NextArg() {
+		return h, nil
+	}
+	if d.Val() == "off" {
+		h.Age = off
+		return h, nil
+	}
+	t, err := caddy.ParseDuration(d.Val())
+	if err != nil || t <= 0 {
+		return nil, d.Errf("history: %q is no age: want one like 10m, 24h or 7d, or off", d.Val())
+	}
+	h.Age = caddy.Duration(t)
+	return h, nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,259 @@
+// Package realtime is a Caddy module that serves live rooms: a room is a URL,
+// and WebSocket, server-sent events, NDJSON streaming, long-polling and plain
+// polling all work on it, as does publishing with one POST.
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+	caddy.RegisterModule(new(App))
+}
+
+// Handler serves rooms below a path prefix. A room is a URL, and standard HTTP
+// chooses what to do with it: a request that asks for a WebSocket gets one, one
+// that accepts `text/event-stream` gets server-sent events, one that accepts
+// `application/x-ndjson` an endless stream of lines, any other GET a page of the
+// newest messages, with `Prefer: wait=25` as soon as there is something; a POST
+// publishes.
+//
+// Rooms live in a hub in this process. A reload of the configuration keeps the
+// hub, its rooms and its WebSockets; only a change of its name makes a new one.
+//
+// Without further configuration every room is public: whoever reaches the site
+// can read and write in it. Put an authentication handler before it to change
+// that; messages then carry the user's id.
+type Handler struct {
+	// The path below which rooms live; it begins and ends with a slash.
+	// Requests outside of it go to the next handler. Letter case is ignored.
+	// In a Caddyfile it is taken from the path matcher. Default: `/rt/`.
+	Prefix string `json:"prefix,omitempty"`
+
+	// The name of the hub. Handlers that name the same hub share its rooms;
+	// different names part them. At most 64 letters, digits, `-` and `_`.
+	// Default: the hub without a name.
+	Hub string `json:"hub,omitempty"`
+
+	// Limits for some rooms. An exact name wins over a pattern, a longer pattern
+	// over a shorter one; what a rule leaves out comes from the next less
+	// specific rule that matches, then from the hub's options.
+	Rooms []Room `json:"rooms,omitempty"`
+
+	// The bytes that the data of one message may have; -1 for no limit. A
+	// larger one is refused with 413, or close code 1009. It cannot be above
+	// `history_memory`. Default: 65536 (64 KiB).
+	MaxMessageSize int64 `json:"max_message_size,omitempty"`
+
+	// How many rooms the hub may have; -1 for no limit. The least used room
+	// without members makes way for a new one; when all have members a new one
+	// is refused with 503. Default: 10000.
+	MaxRooms int `json:"max_rooms,omitempty"`
+
+	// How many connections the hub may have, WebSockets, streams and waiting
+	// polls together; -1 for no limit. More are refused with 503. Default: 100000,
+	// or 90 % of the process's limit of open files if that is less.
+	MaxConnections int `json:"max_connections,omitempty"`
+
+	// How many connections one client address may have (IPv6: one /64); -1 for
+	// no limit. More are refused with 503. Behind a proxy, set `trusted_proxies`,
+	// or all clients have one address. Default: 200.
+	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
+
+	// How often one connection, and all requests of one client address together,
+	// may publish, and how often an address may make a new room. More is refused
+	// with 429, or close code 4429. Default: 10 a second, 20 at once.
+	Rate *Rate `json:"rate,omitempty"`
+
+	// The bytes that the hub's kept messages may have, counted as data plus 200 a
+	// message plus cached encoded forms; -1 for no limit. When it is reached the
+	// oldest messages go. Default: 67108864 (64 MiB).
+	HistoryMemory int64 `json:"history_memory,omitempty"`
+
+	// How often an idle connection shows a sign of life: a WebSocket is pinged
+	// (and ended if nothing comes back for two heartbeats), a stream gets a
+	// comment or an empty line; -1 for never. Between 1s and 1h. It holds for
+	// connections made after a change. Default: `25s`.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
+	// Origins of pages that may use the rooms beside the site's own:
+	// `https://app.example.com`, `https://*.example.com`, `app.example.com` (any
+	// scheme), or `*` for any, which then cannot send credentials. Requests from
+	// other origins are refused with 403. Default: the site's own alone.
+	Origins []string `json:"origins,omitempty"`
+
+	// WebSocket subprotocols that clients may ask for beside `realtime.raw`. The
+	// first one offered that is known is chosen; an offer of unknown names alone
+	// is refused with 400. They change nothing in what is sent.
+	Subprotocols []string `json:"subprotocols,omitempty"`
+
+	log     *slog.Logger
+	pooled  *pooledHub
+	poolKey string
+	server  *caddyhttp.Server
+	down    chan struct{} // closed when the server of this handler shuts down
+	downed  sync.Once
+}
+
+// Room sets limits for the rooms that match a pattern.
+type Room struct {
+	// The name of a room, or the beginning of names followed by one `*`, which
+	// also spans slashes.
+	Pattern string `json:"pattern"`
+	// What the room keeps. Default: 100 messages, none older than 24 hours.
+	History *History `json:"history,omitempty"`
+	// The bytes that the data of one message may have; -1 for no limit.
+	MaxMessageSize int64 `json:"max_message_size,omitempty"`
+	// How often one connection or address may publish in it.
+	Rate *Rate `json:"rate,omitempty"`
+}
+
+// History says what a room keeps for those who come later or come back.
+type History struct {
+	// How many messages; 0 for none, -1 for no limit but `history_memory`.
+	Count int `json:"count"`
+	// How old they may get; -1 for any age. Default: `24h`.
+	Age caddy.Duration `json:"age,omitempty"`
+}
+
+// Rate bounds how often something may be done.
+type Rate struct {
+	// How many a second, on average; -1 for no limit.
+	PerSecond float64 `json:"per_second"`
+	// How many at once. Default: twice as many as a second brings, at least 1.
+	Burst int `json:"burst,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.realtime",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+const (
+	defaultPrefix    = "/rt/"
+	defaultHeartbeat = caddy.Duration(25 * time.Second)
+)
+
+// Provision takes the hub, making it if it is new. Its settings come into force
+// when the whole configuration has been found good: see [App].
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.log = ctx.Slogger()
+	h.down = make(chan struct{})
+	if h.Prefix == "" {
+		h.Prefix = defaultPrefix
+	}
+	if h.Heartbeat == 0 {
+		h.Heartbeat = defaultHeartbeat
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	settings, own, err := h.settings()
+	if err != nil {
+		return err
+	}
+	app, err := ctx.App("realtime")
+	if err != nil {
+		return fmt.Errorf("loading the realtime app: %w", err)
+	}
+	h.poolKey = poolKey(h.Hub)
+	if h.pooled, err = takeHub(h.poolKey, settings, h.log); err != nil {
+		return err
+	}
+	if err := app.(*App).adopt(h.Hub, h.pooled, settings, own, h.log); err != nil {
+		return err
+	}
+	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		h.server = srv
+		srv.RegisterOnShutdown(h.shutDown)
+	}
+	return nil
+}
+
+// Validate checks the configuration. (Provision has done so already, since a
+// hub cannot be made of settings that cannot be.)
+func (h *Handler) Validate() error { return h.check() }
+
+// Cleanup gives the hub back. It is also called after a Provision that failed.
+func (h *Handler) Cleanup() error {
+	if h.down != nil {
+		h.shutDown()
+	}
+	if h.pooled == nil {
+		return nil
+	}
+	h.pooled = nil
+	return releaseHub(h.poolKey)
+}
+
+// shutDown ends the streams and polls that this handler's server holds. Their
+// clients come back to the new one and lose nothing.
+func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
+
+// ServeHTTP serves what lies below the prefix, and passes on the rest.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	name, owned := h.room(r)
+	if !owned {
+		return next.ServeHTTP(w, r)
+	}
+	err := h.serve(w, r, name)
+	if err == nil {
+		return nil
+	}
+	return h.refuse(w, r, err)
+}
+
+// room returns the rest of the path after the prefix, and whether the path is
+// the handler's at all.
+func (h *Handler) room(r *http.Request) (rest string, owned bool) {
+	n := len(h.Prefix)
+	if len(r.URL.Path) < n || !strings.EqualFold(r.URL.Path[:n], h.Prefix) {
+		return "", false
+	}
+	return r.URL.Path[n:], true
+}
+
+// check says what is wrong with the handler's own options; the hub's options
+// are checked where they become settings.
+func (h *Handler) check() error {
+	if h.Prefix != "" {
+		if err := checkPrefix(h.Prefix); err != nil {
+			return err
+		}
+	}
+	if err := checkHubName(h.Hub); err != nil {
+		return err
+	}
+	if err := checkHeartbeat(h.Heartbeat); err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range h.Origins {
+		errs = append(errs, checkOrigin(o))
+	}
+	for _, s := range h.Subprotocols {
+		errs = append(errs, checkSubprotocol(s))
+	}
+	return errors.Join(errs...)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,218 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// off is how JSON says that there is no limit.
+const off = -1
+
+// settings turns the hub's options into the hub's settings. own says whether
+// any of them was given, since one handler's may stand for all of its hub.
+func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
+	s = hub.Defaults()
+	s.MaxConnections = min(s.MaxConnections, maxFiles()*9/10)
+	for _, o := range []struct {
+		name string
+		from int64
+		to   *int
+	}{
+		{"max_message_size", h.MaxMessageSize, &s.MaxMessageSize},
+		{"max_rooms", int64(h.MaxRooms), &s.MaxRooms},
+		{"max_connections", int64(h.MaxConnections), &s.MaxConnections},
+		{"max_connections_per_address", int64(h.MaxConnectionsPerAddress), &s.MaxPerAddress},
+	} {
+		given, err := limit(o.name, o.from, o.to)
+		if err != nil {
+			return nil, false, err
+		}
+		own = own || given
+	}
+	memory := int(s.HistoryMemory)
+	given, err := limit("history_memory", h.HistoryMemory, &memory)
+	if err != nil {
+		return nil, false, err
+	}
+	s.HistoryMemory = int64(memory)
+	own = own || given || h.Rate != nil || len(h.Rooms) > 0
+	if h.Rate != nil {
+		if s.Rate, err = h.Rate.settings(); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, r := range h.Rooms {
+		rule, err := r.settings()
+		if err != nil {
+			return nil, false, fmt.Errorf("room %q: %w", r.Pattern, err)
+		}
+		s.Rooms = append(s.Rooms, rule)
+	}
+	return s, own, s.Check()
+}
+
+// limit sets to from an option: 0 leaves the default, -1 is off.
+func limit(name string, from int64, to *int) (given bool, err error) {
+	switch {
+	case from == 0:
+		return false, nil
+	case from == off:
+		*to = hub.Off
+	case from < 0 || from > math.MaxInt:
+		return false, fmt.Errorf("%s is %d: must be at least 1, or -1 for no limit", name, from)
+	default:
+		*to = int(from)
+	}
+	return true, nil
+}
+
+func (r *Rate) settings() (hub.Rate, error) {
+	switch {
+	case r.PerSecond == off:
+		return hub.Unlimited, nil
+	case r.PerSecond <= 0 || r.PerSecond > 1e6:
+		return hub.Rate{}, fmt.Errorf("rate is %g a second: must be above 0 and at most a million, or -1 for no limit", r.PerSecond)
+	case r.Burst < 0 || r.Burst > 1e6:
+		return hub.Rate{}, fmt.Errorf("burst of a rate is %d: must be between 1 and a million", r.Burst)
+	}
+	burst := r.Burst
+	if burst == 0 {
+		burst = max(1, int(math.Ceil(2*r.PerSecond)))
+	}
+	return hub.Rate{PerSecond: r.PerSecond, Burst: burst}, nil
+}
+
+func (r *Room) settings() (hub.RoomRule, error) {
+	rule := hub.RoomRule{Pattern: r.Pattern}
+	if r.History != nil {
+		history, err := r.History.settings()
+		if err != nil {
+			return rule, err
+		}
+		rule.History = &history
+	}
+	size := 0
+	given, err := limit("max_message_size", r.MaxMessageSize, &size)
+	if err != nil {
+		return rule, err
+	}
+	if given {
+		rule.MaxMessageSize = &size
+	}
+	if r.Rate != nil {
+		rate, err := r.Rate.settings()
+		if err != nil {
+			return rule, err
+		}
+		rule.Rate = &rate
+	}
+	return rule, nil
+}
+
+func (h *History) settings() (hub.History, error) {
+	to := hub.History{Count: h.Count, Age: time.Duration(h.Age)}
+	switch {
+	case h.Count == off:
+		to.Count = hub.Off
+	case h.Count < 0:
+		return to, fmt.Errorf("history is %d: must be at least 0, or -1 for no limit", h.Count)
+	}
+	switch {
+	case h.Age == off:
+		to.Age = 0
+	case h.Age == 0:
+		to.Age = hub.DefaultHistoryAge
+	case h.Age < 0:
+		return to, fmt.Errorf("age of history is %s: must be above 0, or -1 for any age", to.Age)
+	}
+	return to, nil
+}
+
+// checkPrefix says what is wrong with a path prefix.
+func checkPrefix(prefix string) error {
+	for _, c := range []byte(prefix) {
+		if c <= ' ' || c > '~' || strings.IndexByte(`*?#%\"{}`, c) >= 0 {
+			return fmt.Errorf("prefix %q: must be a plain path, without wildcards, escapes or placeholders", prefix)
+		}
+	}
+	if !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") || strings.Contains(prefix, "//") {
+		return fmt.Errorf("prefix %q: must begin and end with one slash, like /rt/", prefix)
+	}
+	if clean := path.Clean(prefix); clean != "/" && clean+"/" != prefix {
+		return fmt.Errorf("prefix %q: must not have dot segments", prefix)
+	}
+	return nil
+}
+
+func checkHubName(name string) error {
+	if len(name) > 64 {
+		return fmt.Errorf("hub %q: a name has at most 64 characters", name)
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return fmt.Errorf("hub %q: a name has only letters, digits, - and _", name)
+		}
+	}
+	return nil
+}
+
+func checkHeartbeat(d caddy.Duration) error {
+	if d == 0 || d == off {
+		return nil
+	}
+	if t := time.Duration(d); t < time.Second || t > time.Hour {
+		return fmt.Errorf("heartbeat is %s: must be between 1s and 1h, or off", t)
+	}
+	return nil
+}
+
+// checkOrigin says what is wrong with a pattern of origins.
+func checkOrigin(pattern string) error {
+	if pattern == "*" {
+		return nil
+	}
+	bad := fmt.Errorf("origin %q: must be like https://app.example.com, https://*.example.com, app.example.com or *", pattern)
+	full := pattern
+	if !strings.Contains(pattern, "://") {
+		full = "https://" + pattern
+	}
+	u, err := url.Parse(strings.Replace(full, "://*.", "://wildcard.", 1))
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(u.Host, "*") {
+		return bad
+	}
+	return nil
+}
+
+// checkSubprotocol says what is wrong with a subprotocol's name, which is a
+// token (RFC 6455, section 4.1; RFC 9110, section 5.6.2).
+func checkSubprotocol(name string) error {
+	if strings.HasPrefix(name, "realtime.") {
+		return fmt.Errorf("subprotocol %q: names that begin with realtime. are reserved", name)
+	}
+	if name == "" || len(name) > 64 || !isToken(name) {
+		return fmt.Errorf("subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
+	}
+	return nil
+}
+
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// errConfigured is what two handlers get that tell one hub different things.
+var errConfigured = errors.New("its options stand in one of the handlers of a hub, or are equal in all")

@@ -1,0 +1,238 @@
+package realtime
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+func TestEveryTransportSeesWhatEveryOtherPublishes(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	raw := s.dial("lobby")
+	wrapped := s.dial("lobby?envelope=1")
+	if e := receiveEnvelope(t, wrapped); e.Op != "ready" || e.Cursor == "" || e.Conn == "" {
+		t.Fatalf("first frame is %+v, want ready with cursor and conn", e)
+	}
+	events := s.stream("lobby", "text/event-stream")
+	events.until("id: ")
+	ndjson := s.stream("lobby", "application/x-ndjson")
+	if first := ndjson.next(); !strings.HasPrefix(first, `{"op":"ready","conn":"`) {
+		t.Fatalf("first line is %q, want ready", first)
+	}
+	cursor := s.page("lobby").Cursor
+
+	publish := map[string]func(text string){
+		"POST": func(text string) { s.post("lobby", text) },
+		"raw WebSocket": func(text string) {
+			if err := raw.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"WebSocket": func(text string) {
+			if err := wrapped.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, send := range publish {
+		text := "by " + name
+		send(text)
+		if got := receive(t, raw); got != text {
+			t.Errorf("raw WebSocket got %q, want %q", got, text)
+		}
+		if e := receiveEnvelope(t, wrapped); e.text() != text || e.ID == "" || e.Room != "lobby" || e.At == "" {
+			t.Errorf("WebSocket got %+v, want %q", e, text)
+		}
+		if got := events.until("data: "); got != text {
+			t.Errorf("SSE got %q, want %q", got, text)
+		}
+		var e envelope
+		decode(t, ndjson.next(), &e)
+		if e.text() != text {
+			t.Errorf("NDJSON got %+v, want %q", e, text)
+		}
+		p := s.page("lobby?wait=10&since=" + cursor)
+		if got := p.texts(); !slices.Equal(got, []string{text}) {
+			t.Errorf("long-poll got %q, want %q", got, text)
+		}
+		cursor = p.Cursor
+	}
+}
+
+func TestCursorOfOneTransportResumesOnEveryOther(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	s.post("lobby", "before")
+	cursor := s.page("lobby").Cursor
+	want := []string{"one", "two", "three"}
+	for _, text := range want {
+		s.post("lobby", text)
+	}
+	for _, test := range []struct {
+		name string
+		read func() []string
+	}{
+		{"page", func() []string { return s.page("lobby?since=" + cursor).texts() }},
+		{"long-poll", func() []string { return s.page("lobby?wait=5&since=" + cursor).texts() }},
+		{"page, If-None-Match", func() []string { return s.page("lobby", `If-None-Match: W/"x", "`+cursor+`"`).texts() }},
+		{"WebSocket", func() []string {
+			c := s.dial("lobby?since=" + cursor)
+			return []string{receive(t, c), receive(t, c), receive(t, c)}
+		}},
+		{"SSE, header before query", func() []string {
+			l := s.stream("lobby?since=bad.1", "text/event-stream", "Last-Event-ID: "+cursor)
+			return []string{l.until("data: "), l.until("data: "), l.until("data: ")}
+		}},
+		{"NDJSON", func() []string {
+			l := s.stream("lobby?since="+cursor, "application/x-ndjson")
+			l.next()
+			var got []string
+			for range want {
+				var e envelope
+				decode(t, l.next(), &e)
+				got = append(got, e.text())
+			}
+			return got
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.read(); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestGapIsAnnouncedOnEveryTransport(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"room * {\nhistory 2\n}\n}")
+	const foreign = "otherepoch.7"
+	for _, text := range []string{"one", "two", "three"} {
+		s.post("lobby", text)
+	}
+	p := s.page("lobby?since=" + foreign)
+	if p.Gap == nil || p.Gap.Reason != "epoch" || p.Gap.To == "" || !slices.Equal(p.texts(), []string{"two", "three"}) {
+		t.Errorf("page: %+v, want a gap of reason epoch, then two, three", p)
+	}
+	if p = s.page("lobby?wait=5&since=" + foreign); p.Gap == nil || len(p.Messages) != 2 {
+		t.Errorf("long-poll: %+v, want a gap, then two, three", p)
+	}
+	l := s.stream("lobby", "text/event-stream", "Last-Event-ID: no cursor at all")
+	if line := l.next(); !strings.HasPrefix(line, "retry: ") {
+		t.Errorf("SSE begins with %q, want retry", line)
+	}
+	if id := l.until("id: "); id != p.Gap.To {
+		t.Errorf("the gap's id is %q, want %q", id, p.Gap.To)
+	}
+	if event := l.next(); event != "event: gap" {
+		t.Errorf("SSE has %q after the id, want event: gap", event)
+	}
+	if l.until("data: {"); l.until("data: ") != "two" {
+		t.Error("SSE does not go on with the oldest message kept")
+	}
+	w := s.dial("lobby?envelope=1&since=" + foreign)
+	if e := receiveEnvelope(t, w); e.Op != "ready" || e.Cursor != foreign {
+		t.Errorf("WebSocket begins with %+v, want ready with the client's own cursor", e)
+	}
+	if e := receiveEnvelope(t, w); e.Op != "gap" || e.Reason != "epoch" {
+		t.Errorf("WebSocket goes on with %+v, want gap", e)
+	}
+	_, _, err := s.dial("lobby?since=" + foreign).Read(t.Context())
+	if code := websocket.CloseStatus(err); code != 4410 {
+		t.Errorf("raw WebSocket closed with %v (%v), want 4410", code, err)
+	}
+}
+
+func TestPlainAndConditionalPolling(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	s.post("lobby", "hi")
+	resp := s.do("GET", "/rt/lobby", "")
+	tag := resp.Header.Get("ETag")
+	for header, want := range map[string]string{
+		"Cache-Control": "no-store, no-transform", "X-Content-Type-Options": "nosniff",
+		"Vary": "Accept, Origin, Prefer", "Content-Type": "application/json",
+	} {
+		if got := resp.Header.Get(header); got != want {
+			t.Errorf("%s is %q, want %q", header, got, want)
+		}
+	}
+	if resp := s.do("GET", "/rt/lobby", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified || resp.Header.Get("ETag") == "" {
+		t.Errorf("with the same tag: %s, ETag %q, want 304 with one", resp.Status, resp.Header.Get("ETag"))
+	}
+	if resp := s.do("GET", "/rt/lobby?wait=1", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified {
+		t.Errorf("waiting with the same tag: %s, want 304", resp.Status)
+	}
+	s.post("lobby", "ho")
+	if got := s.page("lobby", "If-None-Match: "+tag).texts(); !slices.Equal(got, []string{"ho"}) {
+		t.Errorf("after a message: %q, want ho", got)
+	}
+	resp = s.do("HEAD", "/rt/lobby", "")
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "0" || resp.Header.Get("ETag") == tag {
+		t.Errorf("HEAD: %s, members %q, ETag %q", resp.Status, resp.Header.Get("Realtime-Members"), resp.Header.Get("ETag"))
+	}
+	s.dial("lobby")
+	if resp = s.do("HEAD", "/rt/lobby", ""); resp.Header.Get("Realtime-Members") != "1" {
+		t.Errorf("members are %q with one WebSocket, want 1", resp.Header.Get("Realtime-Members"))
+	}
+}
+
+func TestPagingBackwards(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for _, text := range strings.Fields("a b c d e") {
+		s.post("lobby", text)
+	}
+	newest := s.page("lobby?limit=2")
+	if !slices.Equal(newest.texts(), []string{"d", "e"}) || !newest.More {
+		t.Fatalf("newest: %q, more %v, want d e and more", newest.texts(), newest.More)
+	}
+	older := s.page("lobby?limit=2&before=" + newest.Messages[0].ID)
+	if !slices.Equal(older.texts(), []string{"b", "c"}) || !older.More || older.Cursor != "" {
+		t.Errorf("older: %q, more %v, cursor %q, want b c, more, no cursor", older.texts(), older.More, older.Cursor)
+	}
+	oldest := s.page("lobby?limit=2&before=" + older.Messages[0].ID)
+	if !slices.Equal(oldest.texts(), []string{"a"}) || oldest.More {
+		t.Errorf("oldest: %q, more %v, want a and no more", oldest.texts(), oldest.More)
+	}
+	if got := s.page("lobby?limit=1&since=" + oldest.Messages[0].ID); !slices.Equal(got.texts(), []string{"b"}) || !got.More {
+		t.Errorf("since a: %q, more %v, want b and more", got.texts(), got.More)
+	}
+	if got := s.page("lobby?last=3").texts(); !slices.Equal(got, []string{"c", "d", "e"}) {
+		t.Errorf("last=3: %q", got)
+	}
+	if got := s.page("lobby?last=10m").texts(); len(got) != 5 {
+		t.Errorf("last=10m: %q", got)
+	}
+}
+
+func TestWhatAMessageIsMadeOf(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for _, test := range []struct {
+		name, contentType, body string
+		want                    string // data in the envelope
+		sse                     []string
+	}{
+		{"JSON is made compact", "application/json", "{ \"a\" : [1, 2] }\n", `{"a":[1,2]}`, []string{`{"a":[1,2]}`}},
+		{"text keeps its lines", "text/plain", "a\r\nb\rc", `"a\nb\nc"`, []string{"a", "b", "c"}},
+		{"curl -d is text", "application/x-www-form-urlencoded", "hi=1&x", `"hi=1&x"`, []string{"hi=1&x"}},
+		{"bytes are base64", "image/png", "\x89PNG", `{"base64":"iVBORw==","type":"image/png"}`, []string{`{"base64":"iVBORw==","type":"image/png"}`}},
+		{"no type, no text", "", "\xff", `{"base64":"/w==","type":"application/octet-stream"}`, nil},
+		{"nothing", "text/plain", "", `""`, []string{""}},
+		{"markup stays", "text/plain", "<b>&\u2028", `"<b>&\u2028"`, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := s.stream("lobby", "text/event-stream")
+			l.until("id: ")
+			s.post("lobby", test.body, "Content-Type: "+test.contentType)
+			p := s.page("lobby?last=1")
+			if got := string(p.Messages[0].Data); got != test.want {
+				t.Errorf("data is %s, want %s", got, test.want)
+			}
+			for _, want := range test.sse {
+				if got := l.until("data: "); got != want {
+					t.Errorf("SSE has %q, want %q", got, want)
+				}
+			}
+		})
+	}
+}
