@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +27,8 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "HOME"} {
-		if name != "HOME" {
-			_ = os.Setenv(name, dir)
-		}
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		_ = os.Setenv(name, dir)
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
@@ -96,6 +96,12 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// client follows no redirect and keeps no connection.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // do sends a request with headers given as "Name: value".
 func (s *site) do(method, target, body string, headers ...string) *http.Response {
 	s.t.Helper()
@@ -112,8 +118,15 @@ func (s *site) do(method, target, body string, headers ...string) *http.Response
 		}
 		req.Header.Add(name, value)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
+	for range 3 {
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			break
+		}
+		// During a reload a connection may wait at the old listener.
+		req.Body = io.NopCloser(strings.NewReader(body))
+		resp, err = client.Do(req)
+	}
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, target, err)
 	}
@@ -205,7 +218,14 @@ func (s *site) dial(target string, headers ...string) *websocket.Conn {
 		name, value, _ := strings.Cut(v, ": ")
 		h.Add(name, value)
 	}
-	c, resp, err := websocket.Dial(s.t.Context(), s.URL+"/rt/"+target, &websocket.DialOptions{HTTPHeader: h})
+	options := &websocket.DialOptions{HTTPHeader: h}
+	c, resp, err := websocket.Dial(s.t.Context(), s.URL+"/rt/"+target, options)
+	for range 3 {
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			break
+		}
+		c, resp, err = websocket.Dial(s.t.Context(), s.URL+"/rt/"+target, options)
+	}
 	if err != nil {
 		if resp != nil && resp.Body != nil {
 			b, _ := io.ReadAll(resp.Body)

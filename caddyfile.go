@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-realtime/realtime/hub"
 )
 
 func init() {
@@ -110,8 +112,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	// What single options cannot show, told by the directive's line.
+	// What single options cannot show is told by the directive's line.
 	if _, _, err := h.settings(); err != nil {
+		d.Reset()
+		d.Next()
 		return d.WrapErr(err)
 	}
 	return nil
@@ -167,9 +171,14 @@ func endOfOption(d *caddyfile.Dispenser, name string) error {
 }
 
 func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
-	pattern, err := word(d, nil)
+	pattern, err := word(d, hub.CheckPattern)
 	if err != nil {
 		return err
+	}
+	for _, r := range h.Rooms {
+		if r.Pattern == pattern {
+			return d.Errf("room %s stands twice", pattern)
+		}
 	}
 	room := Room{Pattern: pattern}
 	if d.NextArg() {

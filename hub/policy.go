@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -124,7 +125,7 @@ func (s *Settings) Check() error {
 		return err
 	}
 	if int64(s.MaxMessageSize) > s.HistoryMemory {
-		return fmt.Errorf("max_message_size %d is above history_memory %d: such a message could not be delivered", s.MaxMessageSize, s.HistoryMemory)
+		return tooLargeToKeep("", s.MaxMessageSize, s.HistoryMemory)
 	}
 	seen := make(map[string]bool)
 	for _, r := range s.Rooms {
@@ -144,7 +145,7 @@ func (s *Settings) Check() error {
 			return fmt.Errorf("max_message_size of room pattern %q must be at least 1", r.Pattern)
 		}
 		if r.MaxMessageSize != nil && int64(*r.MaxMessageSize) > s.HistoryMemory {
-			return fmt.Errorf("max_message_size %d of room pattern %q is above history_memory %d: such a message could not be delivered", *r.MaxMessageSize, r.Pattern, s.HistoryMemory)
+			return tooLargeToKeep(fmt.Sprintf(" of room pattern %q", r.Pattern), *r.MaxMessageSize, s.HistoryMemory)
 		}
 	}
 	return nil
@@ -156,6 +157,14 @@ func (k History) check() error {
 		return fmt.Errorf("history of %d messages and %v: neither may be below 0", k.Count, k.Age)
 	}
 	return nil
+}
+
+func tooLargeToKeep(of string, size int, memory int64) error {
+	text := "off"
+	if size != Off {
+		text = strconv.Itoa(size)
+	}
+	return fmt.Errorf("max_message_size%s is %s, above history_memory, which is %d: such a message could not be delivered", of, text, memory)
 }
 
 // policy is what the settings say about one room.

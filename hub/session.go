@@ -229,8 +229,9 @@ func (s *Session) Notify(notice []byte) {
 	s.waker.Wake("")
 }
 
-// End ends the session: it leaves its rooms, and Next gives nothing any more.
-// The first cause wins; further calls do nothing.
+// End ends the session: it leaves its rooms, and Next gives no message any
+// more, only the notices that wait. The first cause wins; further calls do
+// nothing.
 func (s *Session) End(cause Cause) {
 	if !s.cause.CompareAndSwap(0, uint32(cause)) {
 		return
@@ -240,7 +241,7 @@ func (s *Session) End(cause Cause) {
 	for _, m := range s.rooms {
 		m.room.leave(s.waker)
 	}
-	s.rooms, s.notices = nil, nil
+	s.rooms = nil
 	s.mu.Unlock()
 	s.hub.disconnect(s)
 	s.waker.Wake("")

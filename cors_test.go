@@ -1,0 +1,119 @@
+package realtime
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+const causeGone = hub.CauseGone
+
+// hubOf returns a running hub.
+func hubOf(t *testing.T, name string) *hub.Hub {
+	t.Helper()
+	var found *hub.Hub
+	hubs.Range(func(key, value any) bool {
+		if key == poolKey(name) {
+			found = value.(*pooledHub).hub
+		}
+		return true
+	})
+	if found == nil {
+		t.Fatalf("no hub %q", name)
+	}
+	return found
+}
+
+func TestForeignOriginsAreRefused(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	const foreign = "Origin: https://evil.example"
+	for _, headers := range [][]string{
+		nil, {"Accept: text/event-stream"}, {"Accept: application/x-ndjson"},
+		{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="},
+	} {
+		resp := s.do("GET", "/rt/lobby", "", append(headers, foreign)...)
+		refused(t, resp, 403, "origin")
+		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("a foreign origin may read: %q", got)
+		}
+	}
+	refused(t, s.do("POST", "/rt/lobby", "x", foreign), 403, "origin")
+	refused(t, s.do("POST", "/rt/lobby", "x", "Origin: null"), 403, "origin")
+	s.post("lobby", "own", "Origin: "+s.URL)
+	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"own"}) {
+		t.Errorf("the room holds %q", got)
+	}
+	if _, _, err := websocket.Dial(t.Context(), s.URL+"/rt/lobby", &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://evil.example"}}}); err == nil {
+		t.Error("a foreign page got a WebSocket")
+	}
+}
+
+func TestListedOriginsMayReadAndWrite(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"origins https://*.example.com\n}")
+	const listed = "Origin: https://app.example.com"
+	resp := s.do("OPTIONS", "/rt/lobby", "", listed, "Access-Control-Request-Method: POST")
+	if resp.StatusCode != http.StatusNoContent {
+		t.Errorf("preflight: %s", resp.Status)
+	}
+	for header, want := range map[string]string{
+		"Access-Control-Allow-Origin": "https://app.example.com", "Access-Control-Allow-Credentials": "true",
+		"Access-Control-Allow-Methods": allowedMethods,
+	} {
+		if got := resp.Header.Get(header); got != want {
+			t.Errorf("%s is %q, want %q", header, got, want)
+		}
+	}
+	for _, header := range []string{"Idempotency-Key", "TTL", "Realtime-Event", "Prefer", "If-None-Match"} {
+		if !strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), header) {
+			t.Errorf("%s may not be sent", header)
+		}
+	}
+	s.post("lobby", "hi", listed)
+	tag := s.do("GET", "/rt/lobby", "", listed).Header.Get("ETag")
+	for name, resp := range map[string]*http.Response{
+		"page":   s.do("GET", "/rt/lobby", "", listed),
+		"304":    s.do("GET", "/rt/lobby", "", listed, "If-None-Match: "+tag),
+		"error":  s.do("GET", "/rt/lobby?since=x", "", listed),
+		"stream": s.do("GET", "/rt/lobby", "", listed, "Accept: text/event-stream"),
+		"HEAD":   s.do("HEAD", "/rt/lobby", "", listed),
+	} {
+		if resp.Header.Get("Access-Control-Allow-Origin") == "" || !strings.Contains(resp.Header.Get("Access-Control-Expose-Headers"), "ETag") {
+			t.Errorf("%s: %v, want headers that let the page read it", name, resp.Header)
+		}
+	}
+	s.dial("lobby", listed)
+}
+
+func TestAnyOriginComesWithoutCredentials(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"origins *\n}")
+	resp := s.do("GET", "/rt/lobby", "", "Origin: https://anybody.example")
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+}
+
+func TestForm(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	form := []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html,*/*;q=0.8"}
+	resp := s.do("POST", "/rt/lobby", "text=hello+%26+welcome&other=1", append(form, "Referer: "+s.URL+"/chat?x=1", "Sec-Fetch-Site: same-origin")...)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/chat?x=1" {
+		t.Errorf("got %s to %q, want 303 back to the page", resp.Status, resp.Header.Get("Location"))
+	}
+	if resp := s.do("POST", "/rt/lobby", "text=second", form...); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("without a referring page: %s, want 204", resp.Status)
+	}
+	if resp := s.do("POST", "/rt/lobby", "text=third", append(form, "Referer: https://evil.example/")...); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("with a foreign one: %s, want 204", resp.Status)
+	}
+	refused(t, s.do("POST", "/rt/lobby", "text=evil", append(form, "Sec-Fetch-Site: cross-site")...), 403, "another site")
+	refused(t, s.do("POST", "/rt/lobby", "words=x", form...), 400, "field text")
+	refused(t, s.do("POST", "/rt/lobby", "text=%zz", form...), 400, "form")
+	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"hello & welcome", "second", "third"}) {
+		t.Errorf("the room holds %q", got)
+	}
+}

@@ -1,0 +1,84 @@
+package realtime
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestImports holds the house in order: who may import whom. See
+// docs/ARCHITECTURE.md.
+func TestImports(t *testing.T) {
+	const module = "github.com/caddy-realtime/realtime"
+	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/outbound"
+	// What each package may import outside of the standard library.
+	allowed := map[string][]string{
+		hub:              {"golang.org/x/time/rate"},
+		protocol:         {hub},
+		outbound:         {hub},
+		module + "/ws":   {hub, protocol, outbound, "github.com/coder/websocket"},
+		module + "/sse":  {hub, protocol},
+		module + "/poll": {hub, protocol},
+	}
+	// What the core must not even see of the standard library.
+	forbidden := map[string][]string{
+		hub:      {"net/http", "net", "os"},
+		outbound: {"net/http"},
+	}
+	for _, p := range listPackages(t) {
+		if p.ImportPath != module && slices.Contains(p.Imports, module) && !isProgram(p.ImportPath, module) {
+			t.Errorf("%s imports the root package, which nothing may", p.ImportPath)
+		}
+		may, ruled := allowed[p.ImportPath]
+		if !ruled {
+			continue
+		}
+		for _, i := range p.Imports {
+			standard := !strings.Contains(strings.Split(i, "/")[0], ".")
+			if !standard && !slices.Contains(may, i) {
+				t.Errorf("%s imports %s, which it may not", p.ImportPath, i)
+			}
+			if slices.Contains(forbidden[p.ImportPath], i) {
+				t.Errorf("%s imports %s, which it must not know", p.ImportPath, i)
+			}
+		}
+		delete(allowed, p.ImportPath)
+	}
+	for p := range allowed {
+		t.Errorf("there is no package %s any more: change the rules", p)
+	}
+}
+
+// isProgram reports whether a package is a program or a test of the whole.
+func isProgram(path, module string) bool {
+	return strings.HasPrefix(path, module+"/cmd/") || strings.HasPrefix(path, module+"/e2e") || strings.HasPrefix(path, module+"/bench")
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

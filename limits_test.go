@@ -1,0 +1,361 @@
+package realtime
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// problem is a problem document.
+type problem struct {
+	Type, Title, Detail string
+	Status              int
+	RetryMS             int `json:"retry_ms"`
+}
+
+// refused checks a refusal's status and that its document names the reason.
+func refused(t *testing.T, resp *http.Response, status int, names string) problem {
+	t.Helper()
+	body := readAll(t, resp)
+	var p problem
+	if resp.StatusCode != status || resp.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %s, %s, %q, want %d", resp.Status, resp.Header.Get("Content-Type"), body, status)
+		return p
+	}
+	decode(t, body, &p)
+	if p.Status != status || !strings.Contains(p.Title+" "+p.Detail, names) {
+		t.Errorf("got %+v, want status %d and %q", p, status, names)
+	}
+	return p
+}
+
+func TestRoomNames(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for _, test := range []struct {
+		name, target, names string
+		status              int
+		room                string
+	}{
+		{name: "spaces", target: "/rt/two%20words", room: "two words"},
+		{name: "emoji", target: "/rt/%F0%9F%A6%8A", room: "🦊"},
+		{name: "slashes", target: "/rt/a/b/c", room: "a/b/c"},
+		{name: "an encoded slash is a slash", target: "/rt/a%2Fb", room: "a/b"},
+		{name: "a plus is a plus", target: "/rt/a+b", room: "a+b"},
+		{name: "letter case of the prefix", target: "/RT/Lobby", room: "Lobby"},
+		{name: "a percent sign", target: "/rt/100%25", room: "100%"},
+		{name: "200 bytes", target: "/rt/" + strings.Repeat("a", 200), room: strings.Repeat("a", 200)},
+		{name: "by query", target: "/rt/?room=lobby", room: "lobby"},
+		{name: "dots by query", target: "/rt/?room=../x", status: 400, names: `segment \"..\"`},
+		{name: "10 kB", target: "/rt/" + strings.Repeat("a", 10_000), status: 400, names: "10000 bytes"},
+		{name: "trailing slash", target: "/rt/lobby/", status: 400, names: "empty segment"},
+		{name: "control character", target: "/rt/a%07b", status: 400, names: "U+0007"},
+		{name: "newline", target: "/rt/a%0Ab", status: 400, names: "U+000A"},
+		{name: "not UTF-8", target: "/rt/a%FFb", status: 400, names: "UTF-8"},
+		{name: "none", target: "/rt/", status: 400, names: "which room"},
+		{name: "reserved", target: "/rt/-/x", status: 404, names: ""},
+		{name: "reserved by query", target: "/rt/?room=-/x", status: 400, names: "reserved"},
+		{name: "two", target: "/rt/?room=a&room=b", status: 501, names: "one room"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			resp := s.do("POST", test.target, "hi")
+			if test.status != 0 {
+				refused(t, resp, test.status, strings.ReplaceAll(test.names, `\"`, `"`))
+				return
+			}
+			if resp.StatusCode != http.StatusCreated {
+				t.Fatalf("%s %s", resp.Status, readAll(t, resp))
+			}
+			var p page
+			decode(t, readAll(t, s.do("GET", test.target, "")), &p)
+			if p.Room != test.room || len(p.Messages) != 1 || p.Messages[0].Room != test.room {
+				t.Errorf("got %+v, want one message in %q", p, test.room)
+			}
+		})
+	}
+	// Dots in a path are cleaned by Caddy's matcher, and are not ours then.
+	for _, target := range []string{"/rt/%2e%2e/x", "/rt/../x"} {
+		if resp := s.raw("GET " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"); strings.Contains(resp, `"messages"`) {
+			t.Errorf("%s is answered with a page: %s", target, resp)
+		}
+	}
+}
+
+// raw sends bytes and returns all that comes back.
+func (s *site) raw(request string) string {
+	s.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		s.t.Fatal(err)
+	}
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
+
+func TestBadInputIsNamed(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"max_message_size 100\n}")
+	for _, test := range []struct {
+		name, method, target, body string
+		headers                    []string
+		status                     int
+		names                      string
+	}{
+		{name: "body too large", method: "POST", body: strings.Repeat("x", 101), status: 413, names: "max_message_size is 100"},
+		{name: "text that is not UTF-8", method: "POST", body: "\xff", headers: []string{"Content-Type: text/plain"}, status: 400, names: "UTF-8"},
+		{name: "another charset", method: "POST", body: "x", headers: []string{"Content-Type: text/plain; charset=latin1"}, status: 400, names: "latin1"},
+		{name: "JSON that is none", method: "POST", body: "{", headers: []string{"Content-Type: application/json"}, status: 400, names: "JSON"},
+		{name: "type that is none", method: "POST", body: "x", headers: []string{"Content-Type: /;;"}, status: 400, names: "Content-Type"},
+		{name: "event with a space", method: "POST", body: "x", headers: []string{"Realtime-Event: a b"}, status: 400, names: `"a b"`},
+		{name: "event reserved", method: "POST", body: "x", headers: []string{"Realtime-Event: gap"}, status: 400, names: "reserved"},
+		{name: "TTL", method: "POST", body: "x", headers: []string{"TTL: soon"}, status: 400, names: "TTL"},
+		{name: "TTL beyond its bound", method: "POST", body: "x", headers: []string{"TTL: 99999999999"}, status: 400, names: "TTL"},
+		{name: "key too long", method: "POST", body: "x", headers: []string{"Idempotency-Key: " + strings.Repeat("k", 300)}, status: 400, names: "idempotency key"},
+		{name: "cursor", method: "GET", target: "?since=nowhere", status: 400, names: "since"},
+		{name: "nothing acceptable", method: "GET", headers: []string{"Accept: image/png"}, status: 406},
+		{name: "method", method: "DELETE", status: 405},
+		{name: "WebSocket by POST", method: "POST", headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}, body: "hi", status: 201},
+		{name: "WebSocket version", method: "GET", headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 8", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}, status: 426, names: "13"},
+		{name: "WebSocket key", method: "GET", headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: short"}, status: 400, names: "Sec-WebSocket-Key"},
+		{name: "unknown subprotocol", method: "GET", headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol: foo"}, status: 400, names: "realtime.raw"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			resp := s.do(test.method, "/rt/lobby"+test.target, test.body, test.headers...)
+			if test.status < 400 {
+				if resp.StatusCode != test.status {
+					t.Errorf("got %s, want %d", resp.Status, test.status)
+				}
+				return
+			}
+			refused(t, resp, test.status, test.names)
+			switch test.status {
+			case 405:
+				if got := resp.Header.Get("Allow"); got != allowedMethods {
+					t.Errorf("Allow is %q", got)
+				}
+			case 426:
+				if got := resp.Header.Get("Sec-WebSocket-Version"); got != "13" {
+					t.Errorf("Sec-WebSocket-Version is %q", got)
+				}
+			}
+		})
+	}
+	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"hi"}) {
+		t.Errorf("the room holds %q: something bad was published", got)
+	}
+}
+
+func TestNewRoomsOfOneAddressAreRated(t *testing.T) {
+	s := startSite(t, "realtime {\nrate 100 150\nmax_rooms 50\nroom * {\nrate off\n}\n}")
+	made, limited := 0, 0
+	for i := range 1000 {
+		resp := s.do("POST", fmt.Sprintf("/rt/room%d", i), "x")
+		switch resp.StatusCode {
+		case http.StatusCreated:
+			made++
+		case http.StatusTooManyRequests:
+			limited++
+			refused(t, resp, 429, "rate of new rooms")
+			if resp.Header.Get("Retry-After") == "" {
+				t.Fatal("429 without Retry-After")
+			}
+		default:
+			t.Fatalf("%s %s", resp.Status, readAll(t, resp))
+		}
+	}
+	if made < 150 || limited == 0 {
+		t.Errorf("%d rooms made, %d refused", made, limited)
+	}
+	hub := hubOf(t, "")
+	if n := hub.Stats().Rooms; n > 50 {
+		t.Errorf("%d rooms are held, above max_rooms", n)
+	}
+	eventually(t, "the server goes on", func() bool {
+		return s.do("POST", "/rt/room0", "x").StatusCode == http.StatusCreated
+	})
+}
+
+func TestFullIsToldInEveryForm(t *testing.T) {
+	s := startSite(t, "realtime {\nmax_connections 1\n}")
+	s.dial("lobby")
+	refused(t, s.do("GET", "/rt/lobby?wait=5", ""), 503, "max_connections is 1")
+	refused(t, s.do("GET", "/rt/lobby", "", "Accept: application/x-ndjson"), 503, "max_connections is 1")
+	if resp := s.do("HEAD", "/rt/lobby", ""); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("HEAD: %s, want 503 with Retry-After", resp.Status)
+	}
+	if _, resp, err := websocket.Dial(t.Context(), s.URL+"/rt/lobby", nil); err == nil || resp.StatusCode != 503 {
+		t.Errorf("WebSocket: %v, want 503", err)
+	}
+	l := s.stream("lobby", "text/event-stream")
+	if line := l.next(); !strings.HasPrefix(line, "retry: ") {
+		t.Errorf("SSE begins with %q, want retry", line)
+	}
+	if line := l.next(); line != "event: bye" {
+		t.Errorf("SSE goes on with %q, want event: bye", line)
+	}
+	s.post("lobby", "publishing needs no connection")
+	if got := s.page("lobby").texts(); len(got) != 1 {
+		t.Errorf("a page has %q", got)
+	}
+}
+
+func TestRateOfAWebSocket(t *testing.T) {
+	s := startSite(t, "realtime {\nrate 1/h 2\n}")
+	c := s.dial("lobby?envelope=1")
+	receiveEnvelope(t, c)
+	for range 20 {
+		_ = c.Write(t.Context(), websocket.MessageText, []byte("x"))
+	}
+	var got []string
+	for {
+		_, b, err := c.Read(t.Context())
+		if err != nil {
+			if websocket.CloseStatus(err) != 4429 {
+				t.Errorf("closed with %v, want 4429", err)
+			}
+			break
+		}
+		var e envelope
+		decode(t, string(b), &e)
+		if e.Op == "error" && (e.Status != 429 || e.Detail == "") {
+			t.Errorf("got %+v, want an error 429 that names the rate", e)
+		}
+		got = append(got, e.Op)
+	}
+	if messages := len(got) - strings.Count(strings.Join(got, ","), "error"); messages != 2 || len(got) < 5 {
+		t.Errorf("got %q, want 2 messages and errors", got)
+	}
+	raw := s.dial("lobby")
+	_ = raw.Write(t.Context(), websocket.MessageText, []byte("x"))
+	if _, _, err := raw.Read(t.Context()); websocket.CloseStatus(err) != 4429 {
+		t.Errorf("raw closed with %v, want 4429 at once", err)
+	}
+}
+
+func TestIdempotencyAndSignalsAndOptions(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	first := s.post("lobby", "once", "Idempotency-Key: \"k1\"")
+	if again := s.post("lobby", "once", "Idempotency-Key: k1"); again != first {
+		t.Errorf("the second answer is %s, want %s", again, first)
+	}
+	refused(t, s.do("POST", "/rt/lobby?key=k1", "twice"), 422, "idempotency key")
+	if p := s.page("lobby"); len(p.Messages) != 1 || p.Messages[0].Key != "k1" {
+		t.Errorf("got %+v, want one message with its key", p)
+	}
+
+	l := s.stream("lobby?envelope=1", "text/event-stream")
+	l.until("event: ready")
+	resp := s.do("POST", "/rt/lobby?event=typing", "", "TTL: 0")
+	if body := readAll(t, resp); resp.StatusCode != http.StatusAccepted || strings.Contains(body, `"id"`) || !strings.Contains(body, `"at"`) {
+		t.Errorf("a signal: %s %s, want 202 with at and no id", resp.Status, body)
+	}
+	l.until("event: signal")
+	if data := l.until("data: "); !strings.Contains(data, `"op":"signal","room":"lobby","event":"typing"`) {
+		t.Errorf("the signal is %s", data)
+	}
+	s.post("lobby", `{"n":1}`, "Content-Type: application/json", "Realtime-Event: order")
+	if l.until("event: ") != "order" {
+		t.Error("the event has no name")
+	}
+	if p := s.page("lobby"); len(p.Messages) != 2 || p.Messages[1].Event != "order" {
+		t.Errorf("history is %+v, want two messages, no signal", p)
+	}
+}
+
+func TestEchoCanBeLeftOut(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	c := s.dial("lobby?echo=0")
+	if err := c.Write(t.Context(), websocket.MessageText, []byte("own")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the own message", func() bool { return len(s.page("lobby").Messages) == 1 })
+	s.post("lobby", "other")
+	if got := receive(t, c); got != "other" {
+		t.Errorf("got %q, want other", got)
+	}
+}
+
+func TestHistoryZeroStillDelivers(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"room * {\nhistory 0\n}\n}")
+	c := s.dial("lobby")
+	cursor := s.page("lobby").Cursor
+	s.post("lobby", "one")
+	if got := receive(t, c); got != "one" {
+		t.Errorf("live got %q", got)
+	}
+	if p := s.page("lobby?since=" + cursor); !slices.Equal(p.texts(), []string{"one"}) || p.Gap != nil {
+		t.Errorf("a poll after the cursor got %+v, want one", p)
+	}
+	if p := s.page("lobby"); len(p.Messages) != 0 {
+		t.Errorf("a new page has %q, want no history", p.texts())
+	}
+}
+
+func TestErrorRoutesDecideHowErrorsLook(t *testing.T) {
+	s := startSite(t, "realtime\nhandle_errors {\nrespond \"{err.status_code}: {err.message}\" {err.status_code}\n}")
+	resp := s.do("GET", "/rt/a//b", "")
+	if body := readAll(t, resp); resp.StatusCode != 400 || !strings.HasPrefix(body, "400: ") || !strings.Contains(body, "empty segment") {
+		t.Errorf("got %s %q", resp.Status, body)
+	}
+}
+
+func TestOthersPathsGoToTheNextHandler(t *testing.T) {
+	s := startSite(t, "realtime\nrespond \"next\"")
+	for target, want := range map[string]string{"/": "next", "/rt": "next", "/rtx/lobby": "next", "/a/rt/b": "next"} {
+		if got := readAll(t, s.do("GET", target, "")); got != want {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestFromIsTheAuthenticatedUser(t *testing.T) {
+	// The password is "secret".
+	s := startSite(t, "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\nrealtime {\n"+open+"}")
+	if resp := s.do("POST", "/rt/lobby", "x"); resp.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("without a password: %s", resp.Status)
+	}
+	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
+	s.post("lobby", `{"from":"me"}`, ann, "Content-Type: application/json")
+	p := s.page("lobby", ann)
+	if got := string(p.Messages[0].From); got != `{"id":"ann"}` {
+		t.Errorf("from is %s, want ann", got)
+	}
+	var data map[string]string
+	if err := json.Unmarshal(p.Messages[0].Data, &data); err != nil || data["from"] != "me" {
+		t.Errorf("data is %s", p.Messages[0].Data)
+	}
+}
+
+func TestFrameThatIsCutInTheMiddle(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET /rt/lobby HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\x81\x85\x00\x00\x00\x00he")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("handshake: %v %v", resp, err)
+	}
+	eventually(t, "one member", func() bool { return hubOf(t, "").Members("lobby") == 1 })
+	_ = c.Close()
+	eventually(t, "no member", func() bool { return hubOf(t, "").Members("lobby") == 0 })
+	if got := s.page("lobby").texts(); len(got) != 0 {
+		t.Errorf("half a message was published: %q", got)
+	}
+	if n := hubOf(t, "").Stats().Endings; n[causeGone] == 0 {
+		t.Errorf("endings are %v, want one gone", n)
+	}
+}

@@ -1,0 +1,183 @@
+package realtime
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+func TestNegotiate(t *testing.T) {
+	const upgrade = "Connection: keep-alive, Upgrade|Upgrade: websocket|Sec-WebSocket-Key: x"
+	page := want{way: wayPage, limit: 50}
+	for _, test := range []struct {
+		name, method, target, headers string
+		want                          want
+		status                        int
+		detail                        string // part of the problem's
+	}{
+		{name: "nothing said", want: page},
+		{name: "anything", headers: "Accept: */*", want: page},
+		{name: "JSON", headers: "Accept: application/json", want: page},
+		{name: "a person's browser", headers: "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", want: page},
+		{name: "SSE", headers: "Accept: text/event-stream", want: want{way: wayEvents, limit: 50}},
+		{name: "NDJSON", headers: "Accept: application/x-ndjson", want: want{way: wayLines, limit: 50}},
+		{name: "named before wildcard", headers: "Accept: */*, text/event-stream", want: want{way: wayEvents, limit: 50}},
+		{name: "best quality", headers: "Accept: text/event-stream;q=0.5, application/x-ndjson;q=0.9, application/json;q=0.1", want: want{way: wayLines, limit: 50}},
+		{name: "quality 0 is no", headers: "Accept: application/json;q=0, */*;q=0.1", want: want{way: wayEvents, limit: 50}},
+		{name: "order decides a tie", headers: "Accept: application/x-ndjson, text/event-stream", want: want{way: wayLines, limit: 50}},
+		{name: "specific range decides over a wildcard's quality", headers: "Accept: text/*;q=0.9, text/event-stream;q=0.1, application/json;q=0.5", want: page},
+		{name: "nothing fits", headers: "Accept: image/png", status: 406, detail: "text/event-stream"},
+		{name: "HTML alone", headers: "Accept: text/html", status: 406},
+		{name: "rubbish is as nothing", headers: "Accept: rubbish", want: page},
+
+		{name: "WebSocket", headers: upgrade, want: want{way: wayWebSocket, limit: 50}},
+		{name: "upgrade before Accept", headers: upgrade + "|Accept: text/event-stream", want: want{way: wayWebSocket, limit: 50}},
+		{name: "robbed of its upgrade", headers: "Sec-WebSocket-Key: x", want: want{way: wayWebSocket, limit: 50}},
+		{name: "other upgrade", headers: "Connection: Upgrade|Upgrade: h2c", want: page},
+		{name: "raw by name", headers: upgrade + "|Sec-WebSocket-Protocol: x, realtime.raw", want: want{way: wayWebSocket, limit: 50, subprotocol: "realtime.raw"}},
+		{name: "first known of the offered", headers: upgrade + "|Sec-WebSocket-Protocol: superchat|Sec-WebSocket-Protocol: chat", want: want{way: wayWebSocket, limit: 50, subprotocol: "superchat"}},
+		{name: "none known", headers: upgrade + "|Sec-WebSocket-Protocol: foo", status: 400, detail: "realtime.raw, chat, superchat"},
+		{name: "case counts", headers: upgrade + "|Sec-WebSocket-Protocol: Chat", status: 400},
+		{name: "extended CONNECT", method: "CONNECT", headers: ":protocol: websocket", status: 501},
+
+		{name: "HEAD", method: "HEAD", want: want{way: wayHead, limit: 50}},
+		{name: "POST", method: "POST", want: want{way: wayPublish, limit: 50}},
+		{name: "curl -d", method: "POST", headers: "Content-Type: application/x-www-form-urlencoded|Accept: */*", want: want{way: wayPublish, limit: 50}},
+		{name: "a page's form", method: "POST", headers: "Content-Type: application/x-www-form-urlencoded; charset=UTF-8|Accept: text/html,*/*;q=0.8", want: want{way: wayForm, limit: 50}},
+		{name: "OPTIONS", method: "OPTIONS", want: want{way: wayPreflight, limit: 50}},
+		{name: "PATCH", method: "PATCH", status: 405},
+		{name: "DELETE", method: "DELETE", status: 405},
+		{name: "PUT", method: "PUT", status: 405},
+
+		{name: "since", target: "?since=e.5", want: want{way: wayPage, limit: 50, after: hub.Position{Epoch: "e", Offset: 5}}},
+		{name: "header before since", target: "?since=e.5", headers: "Accept: text/event-stream|Last-Event-ID: e.7", want: want{way: wayEvents, limit: 50, after: hub.Position{Epoch: "e", Offset: 7}}},
+		{name: "since before If-None-Match", target: "?since=e.5", headers: `If-None-Match: "e.9"`, want: want{way: wayPage, limit: 50, after: hub.Position{Epoch: "e", Offset: 5}}},
+		{name: "If-None-Match", headers: `If-None-Match: "e.9"`, want: want{way: wayPage, limit: 50, after: hub.Position{Epoch: "e", Offset: 9}, conditional: true}},
+		{name: "If-None-Match, weak and in a list", headers: `If-None-Match: "other", W/"e.9"`, want: want{way: wayPage, limit: 50, after: hub.Position{Epoch: "e", Offset: 9}, conditional: true}},
+		{name: "If-None-Match not ours", headers: `If-None-Match: "other", *, e.9`, want: page},
+		{name: "If-None-Match is for pages", headers: `Accept: text/event-stream|If-None-Match: "e.9"`, want: want{way: wayEvents, limit: 50}},
+		{name: "Last-Event-ID not ours", headers: "Accept: text/event-stream|Last-Event-ID: 42", want: want{way: wayEvents, limit: 50, foreign: true}},
+		{name: "since not ours", target: "?since=42", status: 400, detail: "since"},
+		{name: "since is empty", target: "?since=", want: page},
+		{name: "cursor too long", target: "?since=e." + strings.Repeat("1", 5000), status: 400},
+		{name: "last n", target: "?last=20", want: want{way: wayPage, limit: 50, last: 20}},
+		{name: "last d", target: "?last=10m", want: want{way: wayPage, limit: 50, age: 10 * time.Minute}},
+		{name: "last in days", target: "?last=2d", want: want{way: wayPage, limit: 50, age: 48 * time.Hour}},
+		{name: "last is ignored beside a cursor", target: "?last=20&since=e.5", want: want{way: wayPage, limit: 50, after: hub.Position{Epoch: "e", Offset: 5}}},
+		{name: "last is nothing", target: "?last=some", status: 400, detail: "last=some"},
+		{name: "last is negative", target: "?last=-1", status: 400},
+		{name: "before", target: "?before=e.5&limit=10", want: want{way: wayPage, limit: 10, before: hub.Position{Epoch: "e", Offset: 5}}},
+		{name: "before is for pages", target: "?before=e.5", headers: "Accept: text/event-stream", status: 400, detail: "before"},
+		{name: "before is nothing", target: "?before=x", status: 400},
+
+		{name: "wait", target: "?wait=25", want: want{way: wayPage, limit: 50, wait: 25 * time.Second}},
+		{name: "Prefer", headers: "Prefer: respond-async, wait=20", want: want{way: wayPage, limit: 50, wait: 20 * time.Second}},
+		{name: "wait at most a minute", target: "?wait=1000", want: want{way: wayPage, limit: 50, wait: time.Minute}},
+		{name: "wait is nothing", target: "?wait=long", status: 400, detail: "wait"},
+		{name: "a preference that is nothing is ignored", headers: "Prefer: wait=long", want: page},
+		{name: "limit", target: "?limit=10", want: want{way: wayPage, limit: 10}},
+		{name: "limit at most 1000", target: "?limit=5000", want: want{way: wayPage, limit: 1000}},
+		{name: "limit 0", target: "?limit=0", status: 400, detail: "limit"},
+		{name: "envelope", target: "?envelope=1&echo=0", want: want{way: wayPage, limit: 50, envelope: true, noEcho: true}},
+		{name: "envelope is nothing", target: "?envelope=maybe", status: 400, detail: "envelope"},
+		{name: "query is nothing", target: "?%zz", status: 400, detail: "query"},
+		{name: "members", target: "?members", status: 501, detail: "members"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			method := test.method
+			if method == "" {
+				method = http.MethodGet
+			}
+			r := httptest.NewRequest(method, "/rt/lobby", nil)
+			r.URL.RawQuery = strings.TrimPrefix(test.target, "?")
+			for line := range strings.SplitSeq(test.headers, "|") {
+				if name, value, ok := strings.Cut(line, ": "); ok {
+					r.Header.Add(name, value)
+				}
+			}
+			got, err := negotiate(r, []string{"chat", "superchat"})
+			if test.status == 0 {
+				if err != nil || got != test.want {
+					t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
+				}
+				return
+			}
+			var p *protocol.Problem
+			if !errors.As(err, &p) || p.Status != test.status || !strings.Contains(p.Detail, test.detail) {
+				t.Errorf("got %+v, %v\nwant status %d with %q", got, err, test.status, test.detail)
+			}
+		})
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	for _, test := range []struct {
+		pattern, origin string
+		want            bool
+	}{
+		{"https://app.example.com", "https://app.example.com", true},
+		{"https://app.example.com", "https://APP.example.com", true},
+		{"https://app.example.com", "http://app.example.com", false},
+		{"https://app.example.com", "https://app.example.com:8443", false},
+		{"https://app.example.com:8443", "https://app.example.com:8443", true},
+		{"app.example.com", "http://app.example.com", true},
+		{"app.example.com", "https://evil-app.example.com", false},
+		{"https://*.example.com", "https://a.example.com", true},
+		{"https://*.example.com", "https://a.b.example.com", true},
+		{"https://*.example.com", "https://example.com", false},
+		{"https://*.example.com", "https://example.com.evil.org", false},
+		{"https://*.example.com", "null", false},
+	} {
+		if err := checkOrigin(test.pattern); err != nil {
+			t.Errorf("%s: %v", test.pattern, err)
+		}
+		if got := matchOrigin(test.pattern, test.origin); got != test.want {
+			t.Errorf("%s for %s: %v, want %v", test.pattern, test.origin, got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		origin, host string
+		want         bool
+	}{
+		{"https://example.com", "example.com", true},
+		{"https://example.com", "example.com:443", true},
+		{"https://example.com:443", "example.com", true},
+		{"http://example.com:80", "Example.com", true},
+		{"http://example.com:8080", "example.com", false},
+		{"https://other.com", "example.com", false},
+		{"null", "example.com", false},
+		{"://", "example.com", false},
+	} {
+		if got := sameHost(test.origin, test.host); got != test.want {
+			t.Errorf("%s on %s: %v, want %v", test.origin, test.host, got, test.want)
+		}
+	}
+}
+
+func FuzzNegotiate(f *testing.F) {
+	f.Add("GET", "since=e.1&last=2&wait=3", "text/event-stream;q=0.1", `"e.1"`, "wait=2")
+	f.Add("POST", "ttl=0", "*/*", "W/", ";")
+	f.Fuzz(func(t *testing.T, method, query, accept, tag, prefer string) {
+		r := httptest.NewRequest(http.MethodGet, "/rt/lobby", nil)
+		r.Method, r.URL.RawQuery = method, query
+		r.Header.Set("Accept", accept)
+		r.Header.Set("If-None-Match", tag)
+		r.Header.Set("Last-Event-Id", tag)
+		r.Header.Set("Prefer", prefer)
+		r.Header.Set("Sec-Websocket-Protocol", accept)
+		w, err := negotiate(r, []string{"chat"})
+		var p *protocol.Problem
+		if err != nil && !errors.As(err, &p) {
+			t.Fatalf("%v is no problem", err)
+		}
+		if err == nil && (w.limit < 1 || w.limit > maxLimit || w.wait < 0 || w.wait > maxWait || w.last < 0 || w.age < 0) {
+			t.Fatalf("out of bounds: %+v", w)
+		}
+	})
+}

@@ -1,0 +1,228 @@
+package realtime
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
+)
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestReloadKeepsWebSocketsUnderNewSettings(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	c := s.dial("lobby?envelope=1")
+	first := receiveEnvelope(t, c)
+	s.post("lobby", "before")
+	before := receiveEnvelope(t, c)
+
+	s.reload("realtime {\n" + open + "max_message_size 10\n}")
+	s.post("lobby", "after")
+	if e := receiveEnvelope(t, c); e.text() != "after" || epoch(e.ID) != epoch(before.ID) || epoch(e.ID) != epoch(first.Cursor) {
+		t.Errorf("got %+v after the reload, want the next message of the same epoch", e)
+	}
+	if resp := s.do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("POST over the new limit: %s", resp.Status)
+	}
+	if err := c.Write(t.Context(), websocket.MessageText, []byte("this is too long")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
+		t.Errorf("frame over the new limit: %v, want 1009", err)
+	}
+}
+
+func epoch(id string) string {
+	e, _, _ := strings.Cut(id, ".")
+	return e
+}
+
+func TestReloadEndsStreamsWhichResumeWithoutLoss(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	events := s.stream("lobby", "text/event-stream")
+	events.until("id: ")
+	ndjson := s.stream("lobby", "application/x-ndjson")
+	ndjson.next()
+	s.post("lobby", "one")
+	id := events.until("id: ")
+	polled := make(chan page, 1)
+	cursor := s.page("lobby").Cursor
+	var poll sync.WaitGroup
+	poll.Go(func() { polled <- s.page("lobby?wait=60&since=" + cursor) })
+	eventually(t, "three members", func() bool {
+		return s.do("HEAD", "/rt/lobby", "").Header.Get("Realtime-Members") == "3"
+	})
+
+	s.reload("realtime {\n" + open + "heartbeat 20s\n}")
+	rest := events.rest()
+	if len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+		t.Errorf("SSE ends with %q, want retry", rest)
+	}
+	lines := ndjson.rest()
+	if len(lines) != 2 || !strings.Contains(lines[1], `"op":"bye"`) {
+		t.Errorf("NDJSON ends with %q, want the message and bye", lines)
+	}
+	poll.Wait()
+	if p := <-polled; len(p.Messages) != 0 || p.Cursor != cursor {
+		t.Errorf("the poll got %+v, want nothing and its cursor", p)
+	}
+	s.post("lobby", "two")
+	again := s.stream("lobby", "text/event-stream", "Last-Event-ID: "+id)
+	if got := again.until("data: "); got != "two" {
+		t.Errorf("resumed with %q, want two", got)
+	}
+}
+
+func TestReloadThatFailsChangesNothing(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	c := s.dial("lobby")
+	for name, bad := range map[string]string{
+		"in validation": "realtime {\n" + open + "max_message_size 10\n}\n@bad path_regexp ([\nrespond @bad x",
+		"at start":      "realtime {\n" + open + "max_message_size 10\n}\n}\nhttp://192.0.2.1:1 {\nbind 192.0.2.1",
+	} {
+		config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, bad))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := caddy.Load(config, true); err == nil {
+			t.Fatalf("%s: the bad configuration was loaded", name)
+		}
+		s.post("lobby", "long enough for the old limit")
+		if got := receive(t, c); got != "long enough for the old limit" {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+func TestReloadWithoutRealtimeSaysGoodbye(t *testing.T) {
+	s := startSite(t, "realtime")
+	c := s.dial("lobby")
+	s.reload(`respond "nothing live here"`)
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("closed with %v, want 1012", err)
+	}
+}
+
+func TestReloadLeavesNoGoroutines(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	round := func(i int) {
+		c := s.dial("lobby?envelope=1")
+		receive(t, c)
+		events := s.stream("lobby", "text/event-stream")
+		events.until("id: ")
+		s.reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", open, 100+i))
+		events.rest()
+		s.post("lobby", "x")
+		receive(t, c)
+		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	}
+	round(0)
+	var before int
+	eventually(t, "rest", func() bool {
+		n := runtime.NumGoroutine()
+		steady := n == before
+		before = n
+		return steady
+	})
+	for i := range 10 {
+		round(i + 1)
+	}
+	// Ten rounds may leave a few of net/http's behind for a moment, never one a
+	// round for long.
+	eventually(t, fmt.Sprintf("no more goroutines than about %d", before), func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		return runtime.NumGoroutine() <= before+3
+	})
+}
+
+// TestStopWithOpenStreams runs the real program: what a process does at its end
+// cannot be seen from inside.
+func TestStopWithOpenStreams(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "caddy")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	s := &site{t: t, port: freePort(t)}
+	s.URL = "http://127.0.0.1:" + strconv.Itoa(s.port)
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	caddyfile := fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\nrealtime {\n%s}\n}\n", s.URL, open)
+	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := exec.CommandContext(t.Context(), program, "run", "--config", config, "--adapter", "caddyfile")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- server.Wait() }()
+	t.Cleanup(func() { _ = server.Process.Kill() })
+	eventually(t, "the server", func() bool {
+		resp, err := http.Head(s.URL + "/rt/lobby")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil
+	})
+	streams := make([]*lines, 100)
+	for i := range streams {
+		streams[i] = s.stream("lobby", "text/event-stream")
+		streams[i].until("id: ")
+	}
+	sockets := make([]*websocket.Conn, 20)
+	for i := range sockets {
+		sockets[i] = s.dial("lobby")
+	}
+	var closes sync.WaitGroup
+	for _, c := range sockets {
+		closes.Go(func() {
+			if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+				t.Errorf("a WebSocket closed with %v, want 1012", err)
+			}
+		})
+	}
+	begin := time.Now()
+	if err := server.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range streams {
+		if rest := l.rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+			t.Errorf("a stream ends with %q, want retry", rest)
+		}
+	}
+	closes.Wait()
+	select {
+	case err := <-exited:
+		if err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+		t.Logf("stopped after %s", time.Since(begin))
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server does not stop")
+	}
+}
