@@ -33,29 +33,34 @@ func identify(r *http.Request) hub.Client {
 // admitOrigin refuses requests that a page of a foreign origin makes: its
 // visitor's cookies would speak for him (RFC 6454, RFC 6455 section 10.2).
 // Where a listed origin asks, it sets the headers that let its page read the
-// answer (Fetch standard, "CORS protocol").
-func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) error {
+// answer (Fetch standard, "CORS protocol"). anyOrigin says that only "*" let it
+// in.
+func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
 	origin := r.Header.Get("Origin")
 	if origin == "" || sameHost(origin, r.Host) {
-		return nil
+		return false, nil
 	}
-	anyone := slices.Contains(h.Origins, "*")
-	if !anyone && !slices.ContainsFunc(h.Origins, func(p string) bool { return matchOrigin(p, origin) }) {
-		return &protocol.Problem{
+	header := w.Header()
+	switch {
+	case h.listed(origin):
+		header.Set("Access-Control-Allow-Origin", origin)
+		header.Set("Access-Control-Allow-Credentials", "true")
+	case slices.Contains(h.Origins, "*"):
+		anyOrigin = true
+		header.Set("Access-Control-Allow-Origin", "*")
+	default:
+		return false, &protocol.Problem{
 			Status: http.StatusForbidden, Title: "origin refused",
 			Detail: "this page's origin is not among the origins of the handler",
 		}
 	}
-	header := w.Header()
-	if anyone {
-		// Without credentials, so that nobody's cookies work from everywhere.
-		header.Set("Access-Control-Allow-Origin", "*")
-	} else {
-		header.Set("Access-Control-Allow-Origin", origin)
-		header.Set("Access-Control-Allow-Credentials", "true")
-	}
 	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Members, Retry-After, Location")
-	return nil
+	return anyOrigin, nil
+}
+
+// listed reports whether the option names the origin, other than by "*".
+func (h *Handler) listed(origin string) bool {
+	return slices.ContainsFunc(h.Origins, func(p string) bool { return p != "*" && matchOrigin(p, origin) })
 }
 
 // sameHost reports whether the origin is the site's own. The scheme is not
@@ -115,7 +120,7 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 // formProtection judges a page's form, which a foreign page can submit without
 // asking (http.CrossOriginProtection: Sec-Fetch-Site, else Origin against Host).
 func (h *Handler) formProtection(r *http.Request) error {
-	if origin := r.Header.Get("Origin"); origin != "" && slices.ContainsFunc(h.Origins, func(p string) bool { return matchOrigin(p, origin) }) {
+	if h.listed(r.Header.Get("Origin")) {
 		return nil
 	}
 	var p http.CrossOriginProtection

@@ -117,3 +117,17 @@ func TestForm(t *testing.T) {
 		t.Errorf("the room holds %q", got)
 	}
 }
+
+func TestWhoAnyOriginLetsInIsAnonymous(t *testing.T) {
+	s := startSite(t, "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\nrealtime {\n"+open+"origins * https://app.example.com\n}")
+	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
+	s.post("lobby", "any", ann, "Origin: https://anybody.example")
+	s.post("lobby", "listed", ann, "Origin: https://app.example.com")
+	messages := s.page("lobby", ann).Messages
+	if from := string(messages[0].From); from != "" {
+		t.Errorf("a page that only * lets in speaks for %s", from)
+	}
+	if from := string(messages[1].From); from != `{"id":"ann"}` {
+		t.Errorf("a listed page speaks for %s, want ann", from)
+	}
+}

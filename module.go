@@ -52,7 +52,7 @@ type Handler struct {
 
 	// The bytes that the data of one message may have; -1 for no limit. A
 	// larger one is refused with 413, or close code 1009. It cannot be above
-	// `history_memory`. Default: 65536 (64 KiB).
+	// `history_memory`, so -1 needs -1 there. Default: 65536 (64 KiB).
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 
 	// How many rooms the hub may have; -1 for no limit. The least used room
@@ -88,8 +88,9 @@ type Handler struct {
 
 	// Origins of pages that may use the rooms beside the site's own:
 	// `https://app.example.com`, `https://*.example.com`, `app.example.com` (any
-	// scheme), or `*` for any, which then cannot send credentials. Requests from
-	// other origins are refused with 403. Default: the site's own alone.
+	// scheme), or `*` for any; whoever only `*` lets in is anonymous, whatever
+	// credentials come along. Requests from other origins are refused with 403.
+	// Default: the site's own alone.
 	Origins []string `json:"origins,omitempty"`
 
 	// WebSocket subprotocols that clients may ask for beside `realtime.raw`. The

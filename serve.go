@@ -26,7 +26,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	header.Add("Vary", "Accept, Origin, Prefer")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store, no-transform")
-	if err := h.admitOrigin(w, r); err != nil {
+	anyOrigin, err := h.admitOrigin(w, r)
+	if err != nil {
 		return err
 	}
 	want, err := negotiate(r, h.Subprotocols)
@@ -42,6 +43,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		return err
 	}
 	client := identify(r)
+	if anyOrigin {
+		// Any page may have sent this with its visitor's cookies: it does not
+		// speak for him.
+		client.User = nil
+	}
 	switch want.way {
 	case wayPublish, wayForm:
 		return h.publish(w, r, client, room, want.way == wayForm)
@@ -93,7 +99,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	}
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Log: h.log, Client: c, Room: room, Start: want.start(),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Client: c, Room: room, Start: want.start(),
 		Envelope: want.envelope, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
@@ -115,7 +121,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 		Foreign: want.foreign, After: want.after, Before: want.before,
 		Last: want.last, Age: want.age, Limit: want.limit,
 	}
-	if want.wait > 0 {
+	if want.wait > 0 && q.Before.IsZero() {
 		liftWriteTimeout(r)
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(want.wait.Seconds())))
 	} else if !q.Foreign && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {

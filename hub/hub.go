@@ -76,6 +76,10 @@ func New(s *Settings, e Engine) (*Hub, error) {
 // SetLogger sets where the hub tells, once for each limit, that it bites.
 func (h *Hub) SetLogger(l *slog.Logger) { h.log.Store(l) }
 
+// Logger returns where the hub logs to now. Whoever outlives a configuration
+// asks here each time: a configuration's own logger ends with it.
+func (h *Hub) Logger() *slog.Logger { return h.log.Load() }
+
 // Settings returns what the hub was last told.
 func (h *Hub) Settings() *Settings { return h.settings.Load() }
 

@@ -25,7 +25,13 @@ func (r Rate) String() string {
 	if r == Unlimited {
 		return "off"
 	}
-	return strconv.FormatFloat(r.PerSecond, 'g', 4, 64) + "/s " + strconv.Itoa(r.Burst)
+	n, unit := r.PerSecond, "/s "
+	for _, larger := range []string{"/m ", "/h "} {
+		if n < 1 {
+			n, unit = n*60, larger
+		}
+	}
+	return strconv.FormatFloat(n, 'g', 4, 64) + unit + strconv.Itoa(r.Burst)
 }
 
 // buckets holds one bucket for each rate that its owner has met: rooms with

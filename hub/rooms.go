@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -116,9 +117,19 @@ func (h *Hub) sweepUntilStopped() {
 		case <-h.stop:
 			return
 		case now := <-tick.C:
-			h.sweep(now)
+			h.sweepSafely(now)
 		}
 	}
+}
+
+// sweepSafely sweeps; a panic must not take the whole server with it.
+func (h *Hub) sweepSafely(now time.Time) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Load().Error("panic in the hub's janitor", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	h.sweep(now)
 }
 
 // sweep lets go of everything whose time is over.

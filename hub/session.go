@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -39,7 +40,8 @@ type Start struct {
 // Joined is the answer to [Session.Join].
 type Joined struct {
 	// Cursor is where the session stands before what [Session.Next] will give
-	// it. A client that resumes there misses nothing.
+	// it. A client that resumes there misses nothing. Before a gap it is the
+	// client's own cursor, zero if that could not be read.
 	Cursor Position
 	// Gap is set if Start's cursor could not be honoured. It will also be the
 	// room's first Item.
@@ -88,6 +90,9 @@ func (s *Session) ID() string { return s.client.ID }
 
 // Client returns who the session belongs to.
 func (s *Session) Client() Client { return s.client }
+
+// Logger returns the hub's logger, see [Hub.Logger].
+func (s *Session) Logger() *slog.Logger { return s.hub.Logger() }
 
 // Since returns when the session was made.
 func (s *Session) Since() time.Time { return s.since }

@@ -3,7 +3,6 @@ package outbound
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -43,18 +42,17 @@ type Codec interface {
 // concurrent use.
 type Conn struct {
 	group   *Group
-	log     *slog.Logger
 	session *hub.Session
 	codec   Codec
 	nc      net.Conn
 
-	mu        sync.Mutex
-	state     state
-	due       bool       // the session may have something to tell
-	control   []byte     // control frames that wait
-	said      bool       // the stream's end is queued or written: nothing may follow
-	finishing bool       // Finish waits: no patience any more
-	rested    *sync.Cond // state is no longer writing
+	mu      sync.Mutex
+	state   state
+	due     bool       // the session may have something to tell
+	control []byte     // control frames that wait
+	said    bool       // the stream's end is queued or written: nothing may follow
+	until   time.Time  // when all must have been written; zero: as long as there is progress
+	rested  *sync.Cond // state is no longer writing
 }
 
 type state uint8
@@ -66,10 +64,9 @@ const (
 	broken               // the socket is of no use any more
 )
 
-// New returns a Conn of the group that is not started. What goes wrong on its
-// goroutines is logged to log.
-func New(g *Group, log *slog.Logger) *Conn {
-	c := &Conn{group: g, log: log}
+// New returns a Conn of the group that is not started.
+func New(g *Group) *Conn {
+	c := &Conn{group: g}
 	c.rested = sync.NewCond(&c.mu)
 	return c
 }
@@ -107,9 +104,25 @@ func (c *Conn) Control(p []byte, last bool) error {
 		return ErrControl
 	}
 	c.control = append(c.control, p...)
-	c.said = last
+	if last {
+		c.say()
+	}
 	c.kick()
 	return nil
+}
+
+// say notes that the stream's end is queued. Called with mu held.
+func (c *Conn) say() {
+	c.said = true
+	c.hurry()
+}
+
+// hurry bounds what is still to be written, from now on. Called with mu held.
+func (c *Conn) hurry() {
+	if c.until.IsZero() {
+		c.until = time.Now().Add(Farewell)
+		_ = c.nc.SetWriteDeadline(c.until) // for a write that is under way
+	}
 }
 
 // kick starts the writer if it is needed. Called with mu held. The writer ends
@@ -127,7 +140,8 @@ var batches = sync.Pool{New: func() any {
 }}
 
 type batch struct {
-	items []hub.Item
+	items []hub.Item // room for what a session tells
+	left  []hub.Item // of items, what is not encoded yet
 	bytes []byte
 }
 
@@ -136,10 +150,12 @@ func (c *Conn) write() {
 	b := batches.Get().(*batch)
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
+			c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
 			c.fail(hub.CauseInternal)
 			return // b may be anything: let it go
 		}
+		clear(b.left)
+		b.left = nil
 		if cap(b.bytes) <= batchBytes+4<<10 {
 			batches.Put(b)
 		}
@@ -181,40 +197,41 @@ func (c *Conn) gather(b *batch) bool {
 	}
 }
 
-// fill appends what the session has to tell, up to batchBytes, and goodbye if
-// it has ended.
+// fill appends what the session has to tell, until there are batchBytes, and
+// goodbye if it has ended.
 func (c *Conn) fill(b *batch) {
 	more := true
-	for more && len(b.bytes) < batchBytes {
-		b.items, more = c.session.Next(b.items[:0])
-		for _, it := range b.items {
-			b.bytes = c.codec.Append(b.bytes, it)
+	for len(b.bytes) < batchBytes {
+		if len(b.left) == 0 && more {
+			b.left, more = c.session.Next(b.items[:0])
 		}
-		clear(b.items)
+		if len(b.left) == 0 {
+			break
+		}
+		b.bytes = c.codec.Append(b.bytes, b.left[0])
+		b.left[0] = hub.Item{}
+		b.left = b.left[1:]
 	}
 	cause := c.session.Ended()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.due = c.due || more
+	c.due = c.due || more || len(b.left) > 0
 	if cause == 0 || c.said {
 		return
 	}
+	b.bytes = append(b.bytes, c.control...) // came meanwhile
+	c.control = nil
 	b.bytes = c.codec.Goodbye(b.bytes, cause)
-	c.said = true
+	c.say()
 	// The reader shall not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
 }
 
-// flush writes p, however long it takes as long as there is progress.
+// flush writes p, however long it takes as long as there is progress and the
+// end has not come.
 func (c *Conn) flush(p []byte) error {
-	stall := Stall
 	for len(p) > 0 {
-		c.mu.Lock()
-		if c.finishing || c.said {
-			stall = Farewell
-		}
-		c.mu.Unlock()
-		if err := c.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		if err := c.allow(); err != nil {
 			return err
 		}
 		n, err := c.nc.Write(p)
@@ -224,6 +241,16 @@ func (c *Conn) flush(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// allow sets how long the next write may take.
+func (c *Conn) allow() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.until.IsZero() {
+		return c.nc.SetWriteDeadline(c.until)
+	}
+	return c.nc.SetWriteDeadline(time.Now().Add(Stall))
 }
 
 // causeOf says what a failed write means.
@@ -257,9 +284,8 @@ func (c *Conn) rest(s state) {
 // 6455, section 7.1.1). It takes at most twice [Farewell].
 func (c *Conn) Finish(linger bool) {
 	c.mu.Lock()
-	c.finishing = true
 	if linger {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(Farewell))
+		c.hurry()
 		c.due = true
 		c.kick()
 	} else {

@@ -70,23 +70,28 @@ func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
 	}
 	defer session.End(hub.CauseLeft)
 	start := hub.Start{Foreign: o.Query.Foreign, After: o.Query.After, Last: o.Query.Last, Age: o.Query.Age}
-	if _, err := session.Join(ctx, o.Room, start); err != nil {
+	joined, err := session.Join(ctx, o.Room, start)
+	if err != nil {
 		return err
 	}
 	timeout := time.NewTimer(o.Wait)
 	defer timeout.Stop()
-	items := make([]hub.Item, 0, o.Query.Limit+1) // a gap beside the messages
+	room := o.Query.Limit
+	if joined.Gap != nil {
+		room++ // beside the messages
+	}
+	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
 		page.Cursor = session.Cursor(o.Room)
+		if page.Cursor.IsZero() {
+			return hub.ErrDraining // the session has ended, and without a cursor no page can be told
+		}
 		if len(items) > 0 {
 			break
 		}
 		select {
 		case <-bell:
-			if session.Ended() != 0 {
-				return hub.ErrDraining
-			}
 			continue
 		case <-timeout.C:
 		case <-ctx.Done():

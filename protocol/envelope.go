@@ -103,12 +103,16 @@ func AppendBinary(b []byte, m *hub.Message) []byte {
 	return append(b, '}')
 }
 
-// Ready is the control object that begins a stream.
+// Ready is the control object that begins a stream. A zero cursor is left out:
+// the client keeps its own.
 func Ready(conn string, cursor hub.Position) []byte {
 	b := append([]byte(`{"op":"ready","conn":`), quote(conn)...)
-	b = append(b, `,"cursor":"`...)
-	b = cursor.AppendTo(b)
-	return append(b, `"}`...)
+	if !cursor.IsZero() {
+		b = append(b, `,"cursor":"`...)
+		b = cursor.AppendTo(b)
+		b = append(b, '"')
+	}
+	return append(b, '}')
 }
 
 // Gap is the control object that announces missing messages. from is left out

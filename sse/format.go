@@ -47,15 +47,19 @@ func (Events) ContentType() string { return "text/event-stream" }
 // cursor was not honoured keeps it until it has been told of the gap.
 func (e Events) Begin(b []byte, conn string, joined hub.Joined) []byte {
 	b = appendRetry(b, slot())
+	id := joined.Cursor
+	if joined.Gap != nil {
+		id = hub.Position{}
+	}
 	switch {
 	case e.Envelope:
-		return appendControl(b, "ready", joined.Cursor, protocol.Ready(conn, joined.Cursor))
-	case joined.Gap == nil:
-		b = append(b, "id: "...)
-		b = joined.Cursor.AppendTo(b)
-		return append(b, "\n\n"...)
-	default:
+		return appendControl(b, "ready", id, protocol.Ready(conn, joined.Cursor))
+	case id.IsZero():
 		return append(b, '\n')
+	default:
+		b = append(b, "id: "...)
+		b = id.AppendTo(b)
+		return append(b, "\n\n"...)
 	}
 }
 

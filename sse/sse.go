@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"time"
@@ -72,21 +73,26 @@ type stream struct {
 	bell    hub.Bell
 	w       http.ResponseWriter
 	rc      *http.ResponseController
-	items   []hub.Item
+	items   []hub.Item // room for what the session tells
+	left    []hub.Item // of items, what is not encoded yet
 	bytes   []byte
 }
 
 // run writes until there is a reason to end, which becomes the session's cause.
 func (s *stream) run(ctx context.Context) {
-	idle := time.NewTimer(time.Hour)
+	heartbeat := s.Heartbeat
+	if heartbeat <= 0 {
+		heartbeat = math.MaxInt64
+	}
+	idle := time.NewTimer(heartbeat)
 	defer idle.Stop()
 	for {
-		if err := s.flush(); err != nil {
-			s.session.End(causeOf(err))
-			return
-		}
-		if s.Heartbeat > 0 {
-			idle.Reset(s.Heartbeat)
+		if len(s.bytes) > 0 {
+			if err := s.flush(); err != nil {
+				s.session.End(causeOf(err))
+				return
+			}
+			idle.Reset(heartbeat)
 		}
 		select {
 		case <-s.bell:
@@ -94,14 +100,9 @@ func (s *stream) run(ctx context.Context) {
 				s.end()
 				return
 			}
-			if err := s.drain(); err != nil {
-				s.session.End(causeOf(err))
-				return
-			}
+			s.gather()
 		case <-idle.C:
-			if s.Heartbeat > 0 {
-				s.bytes = s.Format.Heartbeat(s.bytes)
-			}
+			s.bytes = s.Format.Heartbeat(s.bytes)
 		case <-s.Down:
 			s.session.End(hub.CauseDraining)
 			s.end()
@@ -113,30 +114,29 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-// drain gathers all that the session has to tell, and writes whenever a batch
-// is full.
-func (s *stream) drain() error {
-	for more := true; more; {
-		s.items, more = s.session.Next(s.items[:0])
-		for _, it := range s.items {
-			s.bytes = s.Format.Append(s.bytes, it)
-			if len(s.bytes) < batchBytes {
-				continue
-			}
-			if err := s.flush(); err != nil {
-				return err
-			}
+// gather appends what the session has to tell, until there are batchBytes. If
+// that is not all it rings the bell: a stream that is always behind must see
+// its end too.
+func (s *stream) gather() {
+	more := true
+	for len(s.bytes) < batchBytes {
+		if len(s.left) == 0 && more {
+			s.left, more = s.session.Next(s.items[:0])
 		}
-		clear(s.items)
+		if len(s.left) == 0 {
+			break
+		}
+		s.bytes = s.Format.Append(s.bytes, s.left[0])
+		s.left[0] = hub.Item{}
+		s.left = s.left[1:]
 	}
-	return nil
+	if more || len(s.left) > 0 {
+		s.bell.Wake(s.Room)
+	}
 }
 
 // flush writes what was gathered, within a bound of time.
 func (s *stream) flush() error {
-	if len(s.bytes) == 0 {
-		return nil
-	}
 	// A deadline that stays would end an idle HTTP/2 stream. A writer that has
 	// none (a test's) is bounded by nothing but its server.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(stall))

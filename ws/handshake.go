@@ -18,6 +18,14 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 	if !r.ProtoAtLeast(1, 1) {
 		return protocol.Bad("a WebSocket handshake needs HTTP/1.1")
 	}
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+		h.Set("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		return &protocol.Problem{
+			Status: http.StatusUpgradeRequired, Title: "not a WebSocket handshake",
+			Detail: "it needs Connection: Upgrade and Upgrade: websocket; a proxy may have dropped them",
+		}
+	}
 	if v := r.Header.Values("Sec-WebSocket-Version"); len(v) != 1 || v[0] != "13" {
 		h.Set("Sec-WebSocket-Version", "13")
 		return &protocol.Problem{
@@ -33,4 +41,16 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 		return protocol.Bad("Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
+}
+
+// hasToken reports whether a header that is a list has the token.
+func hasToken(h http.Header, name, token string) bool {
+	for _, v := range h.Values(name) {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
 }

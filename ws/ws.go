@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -38,7 +37,6 @@ const (
 type Options struct {
 	Hub         *hub.Hub
 	Group       *outbound.Group
-	Log         *slog.Logger
 	Client      hub.Client
 	Room        string
 	Start       hub.Start
@@ -52,7 +50,7 @@ type Options struct {
 // that protocol.ProblemOf explains, and nothing has been written. The handshake
 // must have been checked: see [CheckHandshake].
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
-	out := outbound.New(o.Group, o.Log)
+	out := outbound.New(o.Group)
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
@@ -106,7 +104,7 @@ func (c *conn) serve() {
 	linger := false
 	defer func() {
 		if p := recover(); p != nil {
-			c.Log.Error("panic in a WebSocket's reader", "panic", p, "stack", string(debug.Stack()))
+			c.session.Logger().Error("panic in a WebSocket's reader", "panic", p, "stack", string(debug.Stack()))
 			c.session.End(hub.CauseInternal)
 		}
 		// Frees coder's buffers; our socket is closed by Finish.
@@ -129,6 +127,9 @@ func (c *conn) read() error {
 			return err
 		}
 		_ = c.nc.SetReadDeadline(time.Now().Add(messageTime))
+		if c.session.Ended() != 0 {
+			return hub.ErrEnded // its bound of time was shorter
+		}
 		limit := c.Hub.MaxMessageSize(c.Room)
 		data, err := io.ReadAll(io.LimitReader(r, int64(min(limit, hub.Off-1))+1))
 		if err != nil {
@@ -177,13 +178,15 @@ func (c *conn) publish(ctx context.Context, kind websocket.MessageType, data []b
 // end gives the session its cause, and reports whether the peer is to be given
 // time to read the closing frame.
 func (c *conn) end(err error) (linger bool) {
+	var closed websocket.CloseError
 	var netErr net.Error
 	cause := hub.CauseProtocol
-	switch status := websocket.CloseStatus(err); {
-	case status != -1:
+	switch {
+	case errors.As(err, &closed):
 		// The peer closed and has been answered, or has answered.
-		c.session.End(hub.CauseLeft)
-		return true
+		if cause = hub.CauseLeft; !utf8.ValidString(closed.Reason) {
+			cause = hub.CauseInvalid // as checkClose told it
+		}
 	case errors.Is(err, errNotUTF8):
 		cause = hub.CauseInvalid
 	case errors.Is(err, hub.ErrTooLarge):
@@ -198,8 +201,7 @@ func (c *conn) end(err error) (linger bool) {
 		cause = hub.CauseSlow
 	case errors.Is(err, hub.ErrFull):
 		cause = hub.CauseInternal
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr):
+	case errors.Is(err, errCut), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr):
 		c.session.End(hub.CauseGone)
 		return false
 	}
@@ -241,7 +243,7 @@ func jitter(d time.Duration) time.Duration {
 
 func (c *conn) logEnd() {
 	sent, published := c.session.Counts()
-	c.Log.Debug("connection ended", "transport", "websocket", "cause", c.session.Ended().String(),
+	c.session.Logger().Debug("connection ended", "transport", "websocket", "cause", c.session.Ended().String(),
 		"duration", time.Since(c.session.Since()), "sent", sent, "published", published)
 }
 
@@ -249,16 +251,29 @@ func (c *conn) logEnd() {
 // socket, and what it writes, which is control frames only, goes to outbound.
 type socket struct {
 	net.Conn
-	conn *conn
+	conn  *conn
+	early []byte // what came with the handshake and is not read yet
 }
 
 func (s *socket) Read(p []byte) (int, error) {
+	if len(s.early) > 0 {
+		n := copy(p, s.early)
+		s.early = s.early[n:]
+		return n, nil
+	}
 	n, err := s.Conn.Read(p)
 	if n > 0 {
 		s.conn.heard.Store(time.Now().UnixNano())
 	}
+	if errors.Is(err, io.EOF) {
+		err = errCut
+	}
 	return n, err
 }
+
+// errCut stands for io.EOF, which coder/websocket would take for the end of a
+// message if it came between two fragments.
+var errCut = errors.New("the connection was cut")
 
 func (s *socket) Write(p []byte) (int, error) {
 	if err := s.conn.out.Control(checkClose(p), p[0] == opClose); err != nil {
@@ -267,8 +282,9 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close does nothing: outbound.Conn.Finish closes, when all is written.
-func (s *socket) Close() error { return nil }
+// Close wakes the reader, for whom coder/websocket had no patience any more;
+// outbound.Conn.Finish closes, when all is written.
+func (s *socket) Close() error { return s.SetReadDeadline(time.Unix(1, 0)) }
 
 // hijacker takes the connection from the innermost writer: wrappers would pin
 // the request, and count bytes that are no longer theirs.
@@ -291,12 +307,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	h.conn.nc = nc
-	s := &socket{Conn: nc, conn: h.conn}
-	var from io.Reader = s
-	if n := brw.Reader.Buffered(); n > 0 {
-		// Frames that came with the handshake.
-		early, _ := brw.Reader.Peek(n)
-		from = io.MultiReader(bytes.NewReader(bytes.Clone(early)), s)
-	}
-	return s, bufio.NewReadWriter(bufio.NewReaderSize(from, readBuffer), bufio.NewWriterSize(s, writeBuffer)), nil
+	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
+	s := &socket{Conn: nc, conn: h.conn, early: bytes.Clone(early)}
+	return s, bufio.NewReadWriter(bufio.NewReaderSize(s, readBuffer), bufio.NewWriterSize(s, writeBuffer)), nil
 }

@@ -1,0 +1,344 @@
+package outbound_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
+)
+
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		c := open(t, h, g, lines{})
+		publish(t, h, "0")
+		synctest.Wait() // that one is being written
+		for i := range 199 {
+			publish(t, h, fmt.Sprint(i+1))
+		}
+		c.session.Notify([]byte("notice"))
+		if err := c.Control([]byte("control\n"), false); err != nil {
+			t.Error(err)
+		}
+		c.expect(t, "0")
+		got := ""
+		for !strings.HasSuffix(got, "199\n") {
+			got += c.take(t, 1)
+		}
+		var want strings.Builder
+		want.WriteString("control\nnotice\n")
+		for i := range 199 {
+			fmt.Fprintln(&want, i+1)
+		}
+		if got != want.String() {
+			t.Errorf("wrote %q", got)
+		}
+		if sent, _ := c.session.Counts(); sent != 200 {
+			t.Errorf("%d sent", sent)
+		}
+	})
+}
+
+// A wake before Start is not lost.
+func TestWakeBeforeStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		far, near := net.Pipe()
+		c := &conn{Conn: outbound.New(g), near: near}
+		var err error
+		if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = c.session.Join(t.Context(), room, hub.Start{}); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, h, "early")
+		c.Start(far, c.session, lines{})
+		c.expect(t, "early")
+		c.session.End(hub.CauseLeft)
+		c.Finish(false)
+	})
+}
+
+// A backlog is written in pieces, to its end, and never gathered in one.
+func TestBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		far, near := net.Pipe()
+		w := &widest{Conn: far}
+		c := start(t, h, g, lines{}, w, near)
+		publish(t, h, "first")
+		synctest.Wait() // that one is being written
+		const size, count = 10_000, 60
+		for range count {
+			publish(t, h, strings.Repeat("*", size-1))
+		}
+		c.take(t, len("first\n")+count*size)
+		synctest.Wait()
+		if most := w.most.Load(); most < 64<<10 || most > 64<<10+size {
+			t.Errorf("%d bytes in one write", most)
+		}
+	})
+}
+
+// widest remembers the largest write.
+type widest struct {
+	net.Conn
+	most atomic.Int64
+}
+
+func (w *widest) Write(p []byte) (int, error) {
+	w.most.Store(max(w.most.Load(), int64(len(p))))
+	return w.Conn.Write(p)
+}
+
+// What comes while the writer has just looked is not forgotten.
+func TestWakeWhileEncoding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		var codec lines
+		codec.append = func(it hub.Item) {
+			if string(it.Message.Data) == "first" {
+				publish(t, h, "second")
+			}
+		}
+		c := open(t, h, g, codec)
+		publish(t, h, "first")
+		c.expect(t, "first", "second")
+	})
+}
+
+// Who reads nothing ends after Stall, and nobody else notices.
+func TestStalledPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		stalled, other := open(t, h, g, lines{}), open(t, h, g, lines{})
+		got := drain(other.near)
+		took := after(func() {
+			for i := range 100 {
+				publish(t, h, fmt.Sprint(i))
+			}
+			synctest.Wait()
+		})
+		if n := strings.Count(got.String(), "\n"); n != 100 || took != 0 {
+			t.Errorf("the other one has %d messages after %v", n, took)
+		}
+		if took := after(func() { <-stalled.done }); took != outbound.Stall {
+			t.Errorf("the stalled one ends after %v", took)
+		}
+		if a, b := stalled.session.Ended(), other.session.Ended(); a != hub.CauseSlow || b != 0 {
+			t.Errorf("causes %v and %v", a, b)
+		}
+	})
+}
+
+// Who reads slowly stays, as long as something moves.
+func TestSlowPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		c := open(t, h, g, lines{})
+		publish(t, h, "twenty-one bytes long")
+		for _, want := range "twenty-one bytes long\n" {
+			<-time.After(outbound.Stall - time.Second)
+			if got := c.take(t, 1); got != string(want) {
+				t.Fatalf("byte %q, want %q", got, want)
+			}
+		}
+		synctest.Wait()
+		if cause := c.session.Ended(); cause != 0 {
+			t.Errorf("ended by %v", cause)
+		}
+	})
+}
+
+// A peer that asks for answers and reads none costs maxControl bytes at most.
+func TestControlIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		c := open(t, h, g, lines{})
+		pong := []byte(strings.Repeat("p", 99) + "\n")
+		if err := c.Control(pong, false); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // that one is being written
+		waiting := 0
+		var err error
+		for err == nil && waiting < 1000 {
+			if err = c.Control(pong, false); err == nil {
+				waiting++
+			}
+		}
+		if !errors.Is(err, outbound.ErrControl) || waiting != 40 {
+			t.Errorf("%v after %d frames", err, waiting)
+		}
+		if got := c.take(t, 4100); got != strings.Repeat(string(pong), 41) {
+			t.Errorf("wrote %q", got)
+		}
+		synctest.Wait()
+		if err := c.Control(pong, false); err != nil {
+			t.Errorf("after all was read: %v", err)
+		}
+		c.take(t, 100)
+	})
+}
+
+// Whatever comes, whenever it comes, nothing follows the end.
+func TestNothingAfterTheEnd(t *testing.T) {
+	tests := []struct {
+		name   string
+		append func(*conn) // while the first message is encoded
+		after  func(*conn)
+		want   string
+	}{
+		{"goodbye", nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},
+		{"last control", nil, func(c *conn) { c.Control([]byte("last\n"), true) }, "m\nlast\n"},
+		{"control meanwhile", func(c *conn) {
+			c.Control([]byte("pong\n"), false)
+			c.session.End(hub.CauseStopping)
+		}, nil, "m\npong\nbye stopping\n"},
+		{"last control meanwhile", func(c *conn) {
+			c.Control([]byte("last\n"), true)
+			c.session.End(hub.CauseStopping)
+		}, nil, "m\nlast\n"},
+		{"two ends", nil, func(c *conn) {
+			c.Control([]byte("last\n"), true)
+			c.session.End(hub.CauseStopping)
+		}, "m\nlast\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, g := newHub(t), new(outbound.Group)
+				codec := new(scripted)
+				codec.append = func(hub.Item) {
+					if test.append != nil {
+						test.append(codec.conn)
+					}
+				}
+				c := open(t, h, g, codec)
+				got := drain(c.near)
+				publish(t, h, "m")
+				synctest.Wait()
+				if test.after != nil {
+					test.after(c)
+				}
+				synctest.Wait()
+				if err := c.Control([]byte("late\n"), false); err != nil {
+					t.Error(err)
+				}
+				if err := c.Control([]byte("late last\n"), true); err != nil {
+					t.Error(err)
+				}
+				c.Wake(room)
+				publish(t, h, "late message")
+				c.session.End(hub.CauseLeft)
+				synctest.Wait()
+				if got.String() != test.want {
+					t.Errorf("wrote %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A panic in a codec is one session's end.
+func TestPanic(t *testing.T) {
+	for _, where := range []string{"append", "goodbye"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, g := newHub(t), new(outbound.Group)
+				var codec lines
+				if where == "append" {
+					codec.append = func(hub.Item) { panic("no") }
+				} else {
+					codec.goodbye = func() { panic("no") }
+				}
+				sick, well := open(t, h, g, codec), open(t, h, g, lines{})
+				publish(t, h, "m")
+				well.expect(t, "m")
+				want := hub.CauseInternal
+				if where == "goodbye" {
+					sick.expect(t, "m")
+					want = hub.CauseDraining
+					sick.session.End(want)
+				}
+				<-sick.done
+				if a, b := sick.session.Ended(), well.session.Ended(); a != want || b != 0 {
+					t.Errorf("causes %v and %v", a, b)
+				}
+				if _, err := sick.near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+					t.Errorf("the socket is open: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestFinish(t *testing.T) {
+	tests := []struct {
+		name   string
+		linger bool
+		read   time.Duration // between two bytes that the peer reads; 0: none
+		least  time.Duration
+		most   time.Duration
+	}{
+		{"at once", false, 0, 0, 0},
+		{"lingers for a stalled peer", true, 0, outbound.Farewell, outbound.Farewell},
+		{"lingers for a slow peer", true, outbound.Farewell - time.Second, outbound.Farewell, outbound.Farewell},
+		{"lingers until it has read", true, time.Millisecond, time.Millisecond, time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, g := newHub(t), new(outbound.Group)
+				far, near := net.Pipe()
+				c := outbound.New(g)
+				s, err := h.Connect(hub.Client{}, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Join(t.Context(), room, hub.Start{}); err != nil {
+					t.Fatal(err)
+				}
+				c.Start(far, s, lines{})
+				publish(t, h, strings.Repeat("*", 100))
+				synctest.Wait() // the writer waits for the peer
+				<-time.After(time.Second)
+				var peer sync.WaitGroup
+				if test.read > 0 {
+					peer.Go(func() {
+						for b := make([]byte, 1); ; <-time.After(test.read) {
+							if _, err := near.Read(b); err != nil {
+								return
+							}
+						}
+					})
+				}
+				s.End(hub.CauseStopping)
+				took := after(func() { c.Finish(test.linger) })
+				if took < test.least || took > test.most {
+					t.Errorf("took %v", took)
+				}
+				if _, err := near.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) || g.Len() != 0 {
+					t.Errorf("%d connections, writing to it: %v", g.Len(), err)
+				}
+				// The writer has gone: nothing of it is left to be woken.
+				c.Wake(room)
+				if err := c.Control([]byte("x"), false); err != nil {
+					t.Error(err)
+				}
+				near.Close()
+				peer.Wait()
+			})
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package ws_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws"
+)
+
+const room = "lobby"
+
+// server serves one room to WebSockets.
+type server struct {
+	hub     *hub.Hub
+	group   *outbound.Group
+	options ws.Options
+	addr    string // of a real server
+}
+
+// settings returns the defaults without rates, changed by change.
+func settings(change ...func(*hub.Settings)) *hub.Settings {
+	s := hub.Defaults()
+	s.Rate = hub.Unlimited
+	s.MaxPerAddress = hub.Off
+	for _, f := range change {
+		f(s)
+	}
+	return s
+}
+
+// rated returns a change of settings: a burst, and nothing after it.
+func rated(burst int) func(*hub.Settings) {
+	return func(s *hub.Settings) { s.Rate = hub.Rate{PerSecond: 1e-6, Burst: burst} }
+}
+
+// newServer returns a server without sockets, for bubbles: see open.
+func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *server {
+	t.Helper()
+	h, err := hub.New(set, hub.NewMemory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{hub: h, group: new(outbound.Group)}
+	s.options = ws.Options{Hub: h, Group: s.group, Room: room}
+	for _, f := range change {
+		f(&s.options)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		s.group.Wait(ctx)
+		if ctx.Err() != nil {
+			t.Error("a connection does not end")
+		}
+		if st := h.Stats(); st.Sessions != 0 || s.group.Len() != 0 {
+			t.Errorf("%d sessions and %d connections are left", st.Sessions, s.group.Len())
+		}
+	})
+	return s
+}
+
+func envelope(o *ws.Options) { o.Envelope = true }
+
+// listen returns a server on a real socket.
+func listen(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *server {
+	t.Helper()
+	s := newServer(t, set, change...)
+	web := httptest.NewServer(s)
+	t.Cleanup(web.Close)
+	s.addr = web.Listener.Addr().String()
+	return s
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := ws.CheckHandshake(r, w.Header())
+	if err == nil {
+		err = ws.Serve(w, r, s.options)
+	}
+	if err != nil {
+		p := protocol.ProblemOf(err)
+		http.Error(w, p.Error(), p.Status)
+	}
+}
+
+// handshake returns a request that asks for a WebSocket.
+func handshake() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/rt/"+room, nil)
+	r.Header.Set("Connection", "keep-alive, Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", base64.StdEncoding.EncodeToString([]byte("the sample nonce")))
+	return r
+}
+
+// dial connects by TCP, and sends what is early in the handshake's segment.
+func (s *server) dial(t testing.TB, early ...[]byte) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(patience))
+	c := &client{t: t, nc: nc, br: bufio.NewReader(nc)}
+	var request strings.Builder
+	if err := handshake().Write(&request); err != nil {
+		t.Fatal(err)
+	}
+	c.send(append([][]byte{[]byte(request.String())}, early...)...)
+	answer, err := http.ReadResponse(c.br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The answer to the sample of RFC 6455, section 1.3.
+	if got := answer.Header.Get("Sec-WebSocket-Accept"); answer.StatusCode != http.StatusSwitchingProtocols || got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatalf("handshake: %s, accept %q", answer.Status, got)
+	}
+	return c
+}
+
+// open connects through a pipe, as if the handshake had been.
+func (s *server) open(t testing.TB) *client {
+	t.Helper()
+	far, near := net.Pipe()
+	t.Cleanup(func() { near.Close() })
+	if err := ws.Serve(&upgrader{httptest.NewRecorder(), far}, handshake(), s.options); err != nil {
+		t.Fatal(err)
+	}
+	return &client{t: t, nc: near, br: bufio.NewReader(near)}
+}
+
+// upgrader is a ResponseWriter that gives its connection away.
+type upgrader struct {
+	*httptest.ResponseRecorder
+	nc net.Conn
+}
+
+func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return u.nc, bufio.NewReadWriter(bufio.NewReader(u.nc), bufio.NewWriter(u.nc)), nil
+}
+
+// bubble runs f with a server in a bubble of fake time.
+func bubble(t *testing.T, set *hub.Settings, change func(*ws.Options), f func(*testing.T, *server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newServer(t, set, change)) })
+}
+
+// ended waits until the only session has ended, and checks why.
+func (s *server) ended(t testing.TB, cause hub.Cause) {
+	t.Helper()
+	eventually(t, "the session ends", func() bool { return s.hub.Stats().Sessions == 0 })
+	if got := s.hub.Stats().Endings; got[cause] != 1 || len(got) != 1 {
+		t.Errorf("endings %v, want one of cause %v", got, cause)
+	}
+}
+
+func publish(t testing.TB, h *hub.Hub, kind hub.Kind, data string) {
+	t.Helper()
+	if _, err := h.Publish(context.Background(), hub.Client{}, hub.Publication{Room: room, Kind: kind, Data: []byte(data)}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,234 @@
+package ws_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws"
+)
+
+func plain(*ws.Options) {}
+
+// beating returns a change of options: the heartbeat.
+func beating(d time.Duration) func(*ws.Options) {
+	return func(o *ws.Options) { o.Heartbeat = d }
+}
+
+// over checks that the connection's end comes after d.
+func (c *client) over(began time.Time, d time.Duration) {
+	c.t.Helper()
+	c.expect("end")
+	if got := time.Since(began); got != d {
+		c.t.Errorf("ends after %v, want %v", got, d)
+	}
+	synctest.Wait()
+}
+
+// A session that is ended tells its cause's code, and waits for the answer
+// only so long.
+func TestServerEnds(t *testing.T) {
+	for _, cause := range hub.Causes() {
+		t.Run(cause.String(), func(t *testing.T) {
+			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+				c := s.open(t)
+				began := time.Now()
+				s.hub.Sessions()[0].End(cause)
+				if e := protocol.EndingOf(cause); cause != hub.CauseGone {
+					c.expect(fmt.Sprintf("close:%d:%s", e.Close, e.Title))
+				}
+				c.over(began, outbound.Farewell)
+				s.ended(t, cause)
+			})
+		})
+		t.Run(cause.String()+", answered", func(t *testing.T) {
+			if cause == hub.CauseGone {
+				t.Skip("nobody is there to answer")
+			}
+			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+				c := s.open(t)
+				began := time.Now()
+				s.hub.Sessions()[0].End(cause)
+				e := protocol.EndingOf(cause)
+				c.expect(fmt.Sprintf("close:%d:%s", e.Close, e.Title))
+				c.send(masked(fin|closes, closing(e.Close, "")))
+				c.over(began, 0)
+				s.ended(t, cause)
+			})
+		})
+	}
+}
+
+// Whatever a peer goes on to send after the end was said, it gains no time,
+// and nothing follows the closing frame.
+func TestServerEndsAndPeerGoesOn(t *testing.T) {
+	tests := []struct {
+		name   string
+		before []byte // the end comes
+		after  []byte
+		most   time.Duration
+	}{
+		{"ping", nil, masked(fin|ping, "x"), outbound.Farewell},
+		{"text", nil, masked(fin|text, "x"), outbound.Farewell},
+		{"a beginning", nil, masked(text, "x"), outbound.Farewell},
+		{"half a frame", nil, masked(fin|text, "x")[:6], outbound.Farewell},
+		{"the rest of a frame", masked(fin|text, "xyz")[:7], masked(fin|text, "xyz")[7:], outbound.Farewell},
+		{"no rest of a frame", masked(fin|text, "xyz")[:7], nil, outbound.Farewell},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+				c := s.open(t)
+				c.send(test.before)
+				synctest.Wait()
+				began := time.Now()
+				s.hub.Sessions()[0].End(hub.CauseDraining)
+				c.expect("close:1012:*")
+				if len(test.after) > 0 {
+					c.nc.Write(test.after)
+				}
+				c.expect("end")
+				if took := time.Since(began); took > test.most {
+					t.Errorf("ends after %v, at most %v", took, test.most)
+				}
+				s.ended(t, hub.CauseDraining)
+			})
+		})
+	}
+}
+
+// Half of anything is waited for only so long. Pings in between don't change
+// that.
+func TestHalves(t *testing.T) {
+	tests := []struct {
+		name string
+		send []byte
+		want time.Duration
+	}{
+		{"frame", masked(fin|text, "half")[:8], time.Minute},
+		{"large frame", append(header(fin|bin, 0x80, 1<<62), make([]byte, 4)...), time.Minute},
+		{"message", masked(text, "half"), time.Minute},
+		{"message and a ping", frames(masked(text, "half"), masked(fin|pong, "")), time.Minute},
+		{"ping", masked(fin|ping, "half")[:8], 5 * time.Second},
+		{"close", masked(fin|closes, closing(1000, "half"))[:8], 5 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+				c := s.open(t)
+				began := time.Now()
+				c.send(test.send)
+				c.over(began, test.want)
+				s.ended(t, hub.CauseGone)
+			})
+		})
+	}
+}
+
+// A message may take its time as long as it comes, and then nothing is held
+// against an idle connection.
+func TestSlowMessage(t *testing.T) {
+	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+		c := s.open(t)
+		for range 3 {
+			c.send(masked(text, "a"))
+			<-time.After(59 * time.Second)
+			c.send(masked(fin|cont, "b"))
+			c.expect("text:ab")
+			<-time.After(time.Hour)
+		}
+		c.send(masked(fin|closes, ""))
+		c.expect("close", "end")
+		s.ended(t, hub.CauseLeft)
+	})
+}
+
+func TestHeartbeat(t *testing.T) {
+	const beat = 10 * time.Second
+	t.Run("no sign of life", func(t *testing.T) {
+		bubble(t, settings(), beating(beat), func(t *testing.T, s *server) {
+			c := s.open(t)
+			began, pings := time.Now(), 0
+			for f := c.next(); f != "end"; f = c.next() {
+				if f != "ping:" {
+					t.Fatalf("frame %s", short(f))
+				}
+				pings++
+				if d := time.Since(began); d > time.Duration(pings)*beat || d < time.Duration(pings)*beat*9/10 {
+					t.Errorf("ping %d after %v", pings, d)
+				}
+			}
+			if d := time.Since(began); d < 2*beat || d > 3*beat || pings != 2 {
+				t.Errorf("ends after %v and %d pings", d, pings)
+			}
+			s.ended(t, hub.CauseGone)
+		})
+	})
+	for name, sign := range map[string][]byte{
+		"pong": masked(fin|pong, ""), "ping": masked(fin|ping, ""), "text": masked(fin|text, ""), "fragment": masked(fin|pong, "")[:1],
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, settings(), func(o *ws.Options) { o.Heartbeat, o.Client.NoEcho = beat, true }, func(t *testing.T, s *server) {
+				c := s.open(t)
+				for range 5 {
+					for f := c.next(); f != "ping:"; f = c.next() {
+						if f == "end" {
+							t.Fatal("ends although it lives")
+						}
+					}
+					c.send(sign)
+					if len(sign) == 1 {
+						<-time.After(beat / 20)
+						c.send(masked(fin|pong, "")[1:])
+					}
+				}
+				synctest.Wait()
+				if n := s.hub.Stats().Sessions; n != 1 {
+					t.Errorf("%d sessions", n)
+				}
+			})
+		})
+	}
+	t.Run("off", func(t *testing.T) {
+		bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			c := s.open(t)
+			<-time.After(10 * time.Hour)
+			c.send(masked(fin|ping, "still here"))
+			c.expect("pong:still here")
+		})
+	})
+}
+
+// A peer that sends pings and reads no answer ends, and costs little.
+func TestPingsWithoutReading(t *testing.T) {
+	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+		c := s.open(t)
+		for range 100 {
+			if _, err := c.nc.Write(masked(fin|ping, "0123456789012345678901234567890123456789012345678901234567890123456789")); err != nil {
+				break
+			}
+		}
+		<-time.After(2 * outbound.Farewell)
+		s.ended(t, hub.CauseSlow)
+	})
+}
+
+// A hub that closes says so to everybody.
+func TestHubCloses(t *testing.T) {
+	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+		clients := []*client{s.open(t), s.open(t), s.open(t)}
+		if err := s.hub.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range clients {
+			c.expect("close:1012:*")
+			c.send(masked(fin|closes, closing(1012, "")))
+			c.expect("end")
+		}
+		s.group.Wait(t.Context())
+	})
+}
