@@ -134,21 +134,28 @@ func (h *Hub) sweepSafely(now time.Time) {
 
 // sweep lets go of everything whose time is over.
 func (h *Hub) sweep(now time.Time) {
-	f, local := h.engine.(forgetter)
 	for _, r := range h.list() {
 		h.engine.Retain(r.name, r.policy.Load().history)
 		if !r.sweep(now) {
 			continue
 		}
-		h.mu.Lock()
-		// Only now can nobody pin it.
-		if h.rooms[r.name] == r && r.pins.Load() == 0 && r.sweep(now) && (!local || f.Forget(r.name, false)) {
-			h.forget(r)
-		}
-		h.mu.Unlock()
+		h.forgetIdle(r, now)
 	}
 	h.addresses.sweep(now)
 	h.keys.sweep(now)
+}
+
+// forgetIdle forgets the room, if that still may be.
+func (h *Hub) forgetIdle(r *room, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// Only now can nobody pin it.
+	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) {
+		return
+	}
+	if f, local := h.engine.(forgetter); !local || f.Forget(r.name, false) {
+		h.forget(r)
+	}
 }
 
 // list returns the rooms of this moment.

@@ -137,16 +137,6 @@ func (c *conn) expect(t testing.TB, want ...string) {
 	}
 }
 
-// rest reads until the end.
-func (c *conn) rest(t testing.TB) string {
-	t.Helper()
-	b, err := io.ReadAll(c.near)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(b)
-}
-
 // sink reads all that comes and remembers it.
 type sink struct {
 	mu  sync.Mutex

@@ -33,18 +33,30 @@ func TestEnvelope(t *testing.T) {
 		want string
 	}{
 		{"text", message(), `{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}`},
-		{"JSON", message(func(m *hub.Message) { m.Kind, m.Data = hub.JSON, []byte(`{"a":[1,null]}`) }),
-			`{"id":"k3f9.1042","room":"lobby","data":{"a":[1,null]},"at":"2026-11-21T07:00:00.123Z"}`},
-		{"bytes", message(func(m *hub.Message) { m.Kind, m.Data, m.Type = hub.Binary, []byte("\xff\xfe\x00"), "image/png" }),
-			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"//4A","type":"image/png"},"at":"2026-11-21T07:00:00.123Z"}`},
-		{"bytes without a type", message(func(m *hub.Message) { m.Kind, m.Data = hub.Binary, nil }),
-			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"","type":"application/octet-stream"},"at":"2026-11-21T07:00:00.123Z"}`},
-		{"everything", message(func(m *hub.Message) { m.Event, m.Key, m.From = "order", "k1", &hub.User{ID: "u42", Name: "Ann"} }),
-			`{"id":"k3f9.1042","room":"lobby","event":"order","data":"hi","from":{"id":"u42","name":"Ann"},"key":"k1","at":"2026-11-21T07:00:00.123Z"}`},
-		{"event message", message(func(m *hub.Message) { m.Event, m.From = "message", &hub.User{ID: "u"} }),
-			`{"id":"k3f9.1042","room":"lobby","data":"hi","from":{"id":"u"},"at":"2026-11-21T07:00:00.123Z"}`},
-		{"signal", message(func(m *hub.Message) { m.Signal, m.Position = true, hub.Position{} }),
-			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}`},
+		{
+			"JSON", message(func(m *hub.Message) { m.Kind, m.Data = hub.JSON, []byte(`{"a":[1,null]}`) }),
+			`{"id":"k3f9.1042","room":"lobby","data":{"a":[1,null]},"at":"2026-11-21T07:00:00.123Z"}`,
+		},
+		{
+			"bytes", message(func(m *hub.Message) { m.Kind, m.Data, m.Type = hub.Binary, []byte("\xff\xfe\x00"), "image/png" }),
+			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"//4A","type":"image/png"},"at":"2026-11-21T07:00:00.123Z"}`,
+		},
+		{
+			"bytes without a type", message(func(m *hub.Message) { m.Kind, m.Data = hub.Binary, nil }),
+			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"","type":"application/octet-stream"},"at":"2026-11-21T07:00:00.123Z"}`,
+		},
+		{
+			"everything", message(func(m *hub.Message) { m.Event, m.Key, m.From = "order", "k1", &hub.User{ID: "u42", Name: "Ann"} }),
+			`{"id":"k3f9.1042","room":"lobby","event":"order","data":"hi","from":{"id":"u42","name":"Ann"},"key":"k1","at":"2026-11-21T07:00:00.123Z"}`,
+		},
+		{
+			"event message", message(func(m *hub.Message) { m.Event, m.From = "message", &hub.User{ID: "u"} }),
+			`{"id":"k3f9.1042","room":"lobby","data":"hi","from":{"id":"u"},"at":"2026-11-21T07:00:00.123Z"}`,
+		},
+		{
+			"signal", message(func(m *hub.Message) { m.Signal, m.Position = true, hub.Position{} }),
+			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}`,
+		},
 		{"escapes", message(func(m *hub.Message) {
 			m.Room, m.Key, m.Data = `a"b\c/ü`, "\"\x7f", []byte("\"\\/\b\f\n\t\x00\x1f<>&'\u2028\u2029\U0001f44b\ufeff")
 			m.From = &hub.User{ID: `"`, Name: "é\n"}
@@ -76,6 +88,7 @@ func TestControlObjects(t *testing.T) {
 		want string
 	}{
 		{"ready", protocol.Ready(`c"9`, pos), `{"op":"ready","conn":"c\"9","cursor":"k3f9.1042"}`},
+		{"ready without a cursor", protocol.Ready("c9", hub.Position{}), `{"op":"ready","conn":"c9"}`},
 		{"gap", protocol.Gap(&hub.Gap{Room: "ü", From: pos, To: to, Reason: hub.GapSlow}), `{"op":"gap","room":"ü","from":"k3f9.1042","to":"k3f9.7","reason":"slow"}`},
 		{"gap from nowhere", protocol.Gap(&hub.Gap{Room: "r", To: to, Reason: hub.GapEpoch}), `{"op":"gap","room":"r","to":"k3f9.7","reason":"epoch"}`},
 		{"bye", protocol.Bye(503, time.Second, 9*time.Second), `{"op":"bye","status":503,"retry_ms":[1000,9000]}`},

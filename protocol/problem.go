@@ -60,8 +60,7 @@ func ProblemOf(err error) *Problem {
 		return p
 	}
 	p = &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Err: err}
-	var limit *hub.LimitError
-	if errors.As(err, &limit) {
+	if limit, ok := errors.AsType[*hub.LimitError](err); ok {
 		p.RetryAfter = limit.RetryAfter
 		p.Detail = limit.Limit + " is " + limit.Max
 	}

@@ -33,7 +33,7 @@ const (
 )
 
 func slot() time.Duration {
-	return RetryFirst + rand.N(RetryLast-RetryFirst) //nolint:gosec // no secret
+	return RetryFirst + rand.N(RetryLast-RetryFirst)
 }
 
 // Events is the format of an EventSource.

@@ -238,7 +238,7 @@ func (c *conn) startHeartbeat() (stop func()) {
 // jitter spreads d over its last tenth, so that connections of one moment
 // don't beat together.
 func jitter(d time.Duration) time.Duration {
-	return d - rand.N(d/10+1) //nolint:gosec // no secret
+	return d - rand.N(d/10+1)
 }
 
 func (c *conn) logEnd() {

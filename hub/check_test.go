@@ -1,0 +1,215 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Check returns an error that says which of the hub's invariants do not hold.
+// Nobody but the hub's own janitor may use it meanwhile.
+func (h *Hub) Check() error {
+	defer h.freeze()()
+	c := &checker{hub: h, holds: make(map[*Message]int)}
+	c.sessions()
+	c.rooms()
+	if e, ok := h.engine.(*Memory); ok {
+		c.logs(e)
+	}
+	c.budget(h.budget)
+	c.keys(h.keys)
+	return errors.Join(c.errs...)
+}
+
+// freeze takes every lock, in their order, and returns how to give them back.
+func (h *Hub) freeze() (thaw func()) {
+	var held []sync.Locker
+	take := func(l sync.Locker) {
+		l.Lock()
+		held = append(held, l)
+	}
+	take(&h.mu)
+	take(&h.addresses.mu)
+	for s := range h.sessions {
+		take(&s.mu)
+	}
+	if e, ok := h.engine.(*Memory); ok {
+		take(&e.mu)
+		for _, l := range e.logs {
+			take(&l.mu)
+		}
+	}
+	for _, r := range h.rooms {
+		take(&r.mu)
+	}
+	take(&h.budget.mu)
+	take(&h.keys.mu)
+	return func() {
+		for _, l := range slices.Backward(held) {
+			l.Unlock()
+		}
+	}
+}
+
+type checker struct {
+	hub     *Hub
+	members map[*room]int
+	holds   map[*Message]int // by ring and log
+	errs    []error
+}
+
+// that notes a broken invariant.
+func (c *checker) that(ok bool, format string, args ...any) {
+	if !ok {
+		c.errs = append(c.errs, fmt.Errorf(format, args...))
+	}
+}
+
+func (c *checker) sessions() {
+	c.members = make(map[*room]int)
+	byAddress := make(map[netip.Prefix]int)
+	for s := range c.hub.sessions {
+		c.that(s.Ended() == 0, "session %s has ended and is still in the hub", s.ID())
+		if a := s.client.Address; a.IsValid() {
+			byAddress[prefixOf(a)]++
+		}
+		in := make(map[*room]bool)
+		for _, m := range s.rooms {
+			c.that(!in[m.room], "session %s is twice in %s", s.ID(), m.room.name)
+			in[m.room] = true
+			c.members[m.room]++
+			c.that(c.hub.rooms[m.room.name] == m.room, "session %s is in %s, which the hub does not know", s.ID(), m.room.name)
+			c.that(m.joined <= m.room.ring.next(), "session %s joined %s in the future", s.ID(), m.room.name)
+			c.that(!m.live || m.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
+		}
+		waiting := 0
+		for _, n := range s.notices {
+			waiting += len(n)
+		}
+		c.that(waiting == s.noticeBytes && waiting <= maxNoticeBytes, "session %s has %d bytes of notices, counted %d", s.ID(), waiting, s.noticeBytes)
+	}
+	for p, a := range c.hub.addresses.by {
+		c.that(a.sessions == byAddress[p], "address %v has %d sessions, counted %d", p, byAddress[p], a.sessions)
+		delete(byAddress, p)
+	}
+	c.that(len(byAddress) == 0, "addresses with sessions and without a count: %v", byAddress)
+}
+
+func (c *checker) rooms() {
+	limit := c.hub.settings.Load().MaxRooms
+	c.that(len(c.hub.rooms) <= limit, "%d rooms, at most %d are allowed", len(c.hub.rooms), limit)
+	for name, r := range c.hub.rooms {
+		c.that(r.name == name, "room %s is listed as %s", r.name, name)
+		c.that(r.pins.Load() == 0, "room %s has %d pins at rest", name, r.pins.Load())
+		sum, wakers := 0, make(map[Waker]bool)
+		for _, o := range r.readers {
+			c.that(o.n > 0 && !wakers[o.waker], "room %s has a reader that stands for nobody, or twice", name)
+			wakers[o.waker] = true
+			sum += o.n
+		}
+		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by readers, %d by sessions", name, r.members, sum, c.members[r])
+		c.ring(name, &r.ring)
+	}
+}
+
+func (c *checker) ring(room string, r *ring) {
+	last, at := r.floor, time.Time{}
+	for i, m := range r.entries.all() {
+		c.that(r.at(r.first+uint64(i)) == m, "room %s: sequence %d is not entry %d", room, r.first+uint64(i), i)
+		c.that(m.Room == room, "room %s has a message of %s", room, m.Room)
+		c.that(!m.Time.Before(at), "room %s: time runs backwards in the ring", room)
+		c.holds[m]++
+		at = m.Time
+		if m.Signal {
+			c.that(m.IsZero(), "room %s: a signal has the id %v", room, m.Position)
+			continue
+		}
+		c.that(m.Offset > last.Offset, "room %s: %v comes after %v in the ring", room, m.Position, last)
+		last = m.Position
+	}
+	c.that(r.last() == last, "room %s: the last position is %v, not %v", room, r.last(), last)
+	for _, m := range r.entries.buf[:r.entries.head] {
+		c.that(m == nil, "room %s: the ring holds what it has let go", room)
+	}
+}
+
+func (c *checker) logs(e *Memory) {
+	c.that(e.lost <= e.last.Load(), "lost %d, but the last is %d", e.lost, e.last.Load())
+	for name, l := range e.logs {
+		r := c.hub.rooms[name]
+		c.that(r != nil && !l.gone, "the log of %s outlives its room", name)
+		if r == nil {
+			continue
+		}
+		c.that(len(l.readers) == 1, "the log of %s has %d readers", name, len(l.readers))
+		c.that(l.keep == r.policy.Load().history, "the log of %s keeps %v, not %v", name, l.keep, r.policy.Load().history)
+		c.that(l.messages.len() <= l.keep.Count, "the log of %s has %d messages, keeps %d", name, l.messages.len(), l.keep.Count)
+		last := l.lost
+		for _, m := range l.messages.all() {
+			c.that(m.Offset > last, "log of %s: %d comes after %d", name, m.Offset, last)
+			c.that(!m.Signal && m.Epoch == e.epoch && m.Room == name, "log of %s: %v does not belong there", name, m.Position)
+			c.that(m.Expires.IsZero() || !l.soonest.IsZero() && !m.Expires.Before(l.soonest), "log of %s: %v expires unnoticed", name, m.Position)
+			last = m.Offset
+			c.holds[m]++
+		}
+	}
+}
+
+func (c *checker) budget(b *budget) {
+	var used int64
+	kept, cached := 0, 0
+	for e := b.kept.Front(); e != nil; e = e.Next() {
+		m := e.Value.(*Message)
+		kept++
+		bytes := int64(len(m.Data)) + messageOverhead
+		if fs := m.forms.Load(); fs != nil {
+			cached++
+			for i := range fs {
+				if p := fs[i].Load(); p != nil {
+					bytes += int64(len(*p))
+				}
+			}
+		}
+		used += bytes
+		c.that(m.bytes == bytes, "%v is charged %d, not %d", m.Position, m.bytes, bytes)
+		c.that(m.holds == c.holds[m] && m.holds > 0, "%v of %s is kept %d times, counted %d", m.Position, m.Room, c.holds[m], m.holds)
+		c.that(m.budget == b && m.kept == e, "%v does not know where it is kept", m.Position)
+	}
+	c.that(kept == len(c.holds), "%d messages are kept, %d are in rings and logs", kept, len(c.holds))
+	c.that(cached == b.cached.Len(), "%d messages carry forms, %d are listed", cached, b.cached.Len())
+	c.that(b.used == used, "the budget says %d bytes, recomputed %d", b.used, used)
+	c.that(used <= b.max, "%d bytes are kept, at most %d are allowed", used, b.max)
+}
+
+func (c *checker) keys(k *keyStore) {
+	bytes := 0
+	for e := k.order.Front(); e != nil; e = e.Next() {
+		entry := e.Value.(*keyEntry)
+		c.that(k.by[entry.scope] == entry, "an idempotency key is in order and cannot be found")
+		bytes += entry.scope.bytes()
+	}
+	c.that(len(k.by) == k.order.Len(), "%d idempotency keys, %d in order", len(k.by), k.order.Len())
+	c.that(k.bytes == bytes, "idempotency keys have %d bytes, counted %d", bytes, k.bytes)
+}
+
+// Addresses returns how many addresses the hub remembers.
+func (h *Hub) Addresses() int {
+	h.addresses.mu.Lock()
+	defer h.addresses.mu.Unlock()
+	return len(h.addresses.by)
+}
+
+// MaxMessageSizeOf returns what the settings say about the room.
+func (s *Settings) MaxMessageSizeOf(room string) int { return s.policy(room).maxMessageSize }
+
+// Unlocked reports whether nobody holds the hub's lock.
+func (h *Hub) Unlocked() bool {
+	if !h.mu.TryLock() {
+		return false
+	}
+	h.mu.Unlock()
+	return true
+}

@@ -1,0 +1,165 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+func TestIdempotencyKey(t *testing.T) {
+	ann, bob := &hub.User{ID: "ann"}, &hub.User{ID: "bob"}
+	first := hub.Publication{Room: "r", Key: "k", Type: "text/plain", Data: []byte("x")}
+	with := func(change func(*hub.Publication)) hub.Publication {
+		p := first
+		change(&p)
+		return p
+	}
+	tests := []struct {
+		name   string
+		user   *hub.User
+		p      hub.Publication
+		replay bool
+		err    error
+	}{
+		{"again", ann, first, true, nil},
+		{"another body", ann, with(func(p *hub.Publication) { p.Data = []byte("y") }), false, hub.ErrKeyReused},
+		{"another event", ann, with(func(p *hub.Publication) { p.Event = "order" }), false, hub.ErrKeyReused},
+		{"another type", ann, with(func(p *hub.Publication) { p.Type = "text/html" }), false, hub.ErrKeyReused},
+		{"another kind", ann, with(func(p *hub.Publication) { p.Kind = hub.Text }), false, hub.ErrKeyReused},
+		{"another time to live", ann, with(func(p *hub.Publication) { p.TTL = time.Hour }), false, hub.ErrKeyReused},
+		{"as a signal", ann, with(func(p *hub.Publication) { p.Signal = true }), false, hub.ErrKeyReused},
+		{"another key", ann, with(func(p *hub.Publication) { p.Key = "l" }), false, nil},
+		{"no key", ann, with(func(p *hub.Publication) { p.Key = "" }), false, nil},
+		{"another room", ann, with(func(p *hub.Publication) { p.Room = "s" }), false, nil},
+		{"another user", bob, first, false, nil},
+		{"nobody", nil, first, false, nil},
+		{"a user whose name runs into the key", &hub.User{ID: "ann\x00k"}, with(func(p *hub.Publication) { p.Key = "" }), false, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+				want, err := h.Publish(t.Context(), hub.Client{User: ann}, first)
+				if err != nil || want.Replayed {
+					t.Fatalf("%v, %+v", err, want)
+				}
+				advance(hub.KeyLifetime - 1)
+				got, err := h.Publish(t.Context(), hub.Client{User: test.user}, test.p)
+				if !errors.Is(err, test.err) {
+					t.Fatalf("error %v, want %v", err, test.err)
+				}
+				want.Replayed = true
+				if err == nil && (got == want) != test.replay {
+					t.Errorf("%+v, the first was %+v", got, want)
+				}
+				stored := len(history(t, h, "r")) + len(history(t, h, "s"))
+				if published := 2 - stored; (published == 0) != (!test.replay && test.err == nil) {
+					t.Errorf("%d messages are stored", stored)
+				}
+			})
+		})
+	}
+}
+
+func TestIdempotencyKeyOfNobody(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		p := hub.Publication{Room: "r", Key: "k"}
+		first := send(t, h, p)
+		if again := send(t, h, p); !again.Replayed || again.Position != first.Position {
+			t.Errorf("%+v, the first was %+v", again, first)
+		}
+		advance(hub.KeyLifetime)
+		if again := send(t, h, p); again.Replayed {
+			t.Errorf("replayed after %v", hub.KeyLifetime)
+		}
+		p.Key = strings.Repeat("k", hub.MaxKey)
+		send(t, h, p)
+		p.Key += "k"
+		if _, err := h.Publish(t.Context(), hub.Client{}, p); !errors.Is(err, hub.ErrKey) {
+			t.Errorf("a key that is too long: %v", err)
+		}
+	})
+}
+
+// While the first publication is in flight others of the same key wait. If it
+// fails, the next one tries.
+func TestIdempotencyKeyInFlight(t *testing.T) {
+	p := hub.Publication{Room: "r", Key: "k"}
+	for _, fails := range []bool{false, true} {
+		bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
+			e, h := newFake(t, settings())
+			calls, release := 0, make(chan error)
+			e.publish = func(context.Context) error { calls++; return <-release }
+			type answer struct {
+				hub.Receipt
+				err error
+			}
+			answers := make(chan answer, 3)
+			for range 3 {
+				go func() {
+					r, err := h.Publish(context.Background(), hub.Client{}, p)
+					answers <- answer{r, err}
+				}()
+				synctest.Wait()
+			}
+			impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := h.Publish(impatient, hub.Client{}, p); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("who does not want to wait: %v", err)
+			}
+			other := p
+			other.Data = []byte("other")
+			if _, err := h.Publish(t.Context(), hub.Client{}, other); !errors.Is(err, hub.ErrKeyReused) {
+				t.Errorf("another body in flight: %v", err)
+			}
+			if calls != 1 || len(answers) > 0 {
+				t.Fatalf("%d are published, %d answered", calls, len(answers))
+			}
+			if fails {
+				release <- errEngine
+				synctest.Wait()
+				if a := <-answers; !errors.Is(a.err, errEngine) || calls != 2 {
+					t.Errorf("%v, %d published", a.err, calls)
+				}
+			}
+			release <- nil
+			synctest.Wait()
+			replayed := 0
+			for range len(answers) {
+				a := <-answers
+				if a.err != nil || a.Offset != 10 {
+					t.Errorf("%+v", a)
+				}
+				if a.Replayed {
+					replayed++
+				}
+			}
+			if want := map[bool]int{false: 2, true: 1}[fails]; replayed != want {
+				t.Errorf("%d replayed, want %d", replayed, want)
+			}
+		})
+	}
+}
+
+// A panic of the engine frees the key.
+func TestIdempotencyKeyAfterPanic(t *testing.T) {
+	e, h := newFake(t, settings())
+	e.publish = func(context.Context) error { panic("engine") }
+	p := hub.Publication{Room: "r", Key: "k"}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is swallowed")
+			}
+		}()
+		_, _ = h.Publish(t.Context(), hub.Client{}, p)
+	}()
+	e.publish = nil
+	if r := send(t, h, p); r.Replayed {
+		t.Errorf("%+v", r)
+	}
+}

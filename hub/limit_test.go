@@ -1,0 +1,252 @@
+package hub_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// rated returns a change of settings: a rate for all rooms.
+func rated(perSecond float64, burst int) func(*hub.Settings) {
+	return func(s *hub.Settings) { s.Rate = hub.Rate{PerSecond: perSecond, Burst: burst} }
+}
+
+// passed publishes n times and returns how often that was allowed.
+func passed(t testing.TB, n int, publish func() error) (ok int) {
+	t.Helper()
+	for range n {
+		err := publish()
+		if err == nil {
+			ok++
+			continue
+		}
+		if e := limited(t, err, hub.ErrRate, "rate"); e.RetryAfter <= 0 {
+			t.Errorf("retry after %v", e.RetryAfter)
+		}
+	}
+	return ok
+}
+
+func TestRateByConnection(t *testing.T) {
+	bubble(t, settings(rated(2, 5)), func(t *testing.T, h *hub.Hub) {
+		s := connect(t, h, hub.Client{})
+		publish := func() error {
+			_, err := s.Publish(t.Context(), hub.Publication{Room: "r"})
+			return err
+		}
+		for _, step := range []struct {
+			wait time.Duration
+			want int
+		}{{0, 5}, {499 * time.Millisecond, 0}, {time.Millisecond, 1}, {time.Second, 2}, {time.Hour, 5}} {
+			advance(step.wait)
+			if got := passed(t, 9, publish); got != step.want {
+				t.Errorf("after %v: %d, want %d", step.wait, got, step.want)
+			}
+		}
+		e := limited(t, publish(), hub.ErrRate, "rate")
+		if e.RetryAfter != 500*time.Millisecond || e.Max != "2/s 5" {
+			t.Errorf("%+v", e)
+		}
+		advance(e.RetryAfter)
+		if err := publish(); err != nil {
+			t.Errorf("after the time given: %v", err)
+		}
+	})
+}
+
+func TestRateByAddress(t *testing.T) {
+	tests := []struct {
+		name, one, other string
+		shared           bool
+	}{
+		{"the same", "192.0.2.1", "192.0.2.1", true},
+		{"neighbours", "192.0.2.1", "192.0.2.2", false},
+		{"mapped", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"a /64", "2001:db8::1", "2001:db8::ffff:0:0:2", true},
+		{"a zone", "fe80::1%eth0", "fe80::2%eth1", true},
+		{"two /64", "2001:db8::1", "2001:db8:0:1::1", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, settings(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
+				ok := 0
+				for _, a := range []string{test.one, test.other} {
+					c := hub.Client{Address: addr(a)}
+					s := connect(t, h, c)
+					ok += passed(t, 3, func() error {
+						_, err := s.Publish(t.Context(), hub.Publication{Room: "r"})
+						return err
+					})
+					ok += passed(t, 3, func() error {
+						_, err := h.Publish(t.Context(), c, hub.Publication{Room: "r"})
+						return err
+					})
+				}
+				if want := map[bool]int{true: 4, false: 8}[test.shared]; ok != want {
+					t.Errorf("%d passed, want %d", ok, want)
+				}
+			})
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		bubble(t, settings(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
+			if ok := passed(t, 50, func() error {
+				_, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "r"})
+				return err
+			}); ok != 50 {
+				t.Errorf("%d passed", ok)
+			}
+		})
+	})
+}
+
+// Rooms of different rates do not share their buckets, rooms of one rate do.
+func TestRateByRoom(t *testing.T) {
+	rules := func(s *hub.Settings) {
+		s.Rooms = []hub.RoomRule{
+			{Pattern: "slow*", Rate: &hub.Rate{PerSecond: 1, Burst: 1}},
+			{Pattern: "mute", Rate: &hub.Rate{}},
+			{Pattern: "off", Rate: &hub.Unlimited},
+		}
+	}
+	bubble(t, settings(rated(1, 3), rules), func(t *testing.T, h *hub.Hub) {
+		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
+		for _, test := range []struct {
+			room string
+			want int
+		}{{"slow1", 1}, {"slow2", 0}, {"other", 3}, {"another", 0}, {"mute", 0}, {"off", 20}} {
+			ok := passed(t, 20, func() error {
+				_, err := s.Publish(t.Context(), hub.Publication{Room: test.room})
+				return err
+			})
+			if ok != test.want {
+				t.Errorf("%s: %d passed, want %d", test.room, ok, test.want)
+			}
+		}
+	})
+}
+
+func TestRateOfJoinsAndNewRooms(t *testing.T) {
+	bubble(t, settings(rated(1, 3)), func(t *testing.T, h *hub.Hub) {
+		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
+		for _, room := range count(1, 3) {
+			join(t, s, room, hub.Start{})
+		}
+		_, err := s.Join(t.Context(), "1", hub.Start{})
+		limited(t, err, hub.ErrRate, "rate of joins")
+
+		other := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
+		join(t, other, "1", hub.Start{})
+		_, err = other.Join(t.Context(), "4", hub.Start{})
+		limited(t, err, hub.ErrRate, "rate of new rooms")
+		_, err = h.Publish(t.Context(), other.Client(), hub.Publication{Room: "4"})
+		limited(t, err, hub.ErrRate, "rate of new rooms")
+		if _, err = other.Publish(t.Context(), hub.Publication{Room: "3"}); err != nil {
+			t.Errorf("a room that is there: %v", err)
+		}
+		advance(time.Second)
+		join(t, other, "4", hub.Start{})
+		if n := h.Stats().Rooms; n != 4 {
+			t.Errorf("%d rooms", n)
+		}
+	})
+}
+
+func TestMaxConnections(t *testing.T) {
+	bubble(t, settings(func(s *hub.Settings) { s.MaxConnections, s.MaxPerAddress = 4, 2 }), func(t *testing.T, h *hub.Hub) {
+		a := connect(t, h, hub.Client{Address: addr("2001:db8::1")})
+		connect(t, h, hub.Client{Address: addr("2001:db8::2")})
+		if err := h.Admits(hub.Client{}); err != nil {
+			t.Errorf("somebody else: %v", err)
+		}
+		limited(t, h.Admits(hub.Client{Address: addr("2001:db8::3")}), hub.ErrFull, "max_connections_per_address")
+		_, err := h.Connect(hub.Client{Address: addr("2001:db8::3")}, deaf{})
+		if e := limited(t, err, hub.ErrFull, "max_connections_per_address"); e.Max != "2" || e.RetryAfter <= 0 {
+			t.Errorf("%+v", e)
+		}
+		connect(t, h, hub.Client{})
+		connect(t, h, hub.Client{})
+		limited(t, h.Admits(hub.Client{}), hub.ErrFull, "max_connections")
+		_, err = h.Connect(hub.Client{Address: addr("192.0.2.1")}, deaf{})
+		if e := limited(t, err, hub.ErrFull, "max_connections"); e.Max != "4" || e.RetryAfter <= 0 {
+			t.Errorf("%+v", e)
+		}
+		a.End(hub.CauseLeft)
+		connect(t, h, hub.Client{Address: addr("2001:db8::3")})
+	})
+}
+
+// Addresses that owe nothing are forgotten, and nobody is forgiven thereby.
+func TestAddressesAreForgotten(t *testing.T) {
+	bubble(t, settings(rated(0.01, 1)), func(t *testing.T, h *hub.Hub) {
+		c := hub.Client{Address: addr("192.0.2.1")}
+		publish := func() error {
+			_, err := h.Publish(t.Context(), c, hub.Publication{Room: "r"})
+			return err
+		}
+		for range 3 {
+			if ok := passed(t, 3, publish); ok != 1 {
+				t.Errorf("%d passed", ok)
+			}
+			advance(50 * time.Second)
+			if ok := passed(t, 3, publish); ok != 0 || h.Addresses() != 1 {
+				t.Errorf("%d passed, %d addresses", ok, h.Addresses())
+			}
+			advance(time.Minute)
+			if h.Addresses() != 0 {
+				t.Errorf("%d addresses", h.Addresses())
+			}
+		}
+	})
+}
+
+func TestLimitsAreLoggedOnce(t *testing.T) {
+	one := func(s *hub.Settings) { s.MaxConnections, s.MaxMessageSize = 1, 1 }
+	bubble(t, settings(one), func(t *testing.T, h *hub.Hub) {
+		var out bytes.Buffer
+		h.SetLogger(slog.New(slog.NewTextHandler(&out, nil)))
+		connect(t, h, hub.Client{})
+		lines := func(want ...string) {
+			t.Helper()
+			for range 3 {
+				_, err := h.Connect(hub.Client{}, deaf{})
+				limited(t, err, hub.ErrFull, "max_connections")
+				_, err = h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "r", Data: []byte("secret")})
+				limited(t, err, hub.ErrTooLarge, "max_message_size")
+			}
+			got := strings.Split(strings.TrimSpace(out.String()), "\n")
+			if len(got) != len(want) {
+				t.Fatalf("logged %q", got)
+			}
+			for i, line := range got {
+				if !strings.Contains(line, "level=WARN") || !strings.Contains(line, want[i]) || strings.Contains(line, "secret") {
+					t.Errorf("logged %q, want %q", line, want[i])
+				}
+			}
+		}
+		lines("limit=max_connections value=1", "limit=max_message_size value=1")
+		out.Reset()
+		if err := h.Configure(settings(one)); err != nil {
+			t.Fatal(err)
+		}
+		lines("limit=max_connections value=1", "limit=max_message_size value=1")
+	})
+}
+
+func TestRateString(t *testing.T) {
+	for want, r := range map[string]hub.Rate{
+		"10/s 20": {PerSecond: 10, Burst: 20},
+		"1/s 1":   {PerSecond: 1, Burst: 1},
+		"30/m 1":  {PerSecond: 0.5, Burst: 1},
+		"2/h 3":   {PerSecond: 2. / 3600, Burst: 3},
+		"off":     hub.Unlimited,
+	} {
+		if r.String() != want {
+			t.Errorf("%q, want %q", r, want)
+		}
+	}
+}
