@@ -3,6 +3,7 @@ package realtime
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -243,10 +244,8 @@ func words(d *caddyfile.Dispenser, check func(string) error) ([]string, error) {
 		if err := check(w); err != nil {
 			return nil, d.WrapErr(err)
 		}
-		for _, before := range all[:i] {
-			if before == w {
-				return nil, d.Errf("%s: %s stands twice", name, w)
-			}
+		if slices.Contains(all[:i], w) {
+			return nil, d.Errf("%s: %s stands twice", name, w)
 		}
 	}
 	return all, nil

@@ -33,7 +33,9 @@ func TestForeignOriginsAreRefused(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"}")
 	const foreign = "Origin: https://evil.example"
 	for _, headers := range [][]string{
-		nil, {"Accept: text/event-stream"}, {"Accept: application/x-ndjson"},
+		nil,
+		{"Accept: text/event-stream"},
+		{"Accept: application/x-ndjson"},
 		{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="},
 	} {
 		resp := s.do("GET", "/rt/lobby", "", append(headers, foreign)...)

@@ -45,7 +45,7 @@ func (s *site) reloadTLS(block string) {
 func clients(t *testing.T) map[string]*http.Client {
 	t.Helper()
 	insecure := func(alpn ...string) *tls.Config {
-		return &tls.Config{InsecureSkipVerify: true, NextProtos: alpn} //nolint:gosec // our own server
+		return &tls.Config{InsecureSkipVerify: true, NextProtos: alpn}
 	}
 	h1 := &http.Transport{TLSClientConfig: insecure("http/1.1")}
 	h2 := &http.Transport{TLSClientConfig: insecure("h2"), ForceAttemptHTTP2: true}

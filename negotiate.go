@@ -3,6 +3,7 @@ package realtime
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,14 +80,13 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 			return w, err
 		}
 	}
-	switch w.way {
-	case wayWebSocket, wayEvents, wayLines, wayPage:
-		if err := w.begin(r.Header, query); err != nil {
-			return w, err
-		}
-		err = w.options(r.Header, query)
+	if r.Method != http.MethodGet {
+		return w, nil
 	}
-	return w, err
+	if err := w.begin(r.Header, query); err != nil {
+		return w, err
+	}
+	return w, w.options(r.Header, query)
 }
 
 // chooseWay says by which way a request is to be served. Several may fit: an
@@ -168,10 +168,8 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	for _, v := range offered {
 		for name := range strings.SplitSeq(v, ",") {
 			name = strings.TrimSpace(name)
-			for _, k := range append([]string{rawSubprotocol}, known...) {
-				if name == k {
-					return name, nil
-				}
+			if slices.Contains(append([]string{rawSubprotocol}, known...), name) {
+				return name, nil
 			}
 		}
 	}

@@ -179,7 +179,7 @@ func TestPlainAndConditionalPolling(t *testing.T) {
 
 func TestPagingBackwards(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"}")
-	for _, text := range strings.Fields("a b c d e") {
+	for text := range strings.FieldsSeq("a b c d e") {
 		s.post("lobby", text)
 	}
 	newest := s.page("lobby?limit=2")

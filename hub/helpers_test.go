@@ -193,8 +193,6 @@ func limited(t testing.TB, err, sentinel error, limit string) *hub.LimitError {
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-func ptr[T any](v T) *T { return &v }
-
 // tail returns where the room ends.
 func tail(t testing.TB, h *hub.Hub, room string) hub.Position {
 	t.Helper()

@@ -121,7 +121,7 @@ func (m *model) configure() {
 		s.MaxRooms, s.MaxConnections, s.MaxMessageSize = 4, 5, 300
 		s.HistoryMemory = one(m, int64(1500), 6000, 30_000, 1<<20)
 		s.History = m.history()
-		s.Rooms = []hub.RoomRule{{Pattern: "a", History: ptr(m.history())}, {Pattern: "b*", History: ptr(m.history())}}
+		s.Rooms = []hub.RoomRule{{Pattern: "a", History: new(m.history())}, {Pattern: "b*", History: new(m.history())}}
 	})
 	if m.hub != nil {
 		if err := m.hub.Configure(m.settings); err != nil {

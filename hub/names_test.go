@@ -66,7 +66,7 @@ func TestCheckEventName(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range strings.Fields("open error ok ready left state gap presence signal edit retract bye a/b é a=b " + strings.Repeat("x", 65)) {
+	for bad := range strings.FieldsSeq("open error ok ready left state gap presence signal edit retract bye a/b é a=b " + strings.Repeat("x", 65)) {
 		if err := hub.CheckEventName(bad); !errors.Is(err, hub.ErrEventName) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -168,7 +168,7 @@ func FuzzPattern(f *testing.F) {
 		}
 		limit := hub.DefaultMaxMessageSize
 		s := settings()
-		s.Rooms = []hub.RoomRule{{Pattern: pattern, MaxMessageSize: ptr(1)}}
+		s.Rooms = []hub.RoomRule{{Pattern: pattern, MaxMessageSize: new(1)}}
 		want := limit
 		if room == pattern || star && strings.HasPrefix(room, prefix) {
 			want = 1

@@ -194,8 +194,8 @@ func TestSettingsCheck(t *testing.T) {
 		{"negative history", keeping(-1, 0), "history"},
 		{"negative age", keeping(1, -1), "history"},
 		{"negative history of a pattern", rule(hub.RoomRule{Pattern: "a", History: &hub.History{Count: -1}}), "history"},
-		{"messages of a pattern above the memory", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: ptr(hub.Off)}), "history_memory"},
-		{"no messages of a pattern", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: ptr(0)}), "max_message_size"},
+		{"messages of a pattern above the memory", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(hub.Off)}), "history_memory"},
+		{"no messages of a pattern", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(0)}), "max_message_size"},
 		{"a bad pattern", rule(hub.RoomRule{Pattern: "a*b"}), "only one *"},
 		{"a pattern twice", func(s *hub.Settings) { s.Rooms = []hub.RoomRule{{Pattern: "a*"}, {Pattern: "a*"}} }, "stands twice"},
 	}
@@ -220,11 +220,11 @@ func TestSettingsCheck(t *testing.T) {
 func TestPatterns(t *testing.T) {
 	keep := func(n int) *hub.History { return &hub.History{Count: n} }
 	rules := []hub.RoomRule{
-		{Pattern: "*", MaxMessageSize: ptr(1)},
-		{Pattern: "chat/*", History: keep(2), MaxMessageSize: ptr(2)},
+		{Pattern: "*", MaxMessageSize: new(1)},
+		{Pattern: "chat/*", History: keep(2), MaxMessageSize: new(2)},
 		{Pattern: "chat/de/*", History: keep(3)},
-		{Pattern: "chat/de/berlin", MaxMessageSize: ptr(4)},
-		{Pattern: "chat/de/berlin*", History: keep(5), MaxMessageSize: ptr(5)},
+		{Pattern: "chat/de/berlin", MaxMessageSize: new(4)},
+		{Pattern: "chat/de/berlin*", History: keep(5), MaxMessageSize: new(5)},
 	}
 	tests := []struct {
 		room       string

@@ -12,7 +12,7 @@ import (
 
 // Problem is a refusal: the body of an HTTP error (RFC 9457) and the content
 // of an error object on a connection. It is an error.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457's word for it
 	Status     int
 	Title      string        // what is wrong, the same for all of its kind
 	Detail     string        // what is wrong this time

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) (Progress, error) {
 	var clients sync.WaitGroup
 	for i := range o.Clients {
 		clients.Go(func() {
-			c := &client{run: r, cursor: cursor, rand: rand.New(rand.NewPCG(uint64(i), 1))} //nolint:gosec // no secret
+			c := &client{run: r, cursor: cursor, rand: rand.New(rand.NewPCG(uint64(i), 1))}
 			if err := c.read(ctx); err != nil {
 				cancel(fmt.Errorf("client %d after message %d: %w", i, c.seen, err))
 			}
