@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/e2e/faultproxy"
+)
+
+// numbered are n texts to publish.
+func numbered(prefix string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s %d", prefix, i+1)
+	}
+	return all
+}
+
+// The network is gone while somebody else goes on. When it is back, everything
+// is there, once and in order, and so is what was typed in the meantime.
+func TestNetworkCut(t *testing.T) {
+	s := startSite(t)
+	pages := s.openBy(t, transports...)
+	s.publish(t, "Zoe", "before")
+	for _, p := range pages {
+		p.WaitText("before")
+	}
+	s.Refuse()
+	s.Cut(faultproxy.RST)
+	want := append([]string{"before"}, numbered("missed", 30)...)
+	for _, p := range pages {
+		p.WaitState("waiting")
+		p.Say("typed by " + p.name)
+		p.wait(`document.querySelectorAll('#log .pending').length === 1`)
+	}
+	for _, text := range want[1:] {
+		s.publish(t, "Zoe", text)
+	}
+	s.Resume()
+	for _, p := range pages {
+		p.WaitText("typed by " + p.name)
+		p.WaitTransport(p.name)
+	}
+	s.publish(t, "Zoe", "after")
+	stored := s.texts(t)
+	typed := stored[min(len(stored), len(want)):]
+	for _, p := range pages {
+		p.WaitExactly(stored...)
+		p.wait(`!document.querySelector('#log .pending')`)
+		if !slices.Contains(typed, "typed by "+p.name) {
+			t.Errorf("what was typed by %s is not in the room", p.name)
+		}
+	}
+	if !slices.Equal(stored[:len(stored)-len(typed)], want) || len(typed) != len(pages)+1 {
+		t.Errorf("the room has %q", stored)
+	}
+}
+
+// Who was away for longer than the room can remember is told of the gap, once,
+// and gets what is still there.
+func TestGap(t *testing.T) {
+	s := startSite(t, "max_message_size 1KiB", "history_memory 16KiB")
+	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	s.publish(t, "Zoe", "before")
+	for _, p := range pages {
+		p.WaitText("before")
+	}
+	s.Refuse()
+	s.Cut(faultproxy.RST)
+	for _, p := range pages {
+		p.WaitState("waiting")
+	}
+	for _, text := range numbered("missed", 120) {
+		s.publish(t, "Zoe", text)
+	}
+	stored := s.texts(t)
+	if len(stored) == 0 || stored[0] == "before" {
+		t.Fatalf("the room forgot nothing, or all: %q", stored)
+	}
+	s.Resume()
+	for _, p := range pages {
+		p.WaitText("missed 120")
+		if got, want := p.Texts(), append([]string{"before"}, stored...); !slices.Equal(got, want) {
+			t.Errorf("%s's page has %q", p.name, got)
+		}
+		p.WaitGaps(1)
+	}
+}
+
+// The network comes and goes, at any moment, while somebody goes on talking.
+func TestNetworkFlaps(t *testing.T) {
+	s := startSite(t)
+	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	want := numbered("flap", 60)
+	for i, text := range want {
+		switch i % 10 {
+		case 3:
+			s.Cut(faultproxy.RST)
+		case 5:
+			s.Cut(faultproxy.FIN)
+		case 7:
+			s.Stall(faultproxy.ToClient)
+		case 9:
+			s.Resume()
+		}
+		s.publish(t, "Zoe", text)
+		if i%20 == 0 { // let one of them catch up, so that cuts fall on open connections too
+			pages[i/20].WaitText(text)
+		}
+	}
+	for _, p := range pages {
+		p.WaitExactly(want...)
+	}
+}

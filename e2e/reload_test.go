@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// New configurations while people talk on every transport: nothing is lost,
+// nothing comes twice, and a WebSocket does not even notice.
+func TestCaddyReload(t *testing.T) {
+	s := startSite(t)
+	pages := s.openBy(t, transports...)
+	var said []string
+	for round := range 3 {
+		talk := func(when string) {
+			for _, text := range numbered(fmt.Sprintf("%s reload %d,", when, round), 5) {
+				said = append(said, text)
+				s.publish(t, "Zoe", text)
+			}
+			for _, p := range pages {
+				text := fmt.Sprintf("%s, %s reload %d", p.name, when, round)
+				said = append(said, text)
+				p.Say(text)
+			}
+		}
+		talk("before")
+		s.load(t, fmt.Sprint(round))
+		talk("after")
+		for _, p := range pages { // what is under way would only get entangled
+			p.wait(`!document.querySelector('#log .pending')`)
+		}
+	}
+	s.publish(t, "Zoe", "the end")
+	stored := s.texts(t)
+	for _, p := range pages {
+		p.WaitExactly(stored...)
+		p.WaitTransport(p.name)
+		if states := p.States(); p.name == "websocket" && len(states) > 0 {
+			t.Errorf("the WebSocket went through %q", states)
+		}
+	}
+	said = append(said, "the end")
+	slices.Sort(said)
+	if slices.Sort(stored); !slices.Equal(stored, said) {
+		t.Errorf("the room has\n%q\nand was told\n%q", stored, said)
+	}
+	resp, err := http.Head("http://" + s.backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("X-Version"); got != "2" {
+		t.Errorf("the last configuration is not in force, but version %q", got)
+	}
+}
+
+// Caddy ends and comes back: the room is another one, the pages say so and go on.
+func TestCaddyRestart(t *testing.T) {
+	s := startSite(t)
+	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	s.publish(t, "Zoe", "before")
+	for _, p := range pages {
+		p.WaitText("before")
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pages {
+		p.WaitState("waiting")
+	}
+	s.load(t, "second")
+	s.publish(t, "Zoe", "after")
+	for _, p := range pages {
+		p.WaitText("after")
+		p.WaitTransport(p.name)
+		if got := p.Texts(); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("%s's page has %q", p.name, got)
+		}
+		p.WaitGaps(1)
+	}
+}

@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-realtime/realtime"
+	"github.com/caddy-realtime/realtime/e2e/faultproxy"
+)
+
+// A site is a Caddy in this process that serves the chat page and its rooms,
+// with a proxy before it. Browsers go through the proxy.
+type site struct {
+	*faultproxy.Proxy
+	backend string   // Caddy itself, a host and a port
+	options []string // of realtime, one a line
+}
+
+// startSite runs Caddy until t ends, with these options of realtime beside the
+// usual ones. There is one Caddy in a process, so tests
+// with a site are not parallel.
+func startSite(t *testing.T, options ...string) *site {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{backend: listener.Addr().String(), options: append(options, "rate off")}
+	listener.Close()
+	s.load(t, "first")
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.another(t)
+}
+
+// load gives Caddy its configuration, which differs from another version's in
+// one header.
+func (s *site) load(t *testing.T, version string) {
+	t.Helper()
+	root, err := filepath.Abs("../site")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caddyfile := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	auto_https off
+	log {
+		level ERROR
+	}
+}
+
+http://%s {
+	root * %s
+	realtime {
+		max_connections_per_address off
+		%s
+	}
+	header X-Version %s
+	file_server
+}
+`, s.backend, root, strings.Join(s.options, "\n\t\t"), version)
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// another is the same Caddy behind a proxy of its own.
+func (s *site) another(t *testing.T) *site {
+	t.Helper()
+	proxy, err := faultproxy.New(s.backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	return &site{proxy, s.backend, s.options}
+}
+
+// open is openPages in the room of this test.
+func (s *site) open(t *testing.T, names ...string) []*chatPage {
+	t.Helper()
+	return openPages(t, s.URL()+"/?room="+room(t), names...)
+}
+
+// transports are all there are, in the order in which the page tries them.
+var transports = []string{"websocket", "sse", "stream", "long-poll", "poll"}
+
+// openBy opens one page for each of some transports, by that transport and under
+// its name.
+func (s *site) openBy(t *testing.T, transports ...string) []*chatPage {
+	t.Helper()
+	pages := s.open(t, transports...)
+	for _, p := range pages {
+		p.Pick(p.name)
+	}
+	for _, p := range pages {
+		p.WaitTransport(p.name)
+		p.ForgetStates()
+	}
+	return pages
+}
+
+// room is a name that only this test has.
+func room(t *testing.T) string { return strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) }
+
+// publish posts a message past the proxy, as a backend would, in the form that
+// the page itself uses.
+func (s *site) publish(t *testing.T, name, text string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"name": name, "text": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resp *http.Response
+	// A reload of Caddy may reset a connection that nobody has looked at yet. A
+	// backend tries again then, and the key says that it is the same message.
+	key := rand.Text()
+	for range 5 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.backend+"/rt/"+room(t), bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", key)
+		if resp, err = http.DefaultClient.Do(req); err == nil {
+			break
+		}
+		t.Log(err)
+	}
+	if resp == nil {
+		t.Fatalf("publish %q: no answer", text)
+	}
+	defer resp.Body.Close()
+	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusCreated {
+		t.Fatalf("publish %q: %s %s", text, resp.Status, strings.TrimSpace(string(answer)))
+	}
+}
+
+// texts are what the room holds, as Caddy itself says.
+func (s *site) texts(t *testing.T) []string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.backend + "/rt/" + room(t) + "?limit=1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var page struct{ Messages []struct{ Data any } }
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		t.Fatal(err)
+	}
+	all := make([]string, len(page.Messages))
+	for i, message := range page.Messages {
+		if text, ok := message.Data.(string); ok { // the page sends JSON, but calls it text
+			if err := json.Unmarshal([]byte(text), &message.Data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all[i], _ = message.Data.(map[string]any)["text"].(string)
+	}
+	return all
+}
