@@ -45,10 +45,10 @@ func TestServerEnds(t *testing.T) {
 				s.ended(t, cause)
 			})
 		})
+		if cause == hub.CauseGone {
+			continue // nobody is there to answer
+		}
 		t.Run(cause.String()+", answered", func(t *testing.T) {
-			if cause == hub.CauseGone {
-				t.Skip("nobody is there to answer")
-			}
 			bubble(t, settings(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				began := time.Now()
