@@ -623,7 +623,6 @@ func docSyntax(t *testing.T) []string {
 func docFields(typ reflect.Type, prefix string) []string {
 	var fields []string
 	for f := range typ.Fields() {
-		f := f
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" {
 			continue
