@@ -17,7 +17,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v (%+v)", err, p)
 	}
-	if p.Delivered != 60*400 || p.Done != 60 || p.Cuts < 60*5 {
-		t.Errorf("got %+v, want every message delivered to every client, over many cuts", p)
+	if p.Delivered != 60*400 || p.Done != 60 || p.Cuts != 60*10 {
+		t.Errorf("got %+v, want every message delivered to every client, over ten cuts each", p)
 	}
 }

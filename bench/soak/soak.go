@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,8 +31,8 @@ type Options struct {
 
 // Progress is how far a run has come.
 type Progress struct {
-	Published, Delivered, Cuts, Gaps int64
-	Done                             int64 // clients that have seen everything
+	Published, Delivered, Cuts int64
+	Done                       int64 // clients that have seen everything
 }
 
 // run is one run's shared state.
@@ -64,7 +65,7 @@ func Run(ctx context.Context, o Options) (Progress, error) {
 	var clients sync.WaitGroup
 	for i := range o.Clients {
 		clients.Go(func() {
-			c := &client{run: r, cursor: cursor, rand: rand.New(rand.NewPCG(uint64(i), 1))}
+			c := newClient(r, cursor, uint64(i))
 			if err := c.read(ctx); err != nil {
 				cancel(fmt.Errorf("client %d after message %d: %w", i, c.seen, err))
 			}
@@ -163,19 +164,26 @@ type client struct {
 	*run
 	rand   *rand.Rand
 	cursor string
-	seen   int // the last number seen
-	cutAt  int // the number after which the connection is cut; 0: never again
-	cutted int
+	seen   int   // the last number seen
+	cutAt  []int // the numbers after which the connection is cut, rising
+}
+
+// newClient returns a client that is cut after so many numbers as the options
+// say, anywhere but at the end.
+func newClient(r *run, cursor string, seed uint64) *client {
+	c := &client{run: r, cursor: cursor, rand: rand.New(rand.NewPCG(seed, 1))}
+	c.cutAt = c.rand.Perm(r.Messages - 1)[:min(r.Cuts, r.Messages-1)]
+	for i := range c.cutAt {
+		c.cutAt[i]++ // numbers begin at 1
+	}
+	slices.Sort(c.cutAt)
+	return c
 }
 
 // read reads until everything was seen, over whatever transport chance picks.
 func (c *client) read(ctx context.Context) error {
 	transports := []func(context.Context) error{c.webSocket, c.events, c.ndjson, c.longPoll, c.poll}
 	for c.seen < c.Messages {
-		c.cutAt = 0
-		if c.cutted < c.Cuts {
-			c.cutAt = c.seen + c.rand.IntN(2*c.Messages/(c.Cuts+1)+1)
-		}
 		connection, cut := context.WithCancel(ctx)
 		err := transports[c.rand.IntN(len(transports))](connection)
 		cut()
@@ -183,7 +191,6 @@ func (c *client) read(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil // somebody else has failed, or time is up
 		case errors.Is(err, errCut):
-			c.cutted++
 			c.cuts.Add(1)
 		case errors.Is(err, errBroken):
 			return err
@@ -213,7 +220,8 @@ func (c *client) message(envelope string) error {
 	}
 	c.seen, c.cursor = n, id
 	c.delivered.Add(1)
-	if c.cutAt > 0 && c.seen >= c.cutAt {
+	if len(c.cutAt) > 0 && c.seen == c.cutAt[0] {
+		c.cutAt = c.cutAt[1:]
 		return errCut
 	}
 	if c.seen == c.Messages {
