@@ -131,6 +131,13 @@ func TestGapIsAnnouncedOnEveryTransport(t *testing.T) {
 	if l.until("data: {"); l.until("data: ") != "two" {
 		t.Error("SSE does not go on with the oldest message kept")
 	}
+	ndjson := s.stream("lobby", "application/x-ndjson", "Last-Event-ID: no cursor at all")
+	if first := ndjson.next(); strings.Contains(first, "cursor") {
+		t.Errorf("NDJSON begins with %q: whoever drops here would miss the gap", first)
+	}
+	if second := ndjson.next(); !strings.HasPrefix(second, `{"op":"gap"`) {
+		t.Errorf("NDJSON goes on with %q, want gap", second)
+	}
 	w := s.dial("lobby?envelope=1&since=" + foreign)
 	if e := receiveEnvelope(t, w); e.Op != "ready" || e.Cursor != foreign {
 		t.Errorf("WebSocket begins with %+v, want ready with the client's own cursor", e)

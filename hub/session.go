@@ -168,7 +168,7 @@ func (m *membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 	if (q.Foreign || !q.After.IsZero()) && !page.More {
 		m.pos = page.Cursor // nothing lies between the two, and the window reaches back to it
 	}
-	if m.gap != nil && !m.gap.From.IsZero() {
+	if m.gap != nil {
 		// Whoever drops before the gap was told must be told again.
 		joined.Cursor = m.gap.From
 	}
