@@ -112,22 +112,15 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	set := h.settings.Load()
 	var refused error
 	h.addresses.with(c.Address, func(a *address) {
-		if a.sessions >= set.MaxPerAddress {
-			refused = h.full("max_connections_per_address", set.MaxPerAddress)
-			return
+		if refused = h.crowded(a, set); refused == nil {
+			a.sessions++
 		}
-		a.sessions++
 	})
 	if refused != nil {
 		return nil, refused
 	}
 	h.mu.Lock()
-	switch {
-	case h.closed:
-		refused = ErrDraining
-	case len(h.sessions) >= set.MaxConnections:
-		refused = h.full("max_connections", set.MaxConnections)
-	default:
+	if refused = h.occupied(set); refused == nil {
 		h.sessions[s] = struct{}{}
 	}
 	h.mu.Unlock()
@@ -142,16 +135,26 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 func (h *Hub) Admits(c Client) error {
 	set := h.settings.Load()
 	var refused error
-	h.addresses.with(c.Address, func(a *address) {
-		if a.sessions >= set.MaxPerAddress {
-			refused = h.full("max_connections_per_address", set.MaxPerAddress)
-		}
-	})
+	h.addresses.with(c.Address, func(a *address) { refused = h.crowded(a, set) })
 	if refused != nil {
 		return refused
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	return h.occupied(set)
+}
+
+// crowded returns the refusal of an address that has all its sessions, or nil.
+func (h *Hub) crowded(a *address, set *Settings) error {
+	if a.sessions >= set.MaxPerAddress {
+		return h.full("max_connections_per_address", set.MaxPerAddress)
+	}
+	return nil
+}
+
+// occupied returns the refusal of a hub that takes no session, or nil. Called
+// with mu held.
+func (h *Hub) occupied(set *Settings) error {
 	switch {
 	case h.closed:
 		return ErrDraining
