@@ -256,9 +256,7 @@ func (h *Hub) Read(ctx context.Context, room string, q Query) (Page, error) {
 	if err := CheckRoomName(room); err != nil {
 		return Page{}, err
 	}
-	h.mu.RLock()
-	r := h.rooms[room]
-	h.mu.RUnlock()
+	r := h.lookUp(room)
 	if r != nil {
 		r.used.Store(time.Now().UnixNano())
 		if page, ok := r.read(q); ok {
@@ -275,9 +273,7 @@ func (h *Hub) MaxMessageSize(room string) int {
 
 // Members returns how many sessions are in the room.
 func (h *Hub) Members(room string) int {
-	h.mu.RLock()
-	r := h.rooms[room]
-	h.mu.RUnlock()
+	r := h.lookUp(room)
 	if r == nil {
 		return 0
 	}

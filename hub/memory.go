@@ -89,12 +89,17 @@ func (e *Memory) next() Position {
 	}
 }
 
+// lookUp returns the room's log, or nil.
+func (e *Memory) lookUp(room string) *log {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.logs[room]
+}
+
 // lock returns the room's log, locked, making it if need be.
 func (e *Memory) lock(room string) *log {
 	for {
-		e.mu.RLock()
-		l := e.logs[room]
-		e.mu.RUnlock()
+		l := e.lookUp(room)
 		if l == nil {
 			e.mu.Lock()
 			if l = e.logs[room]; l == nil {
@@ -231,9 +236,7 @@ func (p *Page) backward(messages []*Message, limit int, now time.Time) {
 
 // Retain implements [Engine].
 func (e *Memory) Retain(room string, keep History) {
-	e.mu.RLock()
-	l := e.logs[room]
-	e.mu.RUnlock()
+	l := e.lookUp(room)
 	if l == nil {
 		return
 	}
@@ -308,9 +311,7 @@ func (e *Memory) Forget(room string, force bool) bool {
 
 // evict implements forgetter.
 func (e *Memory) evict(room string, offset uint64) {
-	e.mu.RLock()
-	l := e.logs[room]
-	e.mu.RUnlock()
+	l := e.lookUp(room)
 	if l == nil {
 		return
 	}

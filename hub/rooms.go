@@ -33,6 +33,14 @@ func (h *Hub) room(ctx context.Context, name string, c *Client) (*room, error) {
 	return r, nil
 }
 
+// lookUp returns the room, or nil if there is none. Without a pin it may be
+// forgotten meanwhile.
+func (h *Hub) lookUp(name string) *room {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.rooms[name]
+}
+
 // pin returns the room, pinned, or nil if there is none.
 func (h *Hub) pin(name string) *room {
 	h.mu.RLock()
@@ -171,10 +179,7 @@ func (h *Hub) relieve() {
 		if f, ok := h.engine.(forgetter); ok && !m.Signal {
 			f.evict(m.Room, m.Offset)
 		}
-		h.mu.RLock()
-		r := h.rooms[m.Room]
-		h.mu.RUnlock()
-		if r != nil {
+		if r := h.lookUp(m.Room); r != nil {
 			r.evict(m)
 		}
 		h.budget.force(m) // in case it is in neither: nothing may hold the loop
