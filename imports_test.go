@@ -19,7 +19,7 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		hub:              {"golang.org/x/time/rate"},
 		protocol:         {hub},
-		outbound:         {hub},
+		outbound:         {hub, "golang.org/x/sys/unix"},
 		module + "/ws":   {hub, protocol, outbound, "github.com/coder/websocket"},
 		module + "/sse":  {hub, protocol},
 		module + "/poll": {hub, protocol},

@@ -83,7 +83,10 @@ func (c *checker) sessions() {
 			c.members[m.room]++
 			c.that(c.hub.rooms[m.room.name] == m.room, "session %s is in %s, which the hub does not know", s.ID(), m.room.name)
 			c.that(m.joined <= m.room.ring.next(), "session %s joined %s in the future", s.ID(), m.room.name)
-			c.that(!m.live || m.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
+			at := m.at.Load()
+			c.that(!at.live || at.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
+			c.that(m.session == s && m.feed.room == m.room && m.feed.crowd == s.crowd, "session %s is in a foreign feed of %s", s.ID(), m.room.name)
+			c.that(m.index < len(m.feed.members) && m.feed.members[m.index] == m, "session %s is not where its feed of %s has it", s.ID(), m.room.name)
 		}
 		waiting := 0
 		for _, n := range s.notices {
@@ -101,18 +104,25 @@ func (c *checker) sessions() {
 func (c *checker) rooms() {
 	limit := c.hub.settings.Load().MaxRooms
 	c.that(len(c.hub.rooms) <= limit, "%d rooms, at most %d are allowed", len(c.hub.rooms), limit)
+	vacant := 0
+	c.that(len(c.hub.byUse) == len(c.hub.rooms), "%d rooms, %d with a rank", len(c.hub.rooms), len(c.hub.byUse))
 	for name, r := range c.hub.rooms {
 		c.that(r.name == name, "room %s is listed as %s", r.name, name)
 		c.that(r.pins.Load() == 0, "room %s has %d pins at rest", name, r.pins.Load())
-		sum, wakers := 0, make(map[Waker]bool)
-		for _, o := range r.readers {
-			c.that(o.n > 0 && !wakers[o.waker], "room %s has a reader that stands for nobody, or twice", name)
-			wakers[o.waker] = true
-			sum += o.n
+		if r.members == 0 {
+			vacant++
 		}
-		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by readers, %d by sessions", name, r.members, sum, c.members[r])
+		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
+		sum, crowds := 0, make(map[Crowd]bool)
+		for _, f := range r.feeds {
+			c.that(len(f.members) > 0 && !crowds[f.crowd], "room %s has a feed of nobody, or two of one crowd", name)
+			crowds[f.crowd] = true
+			sum += len(f.members)
+		}
+		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by feeds, %d by sessions", name, r.members, sum, c.members[r])
 		c.ring(name, &r.ring)
 	}
+	c.that(int64(vacant) == c.hub.vacant.Load(), "%d rooms without members, counted %d", vacant, c.hub.vacant.Load())
 }
 
 func (c *checker) ring(room string, r *ring) {

@@ -6,7 +6,8 @@
 // live delivery, resuming, history and a slow client's catching up are one
 // read after the cursor. A [Session] is one client on any transport. It pulls:
 // the hub tells the session's [Waker] that a room has news, and whoever owns
-// the session calls [Session.Next] and writes what it gets.
+// the session calls [Session.Next] and writes what it gets. Whoever owns many
+// sessions is a [Crowd]: it is told once, and reads a [Feed] for all of them.
 //
 //	h, err := hub.New(hub.Defaults(), hub.NewMemory())
 //	...
@@ -23,6 +24,7 @@
 // duplicates within an epoch, every gap announced.
 //
 // Lock order, outermost first: Hub.mu, Session.mu, log.mu (memory engine),
-// room.mu, budget.mu. No lock is held while anything is written to a socket,
-// and a Waker is called with room.mu held, so it must not call back.
+// room.mu, then budget.mu or Feed.mu. No lock is held while anything is written
+// to a socket, and Wakers and Crowds are called with locks held, so they must
+// not call back.
 package hub

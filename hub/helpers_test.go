@@ -15,7 +15,7 @@ import (
 // deaf is a Waker that nobody listens to.
 type deaf struct{}
 
-func (deaf) Wake(string) {}
+func (deaf) Wake() {}
 
 // settings returns the defaults without rates, changed by change.
 func settings(change ...func(*hub.Settings)) *hub.Settings {

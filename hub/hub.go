@@ -29,9 +29,12 @@ type Hub struct {
 	mu       sync.RWMutex
 	closed   bool
 	rooms    map[string]*room
+	byUse    useHeap // the same rooms
 	sessions map[*Session]struct{}
 
+	vacant    atomic.Int64 // rooms without members
 	addresses addresses
+	bells     bells
 }
 
 // Receipt is the answer to a publication.
@@ -102,13 +105,16 @@ func (h *Hub) Configure(s *Settings) error {
 }
 
 // Connect makes a session of a client. w is woken when there is something for
-// [Session.Next]. It returns [ErrDraining], or a [LimitError] with [ErrFull]
+// [Session.Next]; if it belongs to a [Crowd], that is told of news in rooms. It returns [ErrDraining], or a [LimitError] with [ErrFull]
 // that names max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = NewID()
 	}
-	s := &Session{hub: h, client: c, waker: w, since: time.Now()}
+	s := &Session{hub: h, client: c, waker: w, crowd: &h.bells, since: time.Now()}
+	if of, ok := w.(interface{ Crowd() Crowd }); ok {
+		s.crowd = of.Crowd()
+	}
 	set := h.settings.Load()
 	var refused error
 	h.addresses.with(c.Address, func(a *address) {
@@ -321,6 +327,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	for _, r := range h.list() {
 		r.close()
 	}
+	h.bells.done.Wait() // no news after that
 	return h.engine.Close(ctx)
 }
 

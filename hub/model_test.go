@@ -45,6 +45,7 @@ func TestModel(t *testing.T) {
 						t.Fatalf("step %d, %s", step, what)
 					}
 				}
+				t.Logf("%d messages by Next, %d by steps", m.nexts, m.steps)
 			})
 		})
 	}
@@ -58,9 +59,28 @@ type model struct {
 	settings *hub.Settings
 	rooms    map[string][]sent
 	clients  []*client
+	crowds   [2]crowd
 	cursors  []cursor // some that were seen, of all rooms
 	n        int      // messages published
+
+	nexts, steps int // messages given by Next, and by steps
 }
+
+// crowd serves clients together.
+type crowd struct {
+	due []*hub.Feed
+}
+
+func (c *crowd) News(f *hub.Feed) { c.due = append(c.due, f) }
+
+// oneOf is the Waker of a client in a crowd.
+type oneOf struct {
+	deaf
+	crowd  *crowd
+	client *client
+}
+
+func (o *oneOf) Crowd() hub.Crowd { return o.crowd }
 
 type sent struct {
 	hub.Receipt
@@ -88,6 +108,8 @@ func (m *model) step() string {
 	}{
 		{30, "publish", m.publish},
 		{20, "next", m.next},
+		{20, "feed", m.feed},
+		{15, "catch up", m.catchUp},
 		{12, "join", m.join},
 		{10, "page forward", m.forward},
 		{8, "page backward", m.backward},
@@ -203,7 +225,9 @@ func (m *model) seen(room string, p hub.Position) {
 }
 
 func (m *model) connect() {
-	s, err := m.hub.Connect(hub.Client{NoEcho: m.rnd.IntN(2) == 0, Address: one(m, addr("10.0.0.1"), addr("2001:db8::1"))}, one[hub.Waker](m, deaf{}, make(hub.Bell, 1)))
+	c := &client{rooms: make(map[string]*reader)}
+	waker := one[hub.Waker](m, deaf{}, make(hub.Bell, 1), &oneOf{crowd: &m.crowds[0], client: c}, &oneOf{crowd: &m.crowds[0], client: c}, &oneOf{crowd: &m.crowds[1], client: c})
+	s, err := m.hub.Connect(hub.Client{NoEcho: m.rnd.IntN(2) == 0, Address: one(m, addr("10.0.0.1"), addr("2001:db8::1"))}, waker)
 	if len(m.clients) == m.settings.MaxConnections {
 		limited(m, err, hub.ErrFull, "max_connections")
 		return
@@ -211,7 +235,8 @@ func (m *model) connect() {
 	if err != nil {
 		m.Fatal(err)
 	}
-	m.clients = append(m.clients, &client{s, make(map[string]*reader)})
+	c.Session = s
+	m.clients = append(m.clients, c)
 }
 
 func (m *model) end() {
@@ -275,26 +300,76 @@ func (m *model) next() {
 	}
 	c := one(m, m.clients...)
 	for range one(m, 1, 1000) {
-		items, more := c.Next(make([]hub.Item, 0, one(m, 1, 2, 10, 200)))
-		for _, item := range items {
-			if item.Gap != nil {
-				c.rooms[item.Gap.Room].lose(item.Gap)
-				continue
-			}
-			c.rooms[item.Message.Room].take(item.Message)
-			if m.rnd.IntN(3) == 0 {
-				form := hub.Form(m.rnd.IntN(hub.MaxForms))
-				if got := item.Message.Form(form, func(o *hub.Message) []byte { return append([]byte{byte(form)}, o.Data...) }); got[0] != byte(form) {
-					m.Errorf("form %d is %q", form, got)
-				}
+		if !m.read(c, one(m, 1, 2, 10, 200)) {
+			return
+		}
+	}
+}
+
+// read gives the client what is next, and reports whether there is more.
+func (m *model) read(c *client, limit int) (more bool) {
+	items, more := c.Next(make([]hub.Item, 0, limit))
+	for _, item := range items {
+		if item.Gap != nil {
+			c.rooms[item.Gap.Room].lose(item.Gap)
+			continue
+		}
+		c.rooms[item.Message.Room].take(item.Message)
+		m.nexts++
+		if m.rnd.IntN(3) == 0 {
+			form := hub.Form(m.rnd.IntN(hub.MaxForms))
+			if got := item.Message.Form(form, func(o *hub.Message) []byte { return append([]byte{byte(form)}, o.Data...) }); got[0] != byte(form) {
+				m.Errorf("form %d is %q", form, got)
 			}
 		}
-		if !more {
-			for _, r := range c.rooms {
-				r.upTo(len(m.rooms[r.room]))
-				m.seen(r.room, r.pos)
-			}
+	}
+	if !more {
+		for _, r := range c.rooms {
+			r.upTo(len(m.rooms[r.room]))
+			m.seen(r.room, r.pos)
+		}
+	}
+	return more
+}
+
+// catchUp lets everybody read all, so that they stand together.
+func (m *model) catchUp() {
+	for _, c := range m.clients {
+		for m.read(c, 1000) {
+		}
+	}
+}
+
+// feed does what a crowd does: it gives a step's messages to whoever is due
+// them. The others wait for their Next.
+func (m *model) feed() {
+	crowd := &m.crowds[m.rnd.IntN(len(m.crowds))]
+	for range one(m, 1, 1000) {
+		if len(crowd.due) == 0 {
 			return
+		}
+		f := crowd.due[0]
+		crowd.due = crowd.due[1:]
+		step, more := f.Next(make([]*hub.Message, 0, one(m, 1, 3, 100)), one(m, 1, 500, 1<<20))
+		if more {
+			crowd.due = append(crowd.due, f)
+		}
+		seen := make(map[*hub.Membership]bool)
+		for i := f.Len(); i > 0; {
+			var members []*hub.Membership
+			members, i = f.Members(i, make([]*hub.Membership, 0, one(m, 1, 2, 64)))
+			for _, member := range members {
+				if seen[member] {
+					m.Error("a walk at rest sees somebody twice")
+				}
+				if seen[member] = true; !member.Take(&step) {
+					continue
+				}
+				for _, e := range step.Messages {
+					member.Waker().(*oneOf).client.rooms[e.Room].take(e)
+					m.steps++
+				}
+			}
 		}
 	}
 }

@@ -8,24 +8,6 @@ import (
 	"time"
 )
 
-// Waker is what a room knows of its readers. Wake says that there is something
-// to be read in the room (or, with "", that the session has a notice or has
-// ended). It is called with locks held: it must neither block nor call the hub
-// or a session. One Waker may stand for many sessions; the room calls it once.
-type Waker interface{ Wake(room string) }
-
-// Bell is the Waker of a session that waits in a handler: a channel of
-// capacity 1 which gets a value when there is something to read.
-type Bell chan struct{}
-
-// Wake implements [Waker].
-func (b Bell) Wake(string) {
-	select {
-	case b <- struct{}{}:
-	default:
-	}
-}
-
 // room is a room while somebody reads it or something in it is kept. Whoever
 // works on one holds a pin, so that it is not forgotten meanwhile.
 type room struct {
@@ -33,28 +15,28 @@ type room struct {
 	policy atomic.Pointer[policy]
 	pins   atomic.Int64 // raised under Hub.mu only
 	used   atomic.Int64 // when it was last used, Unix nanoseconds
+	ranked int64        // the same when it was last looked at, its rank in Hub.byUse; guarded by Hub.mu
+	index  int          // in Hub.byUse, guarded by Hub.mu
 
 	open    sync.Once
 	openErr error
 	stop    func() // ends the engine's subscription
 
+	vacant *atomic.Int64 // the hub's count of rooms without members
+
 	mu      sync.Mutex
 	ring    ring
-	readers []readers
+	tail    *place  // the ring's end, shared by all who have read that far; nil: not asked for yet
+	feeds   []*Feed // one for each crowd that has members here
 	members int
-}
-
-// readers is one Waker and how many of the room's sessions it stands for.
-type readers struct {
-	waker Waker
-	n     int
 }
 
 // subscribe opens the room at the engine; the first caller does it.
 func (r *room) subscribe(ctx context.Context, e Engine) error {
 	r.open.Do(func() {
 		var tail Position
-		tail, r.stop, r.openErr = e.Subscribe(ctx, r.name, r.append)
+		// The room outlives whoever comes first.
+		tail, r.stop, r.openErr = e.Subscribe(context.WithoutCancel(ctx), r.name, r.append)
 		if r.openErr != nil {
 			return
 		}
@@ -77,15 +59,28 @@ func (r *room) close() {
 	r.clear()
 }
 
-// append takes what the engine delivers and wakes the readers.
+// append takes what the engine delivers and tells the crowds. What that costs
+// does not grow with the members.
 func (r *room) append(m *Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring.push(m)
 	r.ring.trim(m.Time, r.members > 0)
-	for i := range r.readers {
-		r.readers[i].waker.Wake(r.name)
+	r.tail = nil
+	for _, f := range r.feeds {
+		if !f.due {
+			f.due = true
+			f.crowd.News(f)
+		}
 	}
+}
+
+// tailPlace returns where a reader stands that has read all. Called with mu held.
+func (r *room) tailPlace() *place {
+	if r.tail == nil {
+		r.tail = &place{pos: r.ring.last(), seq: r.ring.next(), live: true}
+	}
+	return r.tail
 }
 
 // read answers q from the ring, if q asks for what comes after a cursor that
@@ -106,38 +101,36 @@ func (r *room) read(q Query) (Page, bool) {
 	return page, true
 }
 
-// enter adds a member.
-func (r *room) enter(w Waker) {
+// enter adds a member to the feed of its crowd.
+func (r *room) enter(m *Membership, c Crowd) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.members++
-	if i := r.reader(w); i >= 0 {
-		r.readers[i].n++
-		return
+	if r.members++; r.members == 1 {
+		r.vacant.Add(-1)
 	}
-	r.readers = append(r.readers, readers{w, 1})
+	i := slices.IndexFunc(r.feeds, func(f *Feed) bool { return f.crowd == c })
+	if i < 0 {
+		i = len(r.feeds)
+		r.feeds = append(r.feeds, &Feed{room: r, crowd: c, at: r.tailPlace()})
+	}
+	r.feeds[i].add(m)
 }
 
 // leave takes a member away.
-func (r *room) leave(w Waker) {
+func (r *room) leave(m *Membership) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.members--
-	i := r.reader(w)
-	if r.readers[i].n--; r.readers[i].n > 0 {
+	m.at.Store(nil)
+	if r.members--; r.members == 0 {
+		r.vacant.Add(1)
+	}
+	if m.feed.remove(m) > 0 {
 		return
 	}
-	last := len(r.readers) - 1
-	r.readers[i] = r.readers[last]
-	r.readers[last] = readers{}
-	r.readers = r.readers[:last]
-	if last == 0 {
-		r.readers = nil
+	r.feeds = slices.DeleteFunc(r.feeds, func(f *Feed) bool { return f == m.feed })
+	if len(r.feeds) == 0 {
+		r.feeds = nil
 	}
-}
-
-func (r *room) reader(w Waker) int {
-	return slices.IndexFunc(r.readers, func(o readers) bool { return o.waker == w })
 }
 
 // reach returns p, or where the ring begins if that is before p: what the log

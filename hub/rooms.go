@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"container/heap"
 	"context"
 	"maps"
 	"runtime/debug"
@@ -24,7 +25,7 @@ func (h *Hub) room(ctx context.Context, name string, c *Client) (*room, error) {
 	if err := r.subscribe(ctx, h.engine); err != nil {
 		h.mu.Lock()
 		if h.rooms[name] == r {
-			delete(h.rooms, name)
+			h.drop(r)
 		}
 		h.mu.Unlock()
 		r.unpin()
@@ -79,28 +80,81 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 		if len(h.rooms) >= set.MaxRooms && !h.makeWay() {
 			return nil, h.full("max_rooms", set.MaxRooms)
 		}
-		r = &room{name: name, ring: ring{budget: h.budget}}
+		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
 		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
-		h.rooms[name] = r
+		h.keep(r)
 	}
 	r.pins.Add(1)
 	return r, nil
 }
 
+// keep takes the room into the hub. Called with mu held.
+func (h *Hub) keep(r *room) {
+	h.rooms[r.name] = r
+	r.ranked = time.Now().UnixNano()
+	r.used.Store(r.ranked)
+	heap.Push(&h.byUse, r)
+	h.vacant.Add(1)
+}
+
+// drop is the end of keep's work, for a room without members. Called with mu held.
+func (h *Hub) drop(r *room) {
+	delete(h.rooms, r.name)
+	heap.Remove(&h.byUse, r.index)
+	h.vacant.Add(-1)
+}
+
 // makeWay forgets the least used room without members. Called with mu held.
 func (h *Hub) makeWay() bool {
-	var least *room
-	for _, r := range h.rooms {
-		if r.pins.Load() == 0 && (least == nil || r.used.Load() < least.used.Load()) && !r.occupied() {
-			least = r
+	if h.vacant.Load() <= 0 {
+		return false // none, and no need to look
+	}
+	now := time.Now().UnixNano()
+	for range 2*len(h.byUse) + 1 { // each is ranked anew once, then it is its turn
+		// Ranks are not kept up to date, only looked at again here.
+		r := h.byUse[0]
+		used, idle := r.used.Load(), r.pins.Load() == 0 && !r.occupied()
+		switch {
+		case !idle:
+			r.ranked = max(now, r.ranked) + 1 // somebody is using it
+		case used > r.ranked:
+			r.ranked = used
+		default:
+			h.forget(r)
+			return true
 		}
+		heap.Fix(&h.byUse, 0)
 	}
-	if least == nil {
-		return false
-	}
-	h.forget(least)
-	return true
+	return false
+}
+
+// useHeap is a heap of rooms, the least recently used on top (container/heap).
+// A room's rank may be older than its use.
+type useHeap []*room
+
+func (u useHeap) Len() int           { return len(u) }
+func (u useHeap) Less(i, j int) bool { return u[i].ranked < u[j].ranked }
+
+func (u useHeap) Swap(i, j int) {
+	u[i], u[j] = u[j], u[i]
+	u[i].index, u[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (u *useHeap) Push(x any) {
+	r := x.(*room)
+	r.index = len(*u)
+	*u = append(*u, r)
+}
+
+// Pop implements heap.Interface.
+func (u *useHeap) Pop() any {
+	last := len(*u) - 1
+	r := (*u)[last]
+	(*u)[last] = nil
+	*u = (*u)[:last]
+	return r
 }
 
 // forget takes the room out of the hub and, if its engine keeps its logs here,
@@ -113,7 +167,7 @@ func (h *Hub) forget(r *room) {
 		f.Forget(r.name, true)
 	}
 	r.clear()
-	delete(h.rooms, r.name)
+	h.drop(r)
 }
 
 // sweepUntilStopped forgets what has expired, now and then.

@@ -61,28 +61,19 @@ type Session struct {
 	hub    *Hub
 	client Client
 	waker  Waker
+	crowd  Crowd
 	since  time.Time
 	cause  atomic.Uint32
-	sent   atomic.Uint64 // messages handed out by Next
+	sent   atomic.Uint64 // messages handed out by Next, and in rooms that were left
 	got    atomic.Uint64 // messages published
 
 	mu          sync.Mutex
-	rooms       []*membership
+	rooms       []*Membership
 	turn        int // where Next begins, so that no room starves another
 	notices     [][]byte
 	noticeBytes int
 	publishing  buckets
 	joining     buckets
-}
-
-// membership is a session's cursor in one room.
-type membership struct {
-	room   *room
-	pos    Position // of the last message handed out
-	seq    uint64   // place in the room's ring, if live
-	live   bool     // reads from the ring
-	joined uint64   // the ring's sequence at Join: older signals are not for it
-	gap    *Gap     // to be told first
 }
 
 // ID returns the session's id, which its client knows as conn.
@@ -98,7 +89,15 @@ func (s *Session) Logger() *slog.Logger { return s.hub.Logger() }
 func (s *Session) Since() time.Time { return s.since }
 
 // Counts returns how many messages the session was given and has published.
-func (s *Session) Counts() (sent, published uint64) { return s.sent.Load(), s.got.Load() }
+func (s *Session) Counts() (sent, published uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sent = s.sent.Load()
+	for _, m := range s.rooms {
+		sent += m.sent.Load()
+	}
+	return sent, s.got.Load()
+}
 
 // Join makes the session a member of a room, beginning at start. A room that
 // does not exist is made. It returns ErrRoomName, ErrEnded, ErrDraining, a
@@ -124,7 +123,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	}
 	defer r.unpin()
 
-	m := &membership{room: r}
+	m := &Membership{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
 	joined, err := m.begin(ctx, s.hub, start)
 	if err != nil {
 		return Joined{}, err
@@ -135,18 +134,25 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 		return Joined{}, ErrEnded
 	}
 	if i := s.find(name); i >= 0 {
+		s.leave(s.rooms[i])
 		s.rooms[i] = m
 	} else {
 		s.rooms = append(s.rooms, m)
-		r.enter(s.waker)
 	}
-	// What came between begin and enter woke nobody.
-	s.waker.Wake(name)
+	r.enter(m, s.crowd)
+	// What came between begin and enter was no news for it.
+	s.waker.Wake()
 	return joined, nil
 }
 
+// leave ends a membership. Called with mu held.
+func (s *Session) leave(m *Membership) {
+	m.room.leave(m)
+	s.sent.Add(m.sent.Load())
+}
+
 // begin finds the membership's place.
-func (m *membership) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
+func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
 	m.room.mu.Lock()
 	m.joined = m.room.ring.next()
 	m.room.mu.Unlock()
@@ -156,19 +162,20 @@ func (m *membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 		q.Limit = Off
 	}
 	if page, ok := m.room.read(q); ok {
-		m.pos = page.Start
-		return Joined{Cursor: m.pos}, nil
+		m.at.Store(&place{pos: page.Start})
+		return Joined{Cursor: page.Start}, nil
 	}
 	page, err := h.engine.Read(ctx, m.room.name, q)
 	if err != nil {
 		return Joined{}, err
 	}
-	m.pos, m.gap = page.Start, page.Gap
-	joined := Joined{Cursor: m.pos, Gap: m.gap}
+	joined := Joined{Cursor: page.Start, Gap: page.Gap}
+	pos := page.Start
 	if (q.Foreign || !q.After.IsZero()) && !page.More {
-		m.pos = page.Cursor // nothing lies between the two, and the window reaches back to it
+		pos = page.Cursor // nothing lies between the two, and the window reaches back to it
 	}
-	if m.gap != nil {
+	m.at.Store(&place{pos: pos})
+	if m.gap = page.Gap; m.gap != nil {
 		// Whoever drops before the gap was told must be told again.
 		joined.Cursor = m.gap.From
 	}
@@ -181,7 +188,7 @@ func (s *Session) Cursor(name string) Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(name); i >= 0 {
-		return s.rooms[i].pos
+		return s.rooms[i].at.Load().pos
 	}
 	return Position{}
 }
@@ -191,13 +198,13 @@ func (s *Session) Leave(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(name); i >= 0 {
-		s.rooms[i].room.leave(s.waker)
+		s.leave(s.rooms[i])
 		s.rooms = slices.Delete(s.rooms, i, i+1)
 	}
 }
 
 func (s *Session) find(name string) int {
-	return slices.IndexFunc(s.rooms, func(m *membership) bool { return m.room.name == name })
+	return slices.IndexFunc(s.rooms, func(m *Membership) bool { return m.room.name == name })
 }
 
 // Publish publishes for the session, see [Hub.Publish]; its own rate counts
@@ -231,7 +238,7 @@ func (s *Session) Notify(notice []byte) {
 		s.End(CauseSlow)
 		return
 	}
-	s.waker.Wake("")
+	s.waker.Wake()
 }
 
 // End ends the session: it leaves its rooms, and Next gives no message any
@@ -244,12 +251,12 @@ func (s *Session) End(cause Cause) {
 	s.hub.endings[cause].Add(1)
 	s.mu.Lock()
 	for _, m := range s.rooms {
-		m.room.leave(s.waker)
+		s.leave(m)
 	}
 	s.rooms = nil
 	s.mu.Unlock()
 	s.hub.disconnect(s)
-	s.waker.Wake("")
+	s.waker.Wake()
 }
 
 // Ended returns why the session has ended, or 0 if it has not.
@@ -297,7 +304,7 @@ func (s *Session) Next(buf []Item) (items []Item, more bool) {
 }
 
 // next appends what the membership has not read yet.
-func (m *membership) next(buf []Item, s *Session) (_ []Item, more bool) {
+func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
 	if m.gap != nil {
 		if len(buf) == cap(buf) {
 			return buf, true
@@ -321,45 +328,53 @@ func (m *membership) next(buf []Item, s *Session) (_ []Item, more bool) {
 
 // fromRing reads from the room's delivery window. It is not ok if the window
 // does not reach back to the membership's place.
-func (m *membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
+func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !m.live || m.seq < r.ring.first {
-		m.live = false
-		if !r.ring.covers(m.pos) {
+	before := m.at.Load()
+	p := *before
+	if !p.live || p.seq < r.ring.first {
+		if !r.ring.covers(p.pos) {
+			m.at.Store(&place{pos: p.pos})
 			return buf, false, false
 		}
-		m.seq, m.live = r.ring.after(m.pos), true
+		p.seq, p.live = r.ring.after(p.pos), true
 	}
 	now := time.Now()
-	for end := r.ring.next(); m.seq < end; m.seq++ {
-		if len(buf) == cap(buf) {
-			return buf, true, true
+	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
+		e := r.ring.at(p.seq)
+		wanted := !e.expired(now) && !(s.client.NoEcho && e.Conn == s.client.ID)
+		if e.Signal {
+			wanted = wanted && p.seq >= m.joined
+		} else {
+			// It may have come from the engine before it came here.
+			wanted = wanted && !(e.Offset <= p.pos.Offset && e.Epoch == p.pos.Epoch)
 		}
-		e := r.ring.at(m.seq)
-		switch {
-		case e.Signal:
-			if m.seq < m.joined {
-				continue
-			}
-		case e.Offset <= m.pos.Offset && e.Epoch == m.pos.Epoch:
-			continue // came from the engine before it came here
-		default:
-			m.pos = e.Position
+		if more = wanted && len(buf) == cap(buf); more {
+			break
 		}
-		if s.client.NoEcho && e.Conn == s.client.ID || e.expired(now) {
-			continue
+		if !e.Signal && (e.Offset > p.pos.Offset || e.Epoch != p.pos.Epoch) {
+			p.pos = e.Position
 		}
-		buf = append(buf, Item{Message: e})
+		if wanted {
+			buf = append(buf, Item{Message: e})
+		}
 	}
-	return buf, false, true
+	if tail := r.tailPlace(); p == *tail {
+		m.at.Store(tail) // where the others stand: from here on it goes with its crowd
+	} else if p != *before {
+		own := p
+		m.at.Store(&own)
+	}
+	return buf, more, true
 }
 
 // fromEngine reads from the room's log, for a session that is behind the
 // window. It is not ok if the session is to wait, or has ended.
-func (m *membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
-	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: m.pos, Limit: cap(buf) - len(buf)})
+func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
+	pos := m.at.Load().pos
+	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: pos, Limit: cap(buf) - len(buf)})
 	if err != nil {
 		s.hub.log.Load().Error("reading a room's log", "error", err)
 		return buf, false
@@ -369,10 +384,10 @@ func (m *membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 			gap.Reason = GapSlow
 		}
 		gap.To = m.room.reach(gap.To)
-		m.pos = gap.To
+		m.at.Store(&place{pos: gap.To})
 		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
 	}
-	if len(page.Messages) == 0 && page.Cursor == m.pos {
+	if len(page.Messages) == 0 && page.Cursor == pos {
 		return buf, false // the engine's log has not got there yet
 	}
 	for _, e := range page.Messages {
@@ -380,6 +395,6 @@ func (m *membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 			buf = append(buf, Item{Message: e})
 		}
 	}
-	m.pos = page.Cursor
+	m.at.Store(&place{pos: page.Cursor})
 	return buf, true
 }

@@ -193,38 +193,6 @@ func TestJoinAgain(t *testing.T) {
 	})
 }
 
-// One Waker that stands for many sessions is woken once.
-func TestWakerOfMany(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		shard := new(counter)
-		var sessions []*hub.Session
-		for range 3 {
-			s, err := h.Connect(hub.Client{}, shard)
-			if err != nil {
-				t.Fatal(err)
-			}
-			join(t, s, "r", hub.Start{})
-			sessions = append(sessions, s)
-		}
-		for _, s := range sessions {
-			*shard = nil
-			publish(t, h, "r", "x")
-			equal(t, "woken", *shard, "r")
-			s.Leave("r")
-		}
-		*shard = nil
-		publish(t, h, "r", "x")
-		equal(t, "woken", *shard)
-		sessions[0].End(hub.CauseLeft)
-		equal(t, "woken by the end", *shard, "")
-	})
-}
-
-// counter remembers for which rooms it was woken.
-type counter []string
-
-func (c *counter) Wake(room string) { *c = append(*c, room) }
-
 func TestEnd(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})

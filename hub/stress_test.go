@@ -197,7 +197,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 				}
 			}
 			if len(buf) == cap(buf) {
-				bell.Wake("")
+				bell.Wake()
 			}
 		}
 		if rnd.IntN(2) == 0 {

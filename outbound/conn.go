@@ -5,8 +5,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -21,7 +21,7 @@ const (
 	// to a closing frame, and what is still to be written.
 	Farewell = 5 * time.Second
 
-	batchItems = 64       // items asked of a session at once
+	batchItems = 64       // items asked of a session, or of a feed, at once
 	batchBytes = 64 << 10 // bytes gathered for one write
 	maxControl = 4 << 10  // control bytes that may wait
 )
@@ -29,10 +29,13 @@ const (
 // ErrControl is returned by [Conn.Control] when too many control bytes wait.
 var ErrControl = errors.New("too many control frames wait to be written")
 
-// Codec turns what a session has to tell into a transport's bytes.
+// Codec turns what a session has to tell into a transport's bytes. Connections
+// whose codecs are equal share what is encoded, so a Codec is comparable and
+// keeps nothing of a connection. It is used by many goroutines at once.
 type Codec interface {
-	// Append appends the item. It may end the session.
-	Append(b []byte, it hub.Item) []byte
+	// Append appends the item. A cause ends the session: the item cannot be
+	// told.
+	Append(b []byte, it hub.Item) ([]byte, hub.Cause)
 	// Goodbye appends what ends the stream, if anything.
 	Goodbye(b []byte, cause hub.Cause) []byte
 }
@@ -41,18 +44,25 @@ type Codec interface {
 // New, connect the session with it, then Start it. Methods are safe for
 // concurrent use.
 type Conn struct {
-	group   *Group
+	shard *shard
+
+	// Set by Start.
 	session *hub.Session
 	codec   Codec
 	nc      net.Conn
+	direct  syscall.RawConn // writes without waiting; nil: nc.Write may wait
+	reader  hub.Waker
+
+	left []hub.Item // what the last batch had no room for; the writer's
 
 	mu      sync.Mutex
 	state   state
-	due     bool       // the session may have something to tell
-	control []byte     // control frames that wait
-	said    bool       // the stream's end is queued or written: nothing may follow
-	until   time.Time  // when all must have been written; zero: as long as there is progress
-	rested  *sync.Cond // state is no longer writing
+	due     bool          // the session may have something to tell
+	said    bool          // the stream's end is queued or written: nothing may follow
+	guarded bool          // nc has a deadline for writing
+	control []byte        // control frames that wait
+	until   time.Time     // when all must have been written; zero: as long as there is progress
+	rested  chan struct{} // closed when the writer ends; nil: nobody waits for that
 }
 
 type state uint8
@@ -60,22 +70,24 @@ type state uint8
 const (
 	fresh   state = iota // not started: wakes are remembered
 	idle                 // nothing to write
-	writing              // a goroutine writes
+	queued               // waits for its shard's worker
+	writing              // the worker, or a goroutine of its own, writes
 	broken               // the socket is of no use any more
 )
 
 // New returns a Conn of the group that is not started.
-func New(g *Group) *Conn {
-	c := &Conn{group: g}
-	c.rested = sync.NewCond(&c.mu)
-	return c
-}
+func New(g *Group) *Conn { return &Conn{shard: g.shard()} }
 
 // Start begins to write the session's messages to nc. From now on nobody else
-// may write to nc. [Conn.Finish] must be called in the end.
-func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec) {
-	c.nc, c.session, c.codec = nc, s, codec
-	c.group.add(c)
+// may write to nc. [Conn.Finish] must be called in the end, by the connection's
+// reader: it is woken when it has to come to its end, because a goodbye was
+// said, which leaves it [Farewell], or because the socket was cut. Wake is then
+// called from any goroutine, and must not call back. A reader that always waits
+// in nc.Read may do nothing in it.
+func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker) {
+	c.nc, c.session, c.codec, c.reader = nc, s, codec, reader
+	c.direct = directly(nc)
+	c.shard.group.add(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state, c.due = idle, true
@@ -83,12 +95,15 @@ func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec) {
 }
 
 // Wake implements [hub.Waker].
-func (c *Conn) Wake(string) {
+func (c *Conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = true
 	c.kick()
 }
+
+// Crowd makes the session one of its shard's crowd, see [hub.Crowd].
+func (c *Conn) Crowd() hub.Crowd { return c.shard }
 
 // Control queues the bytes of whole control frames, which go out before what
 // the session has to tell. With last they end the stream: nothing follows. It
@@ -121,49 +136,66 @@ func (c *Conn) say() {
 func (c *Conn) hurry() {
 	if c.until.IsZero() {
 		c.until = time.Now().Add(Farewell)
-		_ = c.nc.SetWriteDeadline(c.until) // for a write that is under way
+		c.guard() // for a write that is under way
 	}
 }
 
-// kick starts the writer if it is needed. Called with mu held. The writer ends
-// by itself when nothing is due; Finish waits for it.
+// guard bounds the write that is under way. Called with mu held.
+func (c *Conn) guard() {
+	deadline := c.until
+	if deadline.IsZero() {
+		deadline = time.Now().Add(Stall)
+	}
+	c.guarded = true
+	_ = c.nc.SetWriteDeadline(deadline)
+}
+
+// kick queues the connection if nobody writes to it. Called with mu held.
 func (c *Conn) kick() {
 	if c.state == idle {
-		c.state = writing
-		go c.write()
+		c.state = queued
+		c.shard.queue(c)
 	}
 }
 
-// batches are reused between writers.
-var batches = sync.Pool{New: func() any {
-	return &batch{items: make([]hub.Item, 0, batchItems), bytes: make([]byte, 0, 4<<10)}
-}}
-
-type batch struct {
-	items []hub.Item // room for what a session tells
-	left  []hub.Item // of items, what is not encoded yet
-	bytes []byte
+// begin makes the caller the connection's writer if it is due exactly what all
+// in its feed are due. Otherwise it is served by itself.
+func (c *Conn) begin(m *hub.Membership, step *hub.Step) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == idle && m.Take(step) {
+		c.state = writing
+		return true
+	}
+	c.due = true
+	c.kick()
+	return false
 }
 
-// write writes until nothing is due.
-func (c *Conn) write() {
-	b := batches.Get().(*batch)
-	defer func() {
-		if p := recover(); p != nil {
-			c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
-			c.fail(hub.CauseInternal)
-			return // b may be anything: let it go
-		}
-		clear(b.left)
-		b.left = nil
-		if cap(b.bytes) <= batchBytes+4<<10 {
-			batches.Put(b)
-		}
-	}()
-	for c.gather(b) {
-		if err := c.flush(b.bytes); err != nil {
-			c.fail(causeOf(err))
-			return
+// serve makes the caller the connection's writer if it is still queued.
+func (c *Conn) serve() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != queued {
+		return false
+	}
+	c.state = writing
+	return true
+}
+
+// settle ends the writer's work with what is left of it.
+func (c *Conn) settle(rest []byte, err error) {
+	switch {
+	case err != nil:
+		c.fail(causeOf(err))
+	case len(rest) > 0:
+		c.setAside(rest)
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.rest(idle)
+		if c.due || len(c.control) > 0 {
+			c.kick()
 		}
 	}
 }
@@ -200,22 +232,31 @@ func (c *Conn) gather(b *batch) bool {
 // fill appends what the session has to tell, until there are batchBytes, and
 // goodbye if it has ended.
 func (c *Conn) fill(b *batch) {
-	more := true
+	left, more := c.left, true
+	c.left = nil
 	for len(b.bytes) < batchBytes {
-		if len(b.left) == 0 && more {
-			b.left, more = c.session.Next(b.items[:0])
+		if len(left) == 0 && more {
+			left, more = c.session.Next(b.items[:0])
 		}
-		if len(b.left) == 0 {
+		if len(left) == 0 {
 			break
 		}
-		b.bytes = c.codec.Append(b.bytes, b.left[0])
-		b.left[0] = hub.Item{}
-		b.left = b.left[1:]
+		var cause hub.Cause
+		if b.bytes, cause = c.codec.Append(b.bytes, left[0]); cause != 0 {
+			c.session.End(cause)
+			left = nil
+			break
+		}
+		left[0] = hub.Item{}
+		left = left[1:]
+	}
+	if len(left) > 0 {
+		c.left, b.items = left, make([]hub.Item, 0, batchItems)
 	}
 	cause := c.session.Ended()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.due = c.due || more || len(b.left) > 0
+	c.due = c.due || more || len(left) > 0
 	if cause == 0 || c.said {
 		return
 	}
@@ -225,32 +266,7 @@ func (c *Conn) fill(b *batch) {
 	c.say()
 	// The reader shall not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
-}
-
-// flush writes p, however long it takes as long as there is progress and the
-// end has not come.
-func (c *Conn) flush(p []byte) error {
-	for len(p) > 0 {
-		if err := c.allow(); err != nil {
-			return err
-		}
-		n, err := c.nc.Write(p)
-		p = p[n:]
-		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
-			return err
-		}
-	}
-	return nil
-}
-
-// allow sets how long the next write may take.
-func (c *Conn) allow() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.until.IsZero() {
-		return c.nc.SetWriteDeadline(c.until)
-	}
-	return c.nc.SetWriteDeadline(time.Now().Add(Stall))
+	c.reader.Wake()
 }
 
 // causeOf says what a failed write means.
@@ -264,16 +280,24 @@ func causeOf(err error) hub.Cause {
 // fail ends the session and cuts the socket, which wakes the reader.
 func (c *Conn) fail(cause hub.Cause) {
 	c.session.End(cause)
-	_ = c.nc.Close()
+	c.cut()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.left = nil
 	c.rest(broken)
 }
 
 // rest ends the writer. Called with mu held.
 func (c *Conn) rest(s state) {
 	c.state = s
-	c.rested.Broadcast()
+	if c.guarded && c.until.IsZero() {
+		c.guarded = false
+		_ = c.nc.SetWriteDeadline(time.Time{})
+	}
+	if c.rested != nil {
+		close(c.rested)
+		c.rested = nil
+	}
 }
 
 // Finish is called by the reader when it is done and the session has ended. It
@@ -289,18 +313,35 @@ func (c *Conn) Finish(linger bool) {
 		c.due = true
 		c.kick()
 	} else {
-		_ = c.nc.Close()
+		c.cut()
 	}
-	for c.state == writing {
-		c.rested.Wait()
+	for c.state == writing || c.state == queued {
+		if c.rested == nil {
+			c.rested = make(chan struct{})
+		}
+		rested := c.rested
+		c.mu.Unlock()
+		<-rested
+		c.mu.Lock()
 	}
 	c.state = broken
 	c.mu.Unlock()
 	if linger {
 		c.linger()
-		_ = c.nc.Close()
+		c.cut()
 	}
-	c.group.remove(c)
+	c.shard.group.remove(c)
+}
+
+// cut closes the socket at once, and wakes the reader. A tls.Conn's own Close
+// would try to say goodbye for five seconds to a peer that does not read.
+func (c *Conn) cut() {
+	nc := c.nc
+	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = under.NetConn()
+	}
+	_ = nc.Close()
+	c.reader.Wake()
 }
 
 // maxLinger bounds what is discarded from a peer that goes on sending, in bytes.

@@ -2,16 +2,56 @@ package outbound
 
 import (
 	"context"
-	"net"
+	"maps"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// Group holds the connections of one hub, so that they can be waited for. The
-// zero Group is ready.
+// Group holds the connections of one hub and the shards that write to them, one
+// for each processor. The zero Group is ready.
 type Group struct {
+	// MaxWaiting bounds the bytes that wait because their sockets are full, over
+	// all connections: one that would exceed it ends with hub.CauseSlow. 0 means
+	// [DefaultMaxWaiting]. It must not change once there are connections.
+	MaxWaiting int64
+
+	once    sync.Once
+	shards  []*shard
+	next    atomic.Uint32 // whose turn it is to get a connection
+	waiting atomic.Int64  // bytes that wait for full sockets
+
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
 	empty chan struct{} // closed when the last one has gone; nil: nobody waits
+}
+
+// DefaultMaxWaiting is a Group's MaxWaiting if it has none, in bytes.
+const DefaultMaxWaiting = 64 << 20
+
+// wait counts n more bytes that wait, or n fewer. It reports whether that is
+// within the bound; if not they are not counted.
+func (g *Group) wait(n int64) bool {
+	most := g.MaxWaiting
+	if most == 0 {
+		most = DefaultMaxWaiting
+	}
+	if g.waiting.Add(n) > most && n > 0 {
+		g.waiting.Add(-n)
+		return false
+	}
+	return true
+}
+
+// shard returns the shard of a new connection.
+func (g *Group) shard() *shard {
+	g.once.Do(func() {
+		for range runtime.GOMAXPROCS(0) {
+			g.shards = append(g.shards, newShard(g))
+		}
+	})
+	return g.shards[int(g.next.Add(1))%len(g.shards)]
 }
 
 // Len returns how many connections there are.
@@ -21,38 +61,45 @@ func (g *Group) Len() int {
 	return len(g.conns)
 }
 
+// Waiting returns how many bytes wait because their sockets are full.
+func (g *Group) Waiting() int64 { return g.waiting.Load() }
+
 // Wait waits until every connection has gone. When ctx is done it cuts those
 // that are left and waits for the rest of their work.
 func (g *Group) Wait(ctx context.Context) {
+	if empty := g.emptied(); empty != nil {
+		select {
+		case <-empty:
+		case <-ctx.Done():
+			for _, c := range g.all() {
+				c.cut() // wakes its reader and its writer, which end it
+			}
+			<-empty
+		}
+	}
+	for _, s := range g.shards {
+		s.workers.Wait()
+	}
+}
+
+// emptied returns a channel that is closed when the last connection has gone,
+// or nil if there is none.
+func (g *Group) emptied() <-chan struct{} {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if len(g.conns) == 0 {
-		g.mu.Unlock()
-		return
+		return nil
 	}
 	if g.empty == nil {
 		g.empty = make(chan struct{})
 	}
-	empty := g.empty
-	g.mu.Unlock()
-	select {
-	case <-empty:
-		return
-	case <-ctx.Done():
-	}
-	for _, nc := range g.sockets() {
-		_ = nc.Close() // wakes its reader and its writer, which end it
-	}
-	<-empty
+	return g.empty
 }
 
-func (g *Group) sockets() []net.Conn {
+func (g *Group) all() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := make([]net.Conn, 0, len(g.conns))
-	for c := range g.conns {
-		all = append(all, c.nc)
-	}
-	return all
+	return slices.Collect(maps.Keys(g.conns))
 }
 
 func (g *Group) add(c *Conn) {

@@ -25,7 +25,7 @@ func TestGroupWait(t *testing.T) {
 	t.Run("until all have gone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, g := newHub(t), new(outbound.Group)
-			a, b := open(t, h, g, lines{}), open(t, h, g, lines{})
+			a, b := open(t, h, g, plain), open(t, h, g, plain)
 			if n := g.Len(); n != 2 {
 				t.Errorf("%d connections", n)
 			}
@@ -48,7 +48,7 @@ func TestGroupWait(t *testing.T) {
 	t.Run("cuts in the end", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, g := newHub(t), new(outbound.Group)
-			idle, stalled := open(t, h, g, lines{}), open(t, h, g, lines{})
+			idle, stalled := open(t, h, g, plain), open(t, h, g, plain)
 			got := drain(idle.near)
 			publish(t, h, "m")
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -71,7 +71,7 @@ func TestGroupWait(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, g := newHub(t), new(outbound.Group)
 			for range 2 {
-				c := open(t, h, g, lines{})
+				c := open(t, h, g, plain)
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				g.Wait(ctx)
@@ -90,7 +90,7 @@ func TestStorm(t *testing.T) {
 	var sinks []*sink
 	for range readers {
 		far, near := tcp(t)
-		c := start(t, h, g, lines{}, far, near)
+		c := start(t, h, g, plain, far, near)
 		conns, sinks = append(conns, c), append(sinks, drain(near))
 	}
 	var all sync.WaitGroup
@@ -104,7 +104,7 @@ func TestStorm(t *testing.T) {
 	for _, c := range conns {
 		all.Go(func() {
 			for range each {
-				c.Wake(room)
+				c.Wake()
 				if err := c.Control([]byte("control\n"), false); err != nil && !errors.Is(err, outbound.ErrControl) {
 					t.Error(err)
 				}
@@ -184,7 +184,7 @@ func BenchmarkFanOut(b *testing.B) {
 		if _, err := s.Join(b.Context(), room, hub.Start{}); err != nil {
 			b.Fatal(err)
 		}
-		c.Start(far, s, lines{})
+		c.Start(far, s, plain, deaf{})
 		b.Cleanup(func() {
 			s.End(hub.CauseLeft)
 			c.Finish(false)

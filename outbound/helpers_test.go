@@ -2,6 +2,7 @@ package outbound_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -16,11 +17,18 @@ import (
 
 const room = "lobby"
 
+var churnTime = flag.Duration("churn.time", 500*time.Millisecond, "how long TestChurn runs, for each kind of socket")
+
 // newHub returns a hub without rates that is closed at the end of the test.
 func newHub(t testing.TB) *hub.Hub {
 	t.Helper()
 	set := hub.Defaults()
 	set.Rate, set.MaxPerAddress = hub.Unlimited, hub.Off
+	return newHubWith(t, set)
+}
+
+func newHubWith(t testing.TB, set *hub.Settings) *hub.Hub {
+	t.Helper()
 	h, err := hub.New(set, hub.NewMemory())
 	if err != nil {
 		t.Fatal(err)
@@ -46,26 +54,34 @@ type lines struct {
 	goodbye func()
 }
 
-func (l lines) Append(b []byte, it hub.Item) []byte {
+func (l *lines) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	if l.append != nil {
 		l.append(it)
 	}
 	switch {
 	case it.Message != nil:
-		return append(append(b, it.Message.Data...), '\n')
+		return append(append(b, it.Message.Data...), '\n'), 0
 	case it.Notice != nil:
-		return append(append(b, it.Notice...), '\n')
+		return append(append(b, it.Notice...), '\n'), 0
 	default:
-		return append(b, "gap\n"...)
+		return append(b, "gap\n"...), 0
 	}
 }
 
-func (l lines) Goodbye(b []byte, cause hub.Cause) []byte {
+func (l *lines) Goodbye(b []byte, cause hub.Cause) []byte {
 	if l.goodbye != nil {
 		l.goodbye()
 	}
 	return fmt.Appendf(b, "bye %v\n", cause)
 }
+
+// plain is the codec of most tests.
+var plain = new(lines)
+
+// deaf is a reader that always waits in Read.
+type deaf struct{}
+
+func (deaf) Wake() {}
 
 // conn is a connection with a reader that does what a transport's reader does:
 // it reads until it can't, and finishes.
@@ -85,6 +101,17 @@ func open(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec) *co
 
 func start(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, far, near net.Conn) *conn {
 	t.Helper()
+	c := newConn(t, h, g, codec, far, near)
+	t.Cleanup(func() {
+		near.Close()
+		<-c.done
+	})
+	return c
+}
+
+// newConn is start for a test that closes near, and waits for done, itself.
+func newConn(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, far, near net.Conn) *conn {
+	t.Helper()
 	c := &conn{Conn: outbound.New(g), near: near, done: make(chan struct{})}
 	var err error
 	if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
@@ -96,7 +123,7 @@ func start(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, fa
 	if l, ok := codec.(*scripted); ok {
 		l.conn = c
 	}
-	c.Start(far, c.session, codec)
+	c.Start(far, c.session, codec, deaf{})
 	go func() {
 		defer close(c.done)
 		_, _ = io.Copy(io.Discard, far)
@@ -104,10 +131,6 @@ func start(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, fa
 		c.session.End(hub.CauseGone)
 		c.Finish(linger)
 	}()
-	t.Cleanup(func() {
-		near.Close()
-		<-c.done
-	})
 	return c
 }
 

@@ -131,7 +131,7 @@ func (s *stream) gather() {
 		s.left = s.left[1:]
 	}
 	if more || len(s.left) > 0 {
-		s.bell.Wake(s.Room)
+		s.bell.Wake()
 	}
 }
 

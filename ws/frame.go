@@ -62,35 +62,28 @@ func frameEnvelope(m *hub.Message) []byte {
 	})
 }
 
-// codec encodes for one connection; it implements outbound.Codec.
-type codec struct {
-	session  *hub.Session
-	envelope bool
-}
+// codec is how a connection is written to; it implements outbound.Codec.
+type codec struct{ envelope bool }
 
-func (c *codec) Append(b []byte, it hub.Item) []byte {
+func (c codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	switch {
 	case it.Message != nil && c.envelope:
-		return append(b, frameEnvelope(it.Message)...)
+		return append(b, frameEnvelope(it.Message)...), 0
 	case it.Message != nil:
-		if c.session.Ended() != 0 {
-			return b // after a gap that could not be told
-		}
-		return append(b, frame(it.Message)...)
+		return append(b, frame(it.Message)...), 0
 	case it.Gap != nil && c.envelope:
-		return appendFrame(b, opText, protocol.Gap(it.Gap))
+		return appendFrame(b, opText, protocol.Gap(it.Gap)), 0
 	case it.Gap != nil:
 		// Raw data has no room for a gap, and silence is no answer.
-		c.session.End(hub.CauseOvertaken)
-		return b
+		return b, hub.CauseOvertaken
 	case c.envelope:
-		return appendFrame(b, opText, it.Notice)
+		return appendFrame(b, opText, it.Notice), 0
 	default:
-		return b
+		return b, 0
 	}
 }
 
-func (c *codec) Goodbye(b []byte, cause hub.Cause) []byte {
+func (codec) Goodbye(b []byte, cause hub.Cause) []byte {
 	if cause == hub.CauseGone {
 		return b
 	}

@@ -82,7 +82,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	c.heard.Store(time.Now().UnixNano())
 	started = true
-	out.Start(c.nc, session, &codec{session: session, envelope: o.Envelope})
+	out.Start(c.nc, session, codec{o.Envelope}, c)
 	// It ends with the connection: outbound.Group.Wait waits for it.
 	go c.serve()
 	return nil
@@ -98,6 +98,9 @@ type conn struct {
 	heard   atomic.Int64 // when the peer last sent something, Unix nanoseconds
 	refused int          // messages refused in a row for their rate
 }
+
+// Wake implements hub.Waker: the reader always waits in Read.
+func (c *conn) Wake() {}
 
 // serve reads until the connection ends, and sees to its end.
 func (c *conn) serve() {

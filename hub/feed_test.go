@@ -1,0 +1,129 @@
+package hub_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// inCrowd returns a new session of the crowd that has joined the room.
+func inCrowd(t testing.TB, h *hub.Hub, c *crowd, room string, client hub.Client) *hub.Session {
+	t.Helper()
+	s, err := h.Connect(client, &oneOf{crowd: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	join(t, s, room, hub.Start{})
+	return s
+}
+
+// walk takes what is due to the feed's members: each one's messages by steps,
+// nil for those who must be asked.
+func (c *crowd) walk(t testing.TB) (took int, texts []string) {
+	t.Helper()
+	if len(c.due) != 1 {
+		t.Fatalf("%d feeds are due", len(c.due))
+	}
+	f := c.due[0]
+	c.due = nil
+	step, more := f.Next(make([]*hub.Message, 0, 64), 1<<20)
+	if more {
+		t.Error("there is more")
+	}
+	for _, m := range step.Messages {
+		texts = append(texts, string(m.Data))
+	}
+	members, rest := f.Members(f.Len(), make([]*hub.Membership, 0, 64))
+	if rest != 0 {
+		t.Errorf("%d members are left", rest)
+	}
+	for _, m := range members {
+		if m.Take(&step) {
+			took++
+		}
+		if m.Take(&step) {
+			t.Error("a member takes a step twice")
+		}
+	}
+	return took, texts
+}
+
+// A crowd is told once, whatever comes, until it has looked.
+func TestNews(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		c := new(crowd)
+		a, b := inCrowd(t, h, c, "r", hub.Client{}), inCrowd(t, h, c, "r", hub.Client{})
+		publish(t, h, "r", "1", "2")
+		if took, texts := c.walk(t); took != 0 || len(texts) != 2 {
+			t.Errorf("%d took %q: nobody has read yet", took, texts)
+		}
+		equal(t, "a", drain(t, a), "1", "2")
+		equal(t, "b", drain(t, b), "1", "2")
+		publish(t, h, "r", "3", "4")
+		if took, texts := c.walk(t); took != 2 || !slices.Equal(texts, []string{"3", "4"}) {
+			t.Errorf("%d took %q", took, texts)
+		}
+		equal(t, "after the step", drain(t, a))
+		if sent, _ := a.Counts(); sent != 4 {
+			t.Errorf("%d sent", sent)
+		}
+		a.Leave("r")
+		if sent, _ := a.Counts(); sent != 4 {
+			t.Errorf("%d sent, after leaving", sent)
+		}
+		publish(t, h, "r", "5")
+		if took, _ := c.walk(t); took != 1 {
+			t.Errorf("%d took", took)
+		}
+		b.End(hub.CauseLeft)
+		publish(t, h, "r", "6")
+		if len(c.due) != 0 {
+			t.Error("news for nobody")
+		}
+	})
+}
+
+// Who is behind, or has published a message of the step and wants no echo, is
+// left to Next.
+func TestTakeIsExact(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		c := new(crowd)
+		deaf, plain := inCrowd(t, h, c, "r", hub.Client{NoEcho: true}), inCrowd(t, h, c, "r", hub.Client{})
+		publish(t, h, "r", "1")
+		c.walk(t)
+		drain(t, deaf)
+		drain(t, plain)
+
+		if _, err := deaf.Publish(t.Context(), hub.Publication{Room: "r", Data: []byte("mine")}); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, h, "r", "theirs")
+		if took, _ := c.walk(t); took != 1 {
+			t.Errorf("%d took", took)
+		}
+		equal(t, "without the echo", drain(t, deaf), "theirs")
+		publish(t, h, "r", "2")
+		if took, _ := c.walk(t); took != 2 {
+			t.Errorf("%d took, both have caught up", took)
+		}
+	})
+}
+
+// Signals go with a step; what has expired does not.
+func TestStepSkips(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		c := new(crowd)
+		s := inCrowd(t, h, c, "r", hub.Client{})
+		publish(t, h, "r", "1")
+		c.walk(t)
+		drain(t, s)
+		send(t, h, hub.Publication{Room: "r", Data: []byte("short"), TTL: 1})
+		send(t, h, hub.Publication{Room: "r", Data: []byte("signal"), Signal: true})
+		advance(2)
+		if took, texts := c.walk(t); took != 1 || !slices.Equal(texts, []string{"signal"}) {
+			t.Errorf("%d took %q", took, texts)
+		}
+		equal(t, "after the step", drain(t, s))
+	})
+}

@@ -1,0 +1,347 @@
+package outbound
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+const (
+	// chunkMembers is how many members are taken from a feed at once.
+	chunkMembers = 64
+	// yieldEvery is how many writes a worker makes before it lets others run:
+	// a raw system call does not give its processor back.
+	yieldEvery = 64
+	// patience is the time between two looks at a write that may wait. One that
+	// is still there at the second look is left to its goroutine.
+	patience = 5 * time.Millisecond
+)
+
+// shard writes to its share of a group's connections. A worker, one goroutine,
+// lives while something is due. It is the [hub.Crowd] of the connections'
+// sessions.
+//
+// The worker writes to plain TCP without ever waiting. Other sockets (TLS) can
+// not be written to like that: when such a write waits, a watchdog leaves it to
+// the worker's goroutine, which goes on as the writer of that one connection,
+// and starts a new worker that goes on with the turn.
+type shard struct {
+	group *Group
+
+	mu      sync.Mutex
+	feeds   []*hub.Feed // with news
+	conns   []*Conn     // to be served one by one
+	working bool        // there is a worker
+	workers sync.WaitGroup
+
+	turn // the worker's
+
+	waits    atomic.Pointer[Conn] // the worker writes to it and may have to wait
+	watched  atomic.Bool          // the watchdog is on
+	watchdog *time.Timer
+	suspect  *Conn // the watchdog's: what it saw at its last look
+}
+
+// turn is what a worker is at. It is complete before every write that may
+// wait, so that another worker can go on.
+type turn struct {
+	feeds           []*hub.Feed
+	conns           []*Conn
+	feedsAt, connAt int // the first of them that have not been looked at
+
+	feed     *hub.Feed // being read; nil: none
+	step     hub.Step
+	more     bool                          // the feed has more than the step
+	below    int                           // members below this index have not been seen
+	chunk    []*hub.Membership             // seen, and not served yet
+	messages []*hub.Message                // room for a step's
+	encoded  []encoding                    // of the step
+	alone    bool                          // the step could not be encoded: everybody is served by himself
+	lent     bool                          // somebody still writes from encoded
+	seen     [chunkMembers]*hub.Membership // room for chunk
+
+	batch   *batch
+	current *Conn // being served, for the case of a panic
+	writes  int
+}
+
+// encoding is a step in one codec's bytes.
+type encoding struct {
+	codec Codec
+	bytes []byte
+}
+
+func newShard(g *Group) *shard {
+	s := &shard{group: g}
+	s.watchdog = time.AfterFunc(time.Hour, s.look)
+	s.watchdog.Stop()
+	return s
+}
+
+// News implements [hub.Crowd].
+func (s *shard) News(f *hub.Feed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.feeds = append(s.feeds, f)
+	s.start()
+}
+
+// queue has the connection served by itself.
+func (s *shard) queue(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, c)
+	s.start()
+}
+
+// start sees to it that there is a worker. Called with mu held.
+func (s *shard) start() {
+	if !s.working {
+		s.working = true
+		s.workers.Go(s.work)
+	}
+}
+
+// take takes what is due into the turn. If there is nothing it ends the worker.
+func (s *shard) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.feeds)+len(s.conns) == 0 {
+		s.working = false
+		s.turn.rest()
+		return false
+	}
+	s.turn.feeds, s.feeds = s.feeds, s.turn.feeds[:0]
+	s.turn.conns, s.conns = s.conns, s.turn.conns[:0]
+	s.turn.feedsAt, s.turn.connAt = 0, 0
+	return true
+}
+
+// rest lets go of what an idle shard need not keep.
+func (t *turn) rest() {
+	if b := t.batch; b != nil && cap(b.bytes) <= batchBytes+4<<10 {
+		batches.Put(b)
+	}
+	*t = turn{messages: t.messages[:0], encoded: t.encoded[:0]}
+	for _, e := range t.encoded[:cap(t.encoded)] {
+		if cap(e.bytes) > 4<<10 {
+			t.encoded = nil
+			break
+		}
+	}
+}
+
+// work is a worker's life.
+func (s *shard) work() {
+	w := direct.Get().(*directWriter)
+	defer direct.Put(w)
+	for s.run(w) {
+	}
+}
+
+// run works until nothing is due or another worker has gone on. After a panic,
+// which ends the session that it befell, it is to be called again.
+func (s *shard) run(w *directWriter) (again bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			again = s.survive(p)
+		}
+	}()
+	t := &s.turn
+	for {
+		mine := true
+		switch {
+		case len(t.chunk) > 0:
+			last := len(t.chunk) - 1
+			m := t.chunk[last]
+			t.chunk = t.chunk[:last]
+			mine = s.deliver(w, m)
+		case t.below > 0:
+			t.chunk, t.below = t.feed.Members(t.below, t.seen[:0])
+		case t.feed != nil:
+			s.endStep()
+		case t.connAt < len(t.conns):
+			c := t.conns[t.connAt]
+			t.conns[t.connAt] = nil
+			t.connAt++
+			mine = s.serve(w, c)
+		case t.feedsAt < len(t.feeds):
+			t.feed = t.feeds[t.feedsAt]
+			t.feeds[t.feedsAt] = nil
+			t.feedsAt++
+			s.read()
+		default:
+			if !s.take() {
+				return false
+			}
+		}
+		if !mine {
+			return false
+		}
+	}
+}
+
+// survive sees to it that a panic costs one session, and nobody else anything.
+func (s *shard) survive(p any) (again bool) {
+	c := s.current
+	c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
+	s.alone = s.feed != nil // the others will find out one by one
+	s.batch = nil           // may be anything
+	c.fail(hub.CauseInternal)
+	return true
+}
+
+// read begins the feed's next step.
+func (s *shard) read() {
+	t := &s.turn
+	if t.messages == nil {
+		t.messages = make([]*hub.Message, 0, batchItems)
+	}
+	t.step, t.more = t.feed.Next(t.messages[:0], batchBytes)
+	t.below = t.feed.Len()
+}
+
+// endStep goes on with the feed, if it has more.
+func (s *shard) endStep() {
+	t := &s.turn
+	clear(t.step.Messages)
+	t.step = hub.Step{}
+	for i := range t.encoded {
+		if t.encoded[i].codec = nil; t.lent {
+			t.encoded[i].bytes = nil
+		}
+	}
+	t.encoded, t.alone, t.lent = t.encoded[:0], false, false
+	if t.more {
+		s.read()
+	} else {
+		t.feed = nil
+	}
+}
+
+// deliver writes the step to a member. It reports whether the caller is still
+// the worker.
+func (s *shard) deliver(w *directWriter, m *hub.Membership) (mine bool) {
+	c := m.Waker().(*Conn) // a shard's feeds have no others
+	s.current = c
+	if s.alone {
+		c.Wake()
+		return true
+	}
+	if !c.begin(m, &s.step) {
+		return true
+	}
+	return s.write(w, c, s.encode(c.codec))
+}
+
+// encode returns the step's bytes, which are shared by all connections with an
+// equal codec.
+func (s *shard) encode(codec Codec) []byte {
+	t := &s.turn
+	for i := range t.encoded {
+		if t.encoded[i].codec == codec {
+			return t.encoded[i].bytes
+		}
+	}
+	n := len(t.encoded)
+	var b []byte
+	if n < cap(t.encoded) {
+		b = t.encoded[:n+1][n].bytes[:0]
+	}
+	for _, m := range t.step.Messages {
+		b, _ = codec.Append(b, hub.Item{Message: m}) // a message can always be told
+	}
+	t.encoded = append(t.encoded, encoding{codec, b})
+	return b
+}
+
+// serve writes what the connection is due by itself. It reports whether the
+// caller is still the worker.
+func (s *shard) serve(w *directWriter, c *Conn) (mine bool) {
+	if !c.serve() {
+		return true
+	}
+	s.current = c
+	if s.batch == nil {
+		s.batch = batches.Get().(*batch)
+	}
+	if !c.gather(s.batch) {
+		return true
+	}
+	return s.write(w, c, s.batch.bytes)
+}
+
+// write writes p to the connection, whose writer the caller is, and settles. It
+// reports whether the caller is still the worker.
+func (s *shard) write(w *directWriter, c *Conn, p []byte) (mine bool) {
+	if s.writes++; s.writes%yieldEvery == 0 {
+		runtime.Gosched()
+	}
+	if len(p) == 0 {
+		c.settle(nil, nil)
+		return true
+	}
+	if c.direct != nil {
+		n, err := w.write(c.direct, p)
+		c.settle(p[n:], err)
+		return true
+	}
+	s.waits.Store(c)
+	s.watch()
+	n, err := c.nc.Write(p)
+	if s.waits.CompareAndSwap(c, nil) {
+		c.settle(p[n:], err)
+		return true
+	}
+	// It waited, and another worker has gone on.
+	if fatal(n, err) {
+		c.fail(causeOf(err))
+	} else {
+		c.drain(p[n:], 0)
+	}
+	return false
+}
+
+// watch sees to it that the watchdog is on.
+func (s *shard) watch() {
+	if !s.watched.Load() && s.watched.CompareAndSwap(false, true) {
+		s.watchdog.Reset(patience)
+	}
+}
+
+// look is the watchdog: it ticks while the worker makes writes that may wait.
+func (s *shard) look() {
+	c := s.waits.Load()
+	if c != nil && c == s.suspect {
+		s.goOn(c)
+		c = nil
+	}
+	s.suspect = c
+	if c != nil {
+		s.watchdog.Reset(patience)
+		return
+	}
+	s.watched.Store(false)
+	if s.waits.Load() != nil {
+		s.watch() // began in between
+	}
+}
+
+// goOn leaves the connection to the goroutine that writes to it, if it still
+// does, and goes on with a new worker.
+func (s *shard) goOn(c *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !s.waits.CompareAndSwap(c, nil) {
+		return
+	}
+	c.guard()
+	// Now the turn is ours, but for the bytes that are being written.
+	s.lent = true
+	s.batch = nil
+	s.workers.Go(s.work)
+}
