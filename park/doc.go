@@ -1,0 +1,39 @@
+// Package park waits for sockets to have something to read, without a
+// goroutine for each.
+//
+// A reader that owns no goroutine reads until nothing is there, and parks:
+//
+//	var lot park.Lot
+//	spot, ok := lot.Watch(nc, ready)
+//	...
+//	func ready() { // on a goroutine of its own
+//		for {
+//			n, err := spot.TryRead(p)
+//			if errors.Is(err, park.ErrIdle) {
+//				spot.Arm() // ready is called again: nothing may follow
+//				return
+//			}
+//			...
+//		}
+//	}
+//
+// On Linux one goroutine waits for all sockets of a [Lot] in epoll_wait(2).
+// Elsewhere nothing can be parked: Watch says so, and the caller keeps a
+// goroutine in a blocking Read.
+//
+// Whoever runs owns the connection: the goroutine that called Watch until it
+// calls Arm, then the Lot, then the call of ready until it calls Arm in turn.
+// There are never two. [Spot.Fire] is how others get the owner's attention.
+package park
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrIdle is returned by [Spot.TryRead] when there is nothing to read yet.
+var ErrIdle = errors.New("nothing to read yet")
+
+// recordTime bounds how long a TLS record may take to arrive, from its first
+// byte on, before its connection is parked again.
+const recordTime = 5 * time.Second

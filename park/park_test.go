@@ -1,0 +1,329 @@
+//go:build linux
+
+package park_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/caddy-realtime/realtime/park"
+)
+
+func TestPlain(t *testing.T) {
+	server, client := pipe(t)
+	s, calls := watch(t, server)
+	idle(t, s)
+	for range 3 {
+		s.Arm()
+		quiet(t, calls)
+		write(t, client, "hello")
+		called(t, calls)
+		read(t, s, "hello")
+		idle(t, s)
+	}
+	// What came before Arm counts, too.
+	write(t, client, "early")
+	s.Arm()
+	called(t, calls)
+	read(t, s, "early")
+	quiet(t, calls)
+
+	s.Arm()
+	client.Close()
+	called(t, calls)
+	if n, err := s.TryRead(make([]byte, 10)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %d, %v", n, err)
+	}
+	if n, err := s.TryRead(nil); n != 0 || err != nil {
+		t.Errorf("nothing: %d, %v", n, err)
+	}
+}
+
+func TestUnix(t *testing.T) {
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	s, calls := watch(t, server)
+	idle(t, s)
+	s.Arm()
+	write(t, client, "x")
+	called(t, calls)
+	read(t, s, "x")
+	s.Stop()
+}
+
+// A reset is an error of the network, as net.Conn's own.
+func TestReset(t *testing.T) {
+	server, client := pipe(t)
+	s, calls := watch(t, server)
+	idle(t, s)
+	s.Arm()
+	_ = client.(*net.TCPConn).SetLinger(0)
+	client.Close()
+	called(t, calls)
+	_, err := s.TryRead(make([]byte, 10))
+	var netErr net.Error
+	if !errors.Is(err, syscall.ECONNRESET) || !errors.As(err, &netErr) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A half-closed connection has ended as far as reading goes.
+func TestHalfClosed(t *testing.T) {
+	server, client := pipe(t)
+	s, calls := watch(t, server)
+	idle(t, s)
+	s.Arm()
+	_ = client.(*net.TCPConn).CloseWrite()
+	called(t, calls)
+	if _, err := s.TryRead(make([]byte, 10)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	server, _ := pipe(t)
+	s, _ := watch(t, server)
+	_ = server.SetReadDeadline(past)
+	if _, err := s.TryRead(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNotParkable(t *testing.T) {
+	lot := new(park.Lot)
+	defer lot.Close()
+	refused := func(name string, lot *park.Lot, nc net.Conn) {
+		t.Helper()
+		if s, ok := lot.Watch(nc, func() {}); ok || s != nil {
+			t.Errorf("%s: parked", name)
+		}
+	}
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	refused("net.Pipe", lot, a)
+	refused("TLS without a handshake", lot, tls.Server(a, &tls.Config{Certificates: []tls.Certificate{certificate()}}))
+
+	server, client := pipe(t)
+	refused("wrapper", lot, &tap{Conn: server})
+	refused("wrapper that shows its socket", lot, struct{ *net.TCPConn }{server.(*net.TCPConn)})
+	refused("operator's wish", &park.Lot{Goroutines: true}, server)
+	_, secure, _ := securePipe(t, tls.VersionTLS13)
+	refused("TLS over a wrapper", lot, secure)
+
+	s, ok := lot.Watch(server, func() {})
+	if !ok {
+		t.Fatal("a TCP connection is refused")
+	}
+	refused("watched already", lot, server)
+	s.Stop()
+	if s, ok = lot.Watch(server, func() {}); !ok {
+		t.Fatal("refused after Stop")
+	}
+	s.Stop()
+	client.Close()
+	refused("closed", lot, client)
+	over := new(park.Lot)
+	over.Close()
+	refused("closed Lot", over, server)
+	over.Close()
+}
+
+func TestFire(t *testing.T) {
+	server, client := pipe(t)
+	s, calls := watch(t, server)
+	s.Arm()
+	s.Fire()
+	called(t, calls)
+	idle(t, s)
+	quiet(t, calls)
+
+	s.Fire()
+	s.Fire()
+	quiet(t, calls)
+	s.Arm()
+	called(t, calls)
+	idle(t, s)
+	s.Arm()
+	quiet(t, calls) // both were one
+	write(t, client, "x")
+	called(t, calls)
+	read(t, s, "x")
+
+	s.Stop()
+	s.Fire()
+	s.Arm()
+	quiet(t, calls)
+}
+
+func TestStop(t *testing.T) {
+	server, client := pipe(t)
+	s, _ := watch(t, server)
+	if s.Stop() {
+		t.Error("Stop undid what was not armed")
+	}
+	s, calls := watch(t, server)
+	s.Arm()
+	if !s.Stop() {
+		t.Error("Stop did not undo")
+	}
+	if s.Stop() {
+		t.Error("Stop twice")
+	}
+	write(t, client, "x")
+	quiet(t, calls)
+	read(t, s, "x") // it can be read as before
+}
+
+// A connection that was closed first, against the rules, and left its number to
+// another one, does the other no harm.
+func TestClosedBeforeStop(t *testing.T) {
+	lot := new(park.Lot)
+	defer lot.Close()
+	for range 100 {
+		server, client := pipe(t)
+		s, calls := watchIn(t, lot, server)
+		s.Arm()
+		server.Close()
+		if _, err := s.TryRead(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("reads %v", err)
+		}
+		other, peer := pipe(t)
+		s2, calls2 := watchIn(t, lot, other)
+		idle(t, s2)
+		s2.Arm()
+		s.Stop()
+		write(t, peer, "x")
+		called(t, calls2)
+		read(t, s2, "x")
+		select {
+		case <-calls:
+			t.Fatal("the closed one was called")
+		default:
+		}
+		s2.Stop()
+		for _, nc := range []net.Conn{client, other, peer} {
+			nc.Close()
+		}
+	}
+}
+
+// An armed Spot whose connection was closed is told when it is armed.
+func TestArmClosed(t *testing.T) {
+	server, _ := pipe(t)
+	s, calls := watch(t, server)
+	server.Close()
+	s.Arm()
+	called(t, calls)
+}
+
+func TestClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	lot := new(park.Lot)
+	server, client := pipe(t)
+	s, calls := watchIn(t, lot, server)
+	s.Arm()
+	lot.Close()
+	lot.Close()
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines, before %d", n, before)
+	}
+	write(t, client, "x")
+	quiet(t, calls)
+	s.Fire()
+	called(t, calls)
+	s.Arm()
+	quiet(t, calls)
+	s.Stop()
+}
+
+// A thousand parked connections have one goroutine.
+func TestThousand(t *testing.T) {
+	lot := new(park.Lot)
+	defer lot.Close()
+	before := runtime.NumGoroutine()
+	calls := make(chan int, 1000)
+	var spots []*park.Spot
+	var clients []net.Conn
+	for i := range 1000 {
+		server, client := pipe(t)
+		s, ok := lot.Watch(server, func() { calls <- i })
+		if !ok {
+			t.Fatal("refused")
+		}
+		defer s.Stop()
+		idle(t, s)
+		s.Arm()
+		spots, clients = append(spots, s), append(clients, client)
+	}
+	if n := runtime.NumGoroutine() - before; n > 1 {
+		t.Errorf("%d goroutines, want 1", n)
+	}
+	for _, c := range clients {
+		write(t, c, "x")
+	}
+	for range spots {
+		read(t, spots[<-calls], "x")
+	}
+	for i := 999; i >= 0; i -= 111 {
+		spots[i].Arm()
+		write(t, clients[i], "y")
+		if got := <-calls; got != i {
+			t.Fatalf("%d is called, want %d", got, i)
+		}
+		read(t, spots[i], "y")
+	}
+}
+
+func TestSize(t *testing.T) {
+	if n := unsafe.Sizeof(park.Spot{}); n > 96 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// Reading and parking an idle connection allocates nothing.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools")
+	}
+	server, client := pipe(t)
+	s, calls := watch(t, server)
+	p := make([]byte, 100)
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := s.TryRead(p); !errors.Is(err, park.ErrIdle) {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("an idle read: %v allocations", n)
+	}
+	one := []byte("x")
+	if n := testing.AllocsPerRun(100, func() {
+		s.Arm()
+		_, _ = client.Write(one)
+		<-calls
+		_, _ = s.TryRead(p)
+	}); n > 1 { // of the goroutine
+		t.Errorf("a wake-up: %v allocations", n)
+	}
+}
