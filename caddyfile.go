@@ -93,6 +93,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		heartbeat                   <duration>|off
 //		origins                     <origin...>
 //		subprotocols                <name...>
+//		compression                 on|off
+//		poller                      on|off
 //	}
 //
 // Without a prefix it is taken from the matcher, which must then be one path
@@ -151,6 +153,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 		h.Origins, err = words(d, checkOrigin)
 	case "subprotocols":
 		h.Subprotocols, err = words(d, checkSubprotocol)
+	case "compression":
+		h.Compression, err = onOff(d)
+	case "poller":
+		var on bool
+		on, err = onOff(d)
+		h.DisablePoller = !on
 	default:
 		return d.Errf("unknown option %q of realtime", name)
 	}
@@ -249,6 +257,16 @@ func words(d *caddyfile.Dispenser, check func(string) error) ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// onOff reads on or off.
+func onOff(d *caddyfile.Dispenser) (bool, error) {
+	name := d.Val()
+	arg, err := word(d, nil)
+	if err == nil && arg != "on" && arg != "off" {
+		err = d.Errf("%s: %q is neither on nor off", name, arg)
+	}
+	return arg == "on", err
 }
 
 // size reads a number of bytes, like 64KiB, or off.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-realtime/realtime/hub"
 )
 
 // startTLS runs a site with a certificate of its own making, over HTTP/1.1,
@@ -130,10 +132,26 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 				t.Errorf("long-poll: %q", p.texts())
 			}
 			s.reloadTLS("realtime {\n" + open + "heartbeat 20s\n}\nheader X-Round " + room)
+			if proto == "HTTP/1.1" {
+				// These have left net/http, and stay.
+				three := hub.Publication{Room: room, Kind: hub.Text, Data: []byte("three")}
+				if _, err := hubOf(t, "").Publish(t.Context(), hub.Client{}, three); err != nil {
+					t.Fatal(err)
+				}
+				if got := events.until("data: "); got != "three" {
+					t.Errorf("after a reload SSE went on with %q", got)
+				}
+				if decode(t, ndjson.next(), &e); e.text() != "three" {
+					t.Errorf("after a reload NDJSON went on with %+v", e)
+				}
+				return
+			}
 			if rest := events.rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
 				t.Errorf("at a reload SSE ends with %q, want retry", rest)
 			}
-			ndjson.rest()
+			if rest := ndjson.rest(); len(rest) == 0 || !strings.Contains(rest[len(rest)-1], `"op":"bye"`) {
+				t.Errorf("at a reload NDJSON ends with %q, want bye", rest)
+			}
 		})
 	}
 }

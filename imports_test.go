@@ -15,19 +15,24 @@ import (
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"
 	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/outbound"
+	park, frame := module+"/park", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
 		hub:              {"golang.org/x/time/rate"},
 		protocol:         {hub},
 		outbound:         {hub, "golang.org/x/sys/unix"},
-		module + "/ws":   {hub, protocol, outbound, "github.com/coder/websocket"},
-		module + "/sse":  {hub, protocol},
+		park:             {"golang.org/x/sys/unix"},
+		frame:            {},
+		module + "/ws":   {hub, protocol, outbound, park, frame, "github.com/coder/websocket"},
+		module + "/sse":  {hub, protocol, outbound, park},
 		module + "/poll": {hub, protocol},
 	}
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{
 		hub:      {"net/http", "net", "os"},
 		outbound: {"net/http"},
+		park:     {"net/http"},
+		frame:    {"net/http", "net"},
 	}
 	for _, p := range listPackages(t) {
 		if p.ImportPath != module && slices.Contains(p.Imports, module) && !isProgram(p.ImportPath, module) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/park"
 )
 
 func init() {
@@ -24,6 +25,7 @@ var hubs = caddy.NewUsagePool()
 type pooledHub struct {
 	hub   *hub.Hub
 	conns outbound.Group
+	idle  park.Lot // where they wait while nothing comes
 }
 
 // poolKey is the identity of a hub: what cannot change while it lives.
@@ -57,7 +59,10 @@ func (p *pooledHub) Destruct() error {
 	closing.add(&p.conns)
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
-	return p.hub.Close(ctx)
+	err := p.hub.Close(ctx)
+	// Every session has ended, so none waits for anything but its end.
+	p.idle.Close()
+	return err
 }
 
 // goodbyeTime is how long the process waits for goodbyes before it exits.

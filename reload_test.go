@@ -60,13 +60,15 @@ func epoch(id string) string {
 	return e
 }
 
-func TestReloadEndsStreamsWhichResumeWithoutLoss(t *testing.T) {
+// Streams over HTTP/1.1 stay; those of later versions are in http2_test.go.
+func TestReloadKeepsStreamsAndEndsPolls(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"}")
 	events := s.stream("lobby", "text/event-stream")
 	events.until("id: ")
 	ndjson := s.stream("lobby", "application/x-ndjson")
 	ndjson.next()
 	s.post("lobby", "one")
+	ndjson.next()
 	id := events.until("id: ")
 	polled := make(chan page, 1)
 	cursor := s.page("lobby").Cursor
@@ -77,22 +79,29 @@ func TestReloadEndsStreamsWhichResumeWithoutLoss(t *testing.T) {
 	})
 
 	s.reload("realtime {\n" + open + "heartbeat 20s\n}")
-	rest := events.rest()
-	if len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
-		t.Errorf("SSE ends with %q, want retry", rest)
-	}
-	lines := ndjson.rest()
-	if len(lines) != 2 || !strings.Contains(lines[1], `"op":"bye"`) {
-		t.Errorf("NDJSON ends with %q, want the message and bye", lines)
-	}
 	poll.Wait()
 	if p := <-polled; len(p.Messages) != 0 || p.Cursor != cursor {
 		t.Errorf("the poll got %+v, want nothing and its cursor", p)
 	}
 	s.post("lobby", "two")
+	for range 2 {
+		events.until("data: ")
+	}
+	var e envelope
+	if decode(t, ndjson.next(), &e); e.text() != "two" {
+		t.Errorf("NDJSON went on with %+v", e)
+	}
 	again := s.stream("lobby", "text/event-stream", "Last-Event-ID: "+id)
 	if got := again.until("data: "); got != "two" {
 		t.Errorf("resumed with %q, want two", got)
+	}
+
+	s.reload(`respond "nothing live here"`) // the hub ends
+	if rest := events.rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+		t.Errorf("SSE ends with %q, want retry", rest)
+	}
+	if rest := ndjson.rest(); len(rest) != 1 || !strings.Contains(rest[0], `"op":"bye"`) {
+		t.Errorf("NDJSON ends with %q, want bye", rest)
 	}
 }
 
@@ -134,9 +143,10 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 		events := s.stream("lobby", "text/event-stream")
 		events.until("id: ")
 		s.reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", open, 100+i))
-		events.rest()
 		s.post("lobby", "x")
 		receive(t, c)
+		events.until("data: ")
+		events.cancel()
 		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 			t.Error(err)
 		}

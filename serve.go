@@ -99,8 +99,8 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	}
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Client: c, Room: room, Start: want.start(),
-		Envelope: want.envelope, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Client: c, Room: room, Start: want.start(),
+		Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
 
@@ -111,7 +111,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 		format = sse.Lines{}
 	}
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Log: h.log, Client: c, Room: room, Start: want.start(),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Room: room, Start: want.start(),
 		Format: format, Heartbeat: h.heartbeat(), Down: h.down,
 	})
 }

@@ -61,6 +61,7 @@ type Conn struct {
 	said    bool          // the stream's end is queued or written: nothing may follow
 	guarded bool          // nc has a deadline for writing
 	control []byte        // control frames that wait
+	last    []byte        // ends the stream once all is told that is due; nil: nothing does
 	until   time.Time     // when all must have been written; zero: as long as there is progress
 	rested  chan struct{} // closed when the writer ends; nil: nobody waits for that
 }
@@ -257,12 +258,16 @@ func (c *Conn) fill(b *batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = c.due || more || len(left) > 0
-	if cause == 0 || c.said {
+	if c.said || cause == 0 && (c.last == nil || c.due) {
 		return
 	}
 	b.bytes = append(b.bytes, c.control...) // came meanwhile
 	c.control = nil
-	b.bytes = c.codec.Goodbye(b.bytes, cause)
+	if c.last != nil {
+		b.bytes = append(b.bytes, c.last...)
+	} else {
+		b.bytes = c.codec.Goodbye(b.bytes, cause)
+	}
 	c.say()
 	// The reader shall not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
@@ -280,7 +285,7 @@ func causeOf(err error) hub.Cause {
 // fail ends the session and cuts the socket, which wakes the reader.
 func (c *Conn) fail(cause hub.Cause) {
 	c.session.End(cause)
-	c.cut()
+	c.Cut()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = nil
@@ -313,29 +318,49 @@ func (c *Conn) Finish(linger bool) {
 		c.due = true
 		c.kick()
 	} else {
-		c.cut()
+		c.Cut()
 	}
 	for c.state == writing || c.state == queued {
-		if c.rested == nil {
-			c.rested = make(chan struct{})
-		}
-		rested := c.rested
-		c.mu.Unlock()
-		<-rested
-		c.mu.Lock()
+		c.await()
 	}
 	c.state = broken
 	c.mu.Unlock()
 	if linger {
 		c.linger()
-		c.cut()
+		c.Cut()
 	}
 	c.shard.group.remove(c)
 }
 
-// cut closes the socket at once, and wakes the reader. A tls.Conn's own Close
-// would try to say goodbye for five seconds to a peer that does not read.
-func (c *Conn) cut() {
+// Conclude tells what the session is due, then last, which ends the stream:
+// nothing follows. It returns when all is written, or [Farewell] is over. It is
+// for the reader, whose peer has said goodbye.
+func (c *Conn) Conclude(last []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.due = last, true
+	c.hurry()
+	c.kick()
+	for c.state == writing || c.state == queued {
+		c.await()
+	}
+}
+
+// await waits until the writer ends, or begins anew. Called with mu held.
+func (c *Conn) await() {
+	if c.rested == nil {
+		c.rested = make(chan struct{})
+	}
+	rested := c.rested
+	c.mu.Unlock()
+	<-rested
+	c.mu.Lock()
+}
+
+// Cut closes the socket at once, and wakes the reader: both it and the writer
+// then come to their end. (A tls.Conn's own Close would try to say goodbye for
+// five seconds to a peer that does not read.)
+func (c *Conn) Cut() {
 	nc := c.nc
 	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = under.NetConn()

@@ -61,8 +61,8 @@ func (w *directWriter) write(rc syscall.RawConn, p []byte) (int, error) {
 // and telling costs. sendto passes by the layer of files that write goes through.
 func (w *directWriter) send(fd uintptr) bool {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&w.p[0])), uintptr(len(w.p)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		begin := unsafe.Pointer(&w.p[0]) //nolint:gosec // w.p is never empty, and lives as long as w
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(begin), uintptr(len(w.p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == syscall.EINTR {
 			continue
 		}

@@ -72,7 +72,7 @@ func (g *Group) Wait(ctx context.Context) {
 		case <-empty:
 		case <-ctx.Done():
 			for _, c := range g.all() {
-				c.cut() // wakes its reader and its writer, which end it
+				c.Cut() // wakes its reader and its writer, which end it
 			}
 			<-empty
 		}

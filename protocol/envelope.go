@@ -18,6 +18,8 @@ const (
 	FormEventEnvelope                 // an SSE event with the envelope
 	FormFrame                         // a WebSocket frame with the data as published
 	FormFrameEnvelope                 // a WebSocket frame with the envelope
+	FormDeflated                      // FormFrame for peers that inflate
+	FormDeflatedEnvelope              // FormFrameEnvelope likewise
 )
 
 // timeLayout is RFC 3339 in UTC with milliseconds.

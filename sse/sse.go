@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/park"
 )
 
 const (
@@ -24,19 +26,26 @@ const (
 // Options says how to serve one stream.
 type Options struct {
 	Hub       *hub.Hub
+	Group     *outbound.Group // of streams that leave net/http
+	Lot       *park.Lot       // where these wait for their client to go
 	Log       *slog.Logger
 	Client    hub.Client
 	Room      string
 	Start     hub.Start
 	Format    Format
-	Heartbeat time.Duration   // after so long without a write; 0: never
+	Heartbeat time.Duration   // between signs of life; 0: none
 	Down      <-chan struct{} // closed when the server shuts down
 }
 
-// Serve joins the room and streams until the client goes, the session ends, or
-// the server shuts down. An error is a refusal that protocol.ProblemOf explains,
-// and nothing has been written; later nothing is returned.
+// Serve joins the room and streams until the client goes or the session ends.
+// Over HTTP/1.1 the connection leaves net/http and Serve returns. Otherwise it
+// returns in the end, which is also when the server shuts down. An error is a
+// refusal that protocol.ProblemOf explains, and nothing has been written; later
+// nothing is returned.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
+	if hijacker, ok := hijackable(w, r); ok {
+		return detach(w, r, hijacker, &o)
+	}
 	bell := make(hub.Bell, 1)
 	session, err := o.Hub.Connect(o.Client, bell)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/ws"
 )
 
 // rfc is one case: what a client sends, and all that must come back. A raw
@@ -24,17 +25,30 @@ func TestRFC6455(t *testing.T) {
 	for _, more := range [][]rfc{framing(), pings(), reserved(), fragments(), texts(), closings()} {
 		cases = append(cases, more...)
 	}
-	s := listen(t, settings())
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { s.run(t, c, false) })
-		if len(c.send) < 100 {
-			t.Run(c.name+", byte by byte", func(t *testing.T) { s.run(t, c, true) })
-		}
+	for _, way := range []struct {
+		name   string
+		change func(*ws.Options)
+		secure bool
+	}{
+		{"parked", plain, false},
+		{"goroutines", func(o *ws.Options) { o.Lot.Goroutines = true }, false},
+		{"parked, TLS", plain, true},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			s := newServer(t, settings(), way.change)
+			s.serve(t, way.secure)
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) { s.run(t, c, false) })
+				if len(c.send) < 100 {
+					t.Run(c.name+", byte by byte", func(t *testing.T) { s.run(t, c, true) })
+				}
+			}
+		})
 	}
 }
 
 func (s *server) run(t *testing.T, test rfc, slowly bool) {
-	s = &server{hub: s.hub, options: s.options, addr: s.addr}
+	s = &server{hub: s.hub, options: s.options, addr: s.addr, secure: s.secure}
 	before := s.hub.Stats().Endings[test.cause]
 	c := s.dial(t)
 	if slowly {
@@ -73,6 +87,11 @@ func framing() (cases []rfc) {
 			send: frames(masked(fin|text, "a"), masked(fin|bin, "\xff"), masked(fin|text, "c")),
 			want: []string{"text:a", "binary:\xff", "text:c"},
 		},
+		rfc{
+			name: "close right after a text", send: frames(masked(fin|text, "last"), masked(fin|closes, closing(1000, "bye"))),
+			want: []string{"text:last", "close:1000:bye"}, cause: hub.CauseLeft,
+		},
+		rfc{name: "2^62 bytes announced and none sent", send: append(header(fin|bin, 0x80, 1<<62), 1, 2, 3, 4), want: []string{"close:1009:message too large"}, cause: hub.CauseTooLarge},
 		rfc{name: "unmasked", send: unmasked(fin|text, "hi"), want: []string{"close:1002:protocol error"}, cause: hub.CauseProtocol},
 		rfc{name: "unmasked ping", send: unmasked(fin|ping, ""), want: []string{"close:1002:protocol error"}, cause: hub.CauseProtocol},
 		rfc{name: "negative length", send: header(fin|bin, 0x80, 1<<63), want: []string{"close:1002:protocol error"}, cause: hub.CauseProtocol},

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/park"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
 )
@@ -26,6 +28,7 @@ type server struct {
 	group   *outbound.Group
 	options ws.Options
 	addr    string // of a real server
+	secure  bool   // which speaks TLS
 }
 
 // settings returns the defaults without rates, changed by change.
@@ -52,7 +55,8 @@ func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *se
 		t.Fatal(err)
 	}
 	s := &server{hub: h, group: new(outbound.Group)}
-	s.options = ws.Options{Hub: h, Group: s.group, Room: room}
+	s.options = ws.Options{Hub: h, Group: s.group, Lot: new(park.Lot), Room: room}
+	t.Cleanup(s.options.Lot.Close)
 	for _, f := range change {
 		f(&s.options)
 	}
@@ -79,10 +83,21 @@ func envelope(o *ws.Options) { o.Envelope = true }
 func listen(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *server {
 	t.Helper()
 	s := newServer(t, set, change...)
-	web := httptest.NewServer(s)
+	s.serve(t, false)
+	return s
+}
+
+// serve opens a real socket.
+func (s *server) serve(t testing.TB, secure bool) {
+	t.Helper()
+	web := httptest.NewUnstartedServer(s)
+	if s.secure = secure; secure {
+		web.StartTLS()
+	} else {
+		web.Start()
+	}
 	t.Cleanup(web.Close)
 	s.addr = web.Listener.Addr().String()
-	return s
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -109,15 +124,28 @@ func handshake() *http.Request {
 // dial connects by TCP, and sends what is early in the handshake's segment.
 func (s *server) dial(t testing.TB, early ...[]byte) *client {
 	t.Helper()
+	return s.dialWith(t, "", early...)
+}
+
+// dialWith is dial with one more header, such as "Name: value".
+func (s *server) dialWith(t testing.TB, extra string, early ...[]byte) *client {
+	t.Helper()
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.secure {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
 	c := &client{t: t, nc: nc, br: bufio.NewReader(nc)}
 	var request strings.Builder
-	if err := handshake().Write(&request); err != nil {
+	r := handshake()
+	if name, value, ok := strings.Cut(extra, ": "); ok {
+		r.Header.Set(name, value)
+	}
+	if err := r.Write(&request); err != nil {
 		t.Fatal(err)
 	}
 	c.send(append([][]byte{[]byte(request.String())}, early...)...)

@@ -2,24 +2,23 @@ package ws
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/park"
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws/frame"
 )
 
 const (
@@ -28,34 +27,36 @@ const (
 	// maxRefused is how many messages in a row may be refused for their rate
 	// before the connection ends with 4429.
 	maxRefused = 10
-
-	readBuffer  = 512 // bytes that an idle connection keeps for reading
-	writeBuffer = 128 // a whole control frame, so that it reaches Write in one piece
 )
 
 // Options says how to serve one connection.
 type Options struct {
 	Hub         *hub.Hub
 	Group       *outbound.Group
+	Lot         *park.Lot // where idle connections wait
 	Client      hub.Client
 	Room        string
 	Start       hub.Start
 	Envelope    bool          // send envelopes and control objects, not bare data
+	Compression bool          // agree on permessage-deflate (RFC 7692) if it is offered
 	Subprotocol string        // chosen by the negotiation; empty: none
 	Heartbeat   time.Duration // between pings; 0: none
 }
 
 // Serve joins the room, upgrades the request and returns; the connection lives
-// on with a goroutine of its own. Until the upgrade it refuses with an error
-// that protocol.ProblemOf explains, and nothing has been written. The handshake
-// must have been checked: see [CheckHandshake].
+// on without it. Until the upgrade it refuses with an error that
+// protocol.ProblemOf explains, and nothing has been written. The handshake must
+// have been checked: see [CheckHandshake].
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	out := outbound.New(o.Group)
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
 	}
-	c := &conn{Options: o, out: out, session: session}
+	c := &conn{
+		hub: o.Hub, out: out, session: session, room: o.Room,
+		envelope: o.Envelope, heartbeat: o.Heartbeat,
+	}
 	started := false
 	defer func() {
 		if !started {
@@ -69,100 +70,172 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if err != nil {
 		return err
 	}
-	opts := &websocket.AcceptOptions{InsecureSkipVerify: true} // origins were checked
-	if o.Subprotocol != "" {
-		opts.Subprotocols = []string{o.Subprotocol}
+	if !c.upgrade(w, r, &o) {
+		return nil // coder/websocket has answered
 	}
-	if c.ws, err = websocket.Accept(&hijacker{ResponseWriter: w, conn: c}, r, opts); err != nil {
-		return nil //nolint:nilerr // coder/websocket has answered
-	}
-	c.ws.SetReadLimit(-1) // the room's limit is asked for message by message
 	if o.Envelope {
 		session.Notify(protocol.Ready(session.ID(), joined.Cursor))
 	}
 	c.heard.Store(time.Now().UnixNano())
+	c.spot, _ = o.Lot.Watch(c.nc, c.run)
 	started = true
-	out.Start(c.nc, session, codec{o.Envelope}, c)
-	// It ends with the connection: outbound.Group.Wait waits for it.
-	go c.serve()
+	out.Start(c.nc, session, codec{o.Envelope, c.in.Deflate}, c)
+	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
+	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
+	go c.run()
 	return nil
 }
 
-// conn is one connection. It outlives the request and keeps nothing of it.
-type conn struct {
-	Options
-	out     *outbound.Conn
-	session *hub.Session
-	ws      *websocket.Conn
-	nc      net.Conn
-	heard   atomic.Int64 // when the peer last sent something, Unix nanoseconds
-	refused int          // messages refused in a row for their rate
+// upgrade makes the handshake. The library that does it is let go of at once:
+// it keeps more for a connection than all of us.
+func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool {
+	opts := &websocket.AcceptOptions{InsecureSkipVerify: true} // origins were checked
+	if o.Subprotocol != "" {
+		opts.Subprotocols = []string{o.Subprotocol}
+	}
+	if o.Compression {
+		opts.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	accepted, err := websocket.Accept(&hijacker{ResponseWriter: w, conn: c}, r, opts)
+	if err != nil {
+		return false
+	}
+	_ = accepted.CloseNow() // of a handshaken it closes nothing, see there
+	c.in.Deflate = strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate")
+	return true
 }
 
-// Wake implements hub.Waker: the reader always waits in Read.
-func (c *conn) Wake() {}
+// conn is one connection. It outlives the request and keeps nothing of it. Who
+// runs run owns what stands below heard.
+type conn struct {
+	hub       *hub.Hub
+	out       *outbound.Conn
+	session   *hub.Session
+	nc        net.Conn
+	spot      *park.Spot // nil: a goroutine waits in nc.Read
+	room      string
+	heartbeat time.Duration
+	stopBeat  func()
+	envelope  bool
+	leaving   atomic.Bool  // the end is near, and bounded in time: nothing is parked any more
+	heard     atomic.Int64 // when the peer last sent something, Unix nanoseconds
 
-// serve reads until the connection ends, and sees to its end.
-func (c *conn) serve() {
-	linger := false
+	in       frame.Reader
+	bounded  bool  // a message must be complete by its time
+	farewell bool  // the peer's answer must come by its time
+	refused  uint8 // messages refused in a row for their rate
+}
+
+// Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
+func (c *conn) Wake() {
+	c.leaving.Store(true)
+	if c.spot != nil {
+		c.spot.Fire()
+	}
+}
+
+// run reads until there is nothing to read, or until the connection ends, and
+// then sees to its end.
+func (c *conn) run() {
+	parked, linger := false, false
 	defer func() {
+		if parked {
+			return // it may be another's by now
+		}
 		if p := recover(); p != nil {
 			c.session.Logger().Error("panic in a WebSocket's reader", "panic", p, "stack", string(debug.Stack()))
 			c.session.End(hub.CauseInternal)
 		}
-		// Frees coder's buffers; our socket is closed by Finish.
-		_ = c.ws.CloseNow()
+		c.stopBeat()
+		if c.spot != nil {
+			c.spot.Stop()
+		}
 		c.out.Finish(linger)
 		c.logEnd()
 	}()
-	stop := c.startHeartbeat()
-	defer stop()
 	err := c.read()
+	if parked = errors.Is(err, park.ErrIdle); parked {
+		c.spot.Arm()
+		return
+	}
 	linger = c.end(err)
 }
 
-// read publishes what comes until it can't.
+// read takes what comes until it can't.
 func (c *conn) read() error {
-	ctx := context.Background() // never done: a cancellable one costs a timer per read
 	for {
-		kind, r, err := c.ws.Reader(ctx)
+		event, err := c.in.Next(c.receive, c.limit)
 		if err != nil {
 			return err
 		}
-		_ = c.nc.SetReadDeadline(time.Now().Add(messageTime))
-		if c.session.Ended() != 0 {
-			return hub.ErrEnded // its bound of time was shorter
+		if c.bounded && c.in.AtBorder() {
+			c.bounded = false
+			c.bound(time.Time{})
 		}
-		limit := c.Hub.MaxMessageSize(c.Room)
-		data, err := io.ReadAll(io.LimitReader(r, int64(min(limit, hub.Off-1))+1))
+		switch event.Op {
+		case frame.Ping:
+			err = c.out.Control(frame.AppendFrame(nil, frame.Pong, event.Data), false)
+		case frame.Pong:
+		case frame.Close:
+			return &closed{event.Data}
+		default:
+			err = c.publish(event)
+		}
 		if err != nil {
-			return err
-		}
-		if len(data) > limit {
-			return hub.ErrTooLarge
-		}
-		if c.session.Ended() != 0 {
-			return hub.ErrEnded // and its reading deadline stays
-		}
-		_ = c.nc.SetReadDeadline(time.Time{})
-		if err := c.publish(ctx, kind, data); err != nil {
 			return err
 		}
 	}
 }
 
-var errNotUTF8 = errors.New("text that is not UTF-8")
+// closed is the peer's closing frame.
+type closed struct{ payload []byte }
+
+func (*closed) Error() string { return "the peer has closed" }
+
+// receive reads for the frame reader. Between two messages it does not wait if
+// the connection can be parked.
+func (c *conn) receive(p []byte) (n int, err error) {
+	leaving := c.leaving.Load()
+	switch {
+	case leaving && !c.farewell:
+		c.farewell = true
+		_ = c.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
+	case !leaving && !c.bounded && !c.in.AtBorder():
+		c.bounded = true
+		c.bound(time.Now().Add(messageTime))
+	}
+	if c.spot != nil && !leaving && c.in.AtBorder() {
+		n, err = c.spot.TryRead(p)
+	} else {
+		n, err = c.nc.Read(p)
+	}
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// bound sets the reading deadline, unless that of the end has been set.
+func (c *conn) bound(t time.Time) {
+	_ = c.nc.SetReadDeadline(t)
+	if c.session.Ended() != 0 {
+		_ = c.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
+	}
+}
+
+// limit is how long a message may be. It is asked for message by message.
+func (c *conn) limit() int64 { return int64(c.hub.MaxMessageSize(c.room)) }
 
 // publish publishes one message. It returns an error if the connection must end.
-func (c *conn) publish(ctx context.Context, kind websocket.MessageType, data []byte) error {
-	p := hub.Publication{Room: c.Room, Kind: hub.Binary, Data: data}
-	if kind == websocket.MessageText {
-		if !utf8.Valid(data) {
-			return errNotUTF8
-		}
-		p.Kind, p.Data, _ = protocol.Content("", data) // UTF-8 is no error
+func (c *conn) publish(event frame.Event) error {
+	if c.session.Ended() != 0 {
+		return hub.ErrEnded
 	}
-	_, err := c.session.Publish(ctx, p)
+	p := hub.Publication{Room: c.room, Kind: hub.Binary, Data: event.Data}
+	if event.Op == frame.Text {
+		p.Kind, p.Data, _ = protocol.Content("", event.Data) // UTF-8 is no error
+	}
+	_, err := c.session.Publish(context.Background(), p)
 	if err == nil {
 		c.refused = 0
 		return nil
@@ -170,7 +243,7 @@ func (c *conn) publish(ctx context.Context, kind websocket.MessageType, data []b
 	if errors.Is(err, hub.ErrRate) {
 		c.refused++
 	}
-	if !c.Envelope || c.refused > maxRefused || errors.Is(err, hub.ErrTooLarge) || errors.Is(err, hub.ErrEnded) {
+	if !c.envelope || c.refused > maxRefused || errors.Is(err, hub.ErrTooLarge) || errors.Is(err, hub.ErrEnded) {
 		// Raw data has no room for an error.
 		return err
 	}
@@ -181,18 +254,18 @@ func (c *conn) publish(ctx context.Context, kind websocket.MessageType, data []b
 // end gives the session its cause, and reports whether the peer is to be given
 // time to read the closing frame.
 func (c *conn) end(err error) (linger bool) {
-	var closed websocket.CloseError
-	var netErr net.Error
-	cause := hub.CauseProtocol
+	var bye *closed
+	cause := hub.CauseGone
 	switch {
-	case errors.As(err, &closed):
-		// The peer closed and has been answered, or has answered.
-		if cause = hub.CauseLeft; !utf8.ValidString(closed.Reason) {
-			cause = hub.CauseInvalid // as checkClose told it
-		}
-	case errors.Is(err, errNotUTF8):
+	case errors.As(err, &bye):
+		// What was due before the peer closed comes before the answer.
+		c.out.Conclude(frame.AppendFrame(nil, frame.Close, bye.payload))
+		cause = hub.CauseLeft
+	case errors.Is(err, frame.ErrProtocol):
+		cause = hub.CauseProtocol
+	case errors.Is(err, frame.ErrInvalidText):
 		cause = hub.CauseInvalid
-	case errors.Is(err, hub.ErrTooLarge):
+	case errors.Is(err, frame.ErrTooLarge), errors.Is(err, hub.ErrTooLarge):
 		cause = hub.CauseTooLarge
 	case errors.Is(err, hub.ErrRate):
 		cause = hub.CauseRate
@@ -204,44 +277,23 @@ func (c *conn) end(err error) (linger bool) {
 		cause = hub.CauseSlow
 	case errors.Is(err, hub.ErrFull):
 		cause = hub.CauseInternal
-	case errors.Is(err, errCut), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr):
-		c.session.End(hub.CauseGone)
+	}
+	c.session.End(cause)
+	return cause != hub.CauseGone
+}
+
+// beat pings, and cuts a connection from which nothing came for two heartbeats.
+func (c *conn) beat() bool {
+	if c.session.Ended() != 0 {
 		return false
 	}
-	// If coder/websocket has sent its own closing frame, ours is dropped.
-	c.session.End(cause)
-	return true
-}
-
-// startHeartbeat pings until stop is called, and ends the session if nothing
-// came for two heartbeats.
-func (c *conn) startHeartbeat() (stop func()) {
-	if c.Heartbeat <= 0 {
-		return func() {}
+	if time.Since(time.Unix(0, c.heard.Load())) > 2*c.heartbeat {
+		c.session.End(hub.CauseGone)
+		c.out.Cut()
+		return false
 	}
-	var timer *time.Timer
-	ready := make(chan struct{})
-	timer = time.AfterFunc(jitter(c.Heartbeat), func() {
-		<-ready
-		if c.session.Ended() != 0 {
-			return
-		}
-		if time.Since(time.Unix(0, c.heard.Load())) > 2*c.Heartbeat {
-			c.session.End(hub.CauseGone)
-			_ = c.nc.SetReadDeadline(time.Unix(1, 0))
-			return
-		}
-		_ = c.out.Control(pingFrame, false) // if it can't, its writer will find out
-		timer.Reset(jitter(c.Heartbeat))
-	})
-	close(ready)
-	return func() { timer.Stop() }
-}
-
-// jitter spreads d over its last tenth, so that connections of one moment
-// don't beat together.
-func jitter(d time.Duration) time.Duration {
-	return d - rand.N(d/10+1)
+	_ = c.out.Control(pingFrame, false) // if it can't, its writer will find out
+	return true
 }
 
 func (c *conn) logEnd() {
@@ -249,45 +301,6 @@ func (c *conn) logEnd() {
 	c.session.Logger().Debug("connection ended", "transport", "websocket", "cause", c.session.Ended().String(),
 		"duration", time.Since(c.session.Since()), "sent", sent, "published", published)
 }
-
-// socket is what coder/websocket takes for the connection: it reads from the
-// socket, and what it writes, which is control frames only, goes to outbound.
-type socket struct {
-	net.Conn
-	conn  *conn
-	early []byte // what came with the handshake and is not read yet
-}
-
-func (s *socket) Read(p []byte) (int, error) {
-	if len(s.early) > 0 {
-		n := copy(p, s.early)
-		s.early = s.early[n:]
-		return n, nil
-	}
-	n, err := s.Conn.Read(p)
-	if n > 0 {
-		s.conn.heard.Store(time.Now().UnixNano())
-	}
-	if errors.Is(err, io.EOF) {
-		err = errCut
-	}
-	return n, err
-}
-
-// errCut stands for io.EOF, which coder/websocket would take for the end of a
-// message if it came between two fragments.
-var errCut = errors.New("the connection was cut")
-
-func (s *socket) Write(p []byte) (int, error) {
-	if err := s.conn.out.Control(checkClose(p), p[0] == opClose); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// Close wakes the reader, for whom coder/websocket had no patience any more;
-// outbound.Conn.Finish closes, when all is written.
-func (s *socket) Close() error { return s.SetReadDeadline(time.Unix(1, 0)) }
 
 // hijacker takes the connection from the innermost writer: wrappers would pin
 // the request, and count bytes that are no longer theirs.
@@ -311,6 +324,14 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.conn.nc = nc
 	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-	s := &socket{Conn: nc, conn: h.conn, early: bytes.Clone(early)}
-	return s, bufio.NewReadWriter(bufio.NewReaderSize(s, readBuffer), bufio.NewWriterSize(s, writeBuffer)), nil
+	h.conn.in.Feed(early)
+	// What the library is given reads nothing, writes nothing, and cannot close.
+	return handshaken{nc}, bufio.NewReadWriter(bufio.NewReaderSize(handshaken{}, 16), bufio.NewWriterSize(io.Discard, 16)), nil
 }
+
+// handshaken is the connection as coder/websocket may have it.
+type handshaken struct{ net.Conn }
+
+func (handshaken) Read([]byte) (int, error)    { return 0, io.EOF }
+func (handshaken) Write(p []byte) (int, error) { return len(p), nil }
+func (handshaken) Close() error                { return nil }

@@ -1,0 +1,196 @@
+package sse
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/park"
+)
+
+// The part that serves streams over HTTP/1.1: the connection leaves net/http
+// once the headers are written, and then costs what a WebSocket costs.
+
+// hijackable returns the innermost writer if the response can go on without
+// net/http: HTTP/1.1, for its chunks, and a request without a body.
+func hijackable(w http.ResponseWriter, r *http.Request) (http.Hijacker, bool) {
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 {
+		return nil, false
+	}
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	h, ok := w.(http.Hijacker)
+	return h, ok
+}
+
+// detached is a stream that has left net/http.
+type detached struct {
+	out      *outbound.Conn
+	session  *hub.Session
+	nc       net.Conn
+	spot     *park.Spot // nil: a goroutine waits in nc.Read
+	format   Format
+	stopBeat func()
+	leaving  atomic.Bool // the end is near, and bounded in time
+	farewell bool        // the peer must have gone by its time; run's
+	heard    int         // bytes that the peer went on to send; run's
+}
+
+// maxHeard bounds what a client may send behind its request, in bytes. It is
+// not looked at.
+const maxHeard = 64 << 10
+
+// detach serves a stream without net/http.
+func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *Options) error {
+	d := &detached{out: outbound.New(o.Group), format: o.Format}
+	var err error
+	if d.session, err = o.Hub.Connect(o.Client, d.out); err != nil {
+		return err
+	}
+	joined, err := d.session.Join(r.Context(), o.Room, o.Start)
+	if err != nil {
+		d.session.End(hub.CauseGone)
+		return err
+	}
+	// Through the whole chain, so that everybody's headers are written, and
+	// logs know of the status.
+	Head(w, o.Format.ContentType())
+	if err = http.NewResponseController(w).Flush(); err == nil {
+		d.nc, _, err = hijacker.Hijack()
+	}
+	if err != nil {
+		d.session.End(hub.CauseGone)
+		return nil //nolint:nilerr // the client has gone
+	}
+	codec := chunks{o.Format}
+	// Always shorter than what a connection's control bytes may be.
+	_ = d.out.Control(codec.chunk(nil, func(b []byte) []byte { return o.Format.Begin(b, d.session.ID(), joined) }), false)
+	d.spot, _ = o.Lot.Watch(d.nc, d.run)
+	d.out.Start(d.nc, d.session, codec, d)
+	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
+	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
+	go d.run()
+	return nil
+}
+
+// Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
+func (d *detached) Wake() {
+	d.leaving.Store(true)
+	if d.spot != nil {
+		d.spot.Fire()
+	}
+}
+
+// run waits for the client to go, and sees to the connection's end.
+func (d *detached) run() {
+	parked := false
+	defer func() {
+		if parked {
+			return // it may be another's by now
+		}
+		if p := recover(); p != nil {
+			d.session.Logger().Error("panic in a stream's reader", "panic", p, "stack", string(debug.Stack()))
+		}
+		d.session.End(hub.CauseLeft) // unless it has ended before
+		d.stopBeat()
+		if d.spot != nil {
+			d.spot.Stop()
+		}
+		d.out.Finish(d.session.Ended() != hub.CauseLeft)
+		d.logEnd()
+	}()
+	if parked = errors.Is(d.read(), park.ErrIdle); parked {
+		d.spot.Arm()
+	}
+}
+
+// read reads on until it can't: only the end matters.
+func (d *detached) read() (err error) {
+	var p [512]byte
+	for d.heard <= maxHeard {
+		leaving := d.leaving.Load()
+		if leaving && !d.farewell {
+			d.farewell = true
+			_ = d.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
+		}
+		if leaving && d.session.Ended() != 0 {
+			return nil // Finish lingers
+		}
+		var n int
+		if d.spot != nil && !leaving {
+			n, err = d.spot.TryRead(p[:])
+		} else {
+			n, err = d.nc.Read(p[:])
+		}
+		if err != nil {
+			return err
+		}
+		d.heard += n
+	}
+	return nil
+}
+
+// beat shows an idle client, and who stands in between, that the stream lives.
+func (d *detached) beat() bool {
+	if d.session.Ended() != 0 {
+		return false
+	}
+	_ = d.out.Control(chunks{d.format}.chunk(nil, d.format.Heartbeat), false) // if it can't, its writer will find out
+	return true
+}
+
+func (d *detached) logEnd() {
+	sent, _ := d.session.Counts()
+	d.session.Logger().Debug("connection ended", "transport", d.format.ContentType(), "cause", d.session.Ended().String(),
+		"duration", time.Since(d.session.Since()), "sent", sent)
+}
+
+// chunks is a Format in the chunks of HTTP/1.1 (RFC 9112, section 7.1); it
+// implements outbound.Codec.
+type chunks struct{ format Format }
+
+func (c chunks) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
+	return c.chunk(b, func(b []byte) []byte { return c.format.Append(b, it) }), 0
+}
+
+func (c chunks) Goodbye(b []byte, cause hub.Cause) []byte {
+	if cause == hub.CauseGone {
+		return b
+	}
+	return append(c.chunk(b, c.format.End), "0\r\n\r\n"...)
+}
+
+// chunk appends what content appends, as one chunk. An empty one would be the
+// stream's end, so nothing stays nothing.
+func (chunks) chunk(b []byte, content func([]byte) []byte) []byte {
+	const room = "0000\r\n" // for most sizes
+	begin := len(b)
+	b = content(append(b, room...))
+	size := len(b) - begin - len(room)
+	if size == 0 {
+		return b[:begin]
+	}
+	var head [20]byte
+	digits := strconv.AppendInt(head[:0], int64(size), 16)
+	digits = append(digits, "\r\n"...)
+	if n := len(digits); n <= len(room) {
+		// Zeros in front are allowed: chunk-size is 1*HEXDIG.
+		copy(b[begin+len(room)-n:], digits)
+	} else {
+		b = append(b, digits[:n-len(room)]...)
+		copy(b[begin+n:], b[begin+len(room):begin+len(room)+size])
+		copy(b[begin:], digits)
+	}
+	return append(b, "\r\n"...)
+}
