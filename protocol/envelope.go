@@ -12,14 +12,14 @@ import (
 
 // The forms in which a message is encoded, each once.
 const (
-	FormEnvelope      hub.Form = iota // JSON, for pages
-	FormLine                          // the envelope and a newline, for NDJSON
-	FormEvent                         // an SSE event with the data as published
-	FormEventEnvelope                 // an SSE event with the envelope
-	FormFrame                         // a WebSocket frame with the data as published
-	FormFrameEnvelope                 // a WebSocket frame with the envelope
-	FormDeflated                      // FormFrame for peers that inflate
-	FormDeflatedEnvelope              // FormFrameEnvelope likewise
+	FormEnvelope         hub.Form = iota // JSON, for pages
+	FormLine                             // the envelope and a newline, for NDJSON
+	FormEvent                            // an SSE event with the data as published
+	FormEventEnvelope                    // an SSE event with the envelope
+	FormFrame                            // a WebSocket frame with the data as published
+	FormFrameEnvelope                    // a WebSocket frame with the envelope
+	FormDeflated                         // FormFrame for peers that inflate
+	FormDeflatedEnvelope                 // FormFrameEnvelope likewise
 )
 
 // timeLayout is RFC 3339 in UTC with milliseconds.
