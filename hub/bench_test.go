@@ -23,6 +23,88 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// quiet is a crowd, and the Waker of its sessions, that remembers its feed.
+type quiet struct {
+	deaf
+	feed *hub.Feed
+}
+
+func (q *quiet) Crowd() hub.Crowd { return q }
+func (q *quiet) News(f *hub.Feed) { q.feed = f }
+
+// BenchmarkAppend publishes to crowds: the cost of storing, ordering, and telling
+// them, which does not grow with the members.
+func BenchmarkAppend(b *testing.B) {
+	for _, members := range []int{0, 1000, 100_000} {
+		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
+			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
+			crowds := []*quiet{{}, {}}
+			for i := range members {
+				s, err := h.Connect(hub.Client{}, crowds[i%2])
+				if err != nil {
+					b.Fatal(err)
+				}
+				join(b, s, "r", hub.Start{})
+			}
+			p := hub.Publication{Room: "r", Data: make([]byte, 128)}
+			room := make([]*hub.Message, 0, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				send(b, h, p)
+				for _, c := range crowds {
+					if c.feed != nil {
+						c.feed.Next(room, 1<<20)
+						c.feed = nil
+					}
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkStep walks through a room's members, who all take the step: what a
+// delivery costs before anything is written.
+func BenchmarkStep(b *testing.B) {
+	const members = 10_000
+	h := newHub(b, settings())
+	crowd := new(quiet)
+	sessions := make([]*hub.Session, members)
+	for i := range sessions {
+		s, err := h.Connect(hub.Client{}, crowd)
+		if err != nil {
+			b.Fatal(err)
+		}
+		join(b, s, "r", hub.Start{})
+		sessions[i] = s
+	}
+	publish(b, h, "r", "first")
+	buf := make([]hub.Item, 0, 64)
+	for _, s := range sessions {
+		s.Next(buf)
+	}
+	room, chunk := make([]*hub.Message, 0, 64), make([]*hub.Membership, 0, 64)
+	crowd.feed.Next(room, 1<<20)
+	p := hub.Publication{Room: "r", Data: make([]byte, 128)}
+	b.ReportAllocs()
+	for b.Loop() {
+		send(b, h, p)
+		step, _ := crowd.feed.Next(room, 1<<20)
+		taken := 0
+		for i := crowd.feed.Len(); i > 0; {
+			chunk, i = crowd.feed.Members(i, chunk[:0])
+			for _, m := range chunk {
+				if m.Take(&step) {
+					taken++
+				}
+			}
+		}
+		if taken != members {
+			b.Fatalf("%d took it", taken)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*members), "ns/member")
+}
+
 // BenchmarkNext resumes before a window of 64 messages, and reads them.
 func BenchmarkNext(b *testing.B) {
 	h := newHub(b, settings())
@@ -77,17 +159,21 @@ func BenchmarkNewRoom(b *testing.B) {
 }
 
 func BenchmarkJoinLeave(b *testing.B) {
-	for _, members := range []int{0, 1000} {
+	for _, members := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
-			h := newHub(b, settings())
+			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
+			crowd := new(quiet)
 			for range members {
-				s, err := h.Connect(hub.Client{}, make(hub.Bell, 1))
+				s, err := h.Connect(hub.Client{}, crowd)
 				if err != nil {
 					b.Fatal(err)
 				}
 				join(b, s, "r", hub.Start{})
 			}
-			s := connect(b, h, hub.Client{})
+			s, err := h.Connect(hub.Client{}, crowd)
+			if err != nil {
+				b.Fatal(err)
+			}
 			publish(b, h, "r", "x")
 			b.ReportAllocs()
 			for b.Loop() {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -30,8 +29,9 @@ const (
 var ErrControl = errors.New("too many control frames wait to be written")
 
 // Codec turns what a session has to tell into a transport's bytes. Connections
-// whose codecs are equal share what is encoded, so a Codec is comparable and
-// keeps nothing of a connection. It is used by many goroutines at once.
+// whose codecs are equal share what is encoded, so a Codec is comparable, best
+// a pointer, and keeps nothing of a connection. It is used by many goroutines at
+// once.
 type Codec interface {
 	// Append appends the item. A cause ends the session: the item cannot be
 	// told.
@@ -44,22 +44,26 @@ type Codec interface {
 // New, connect the session with it, then Start it. Methods are safe for
 // concurrent use.
 type Conn struct {
-	shard *shard
+	// What a delivery looks at stands together.
+	mu      sync.Mutex
+	state   state
+	due     bool // the session may have something to tell
+	said    bool // the stream's end is queued or written: nothing may follow
+	guarded bool // nc has a deadline for writing
+	// socket is nc's file descriptor, which is written to with mu held: nobody
+	// closes it meanwhile. -1: nc.Write may wait, or nc is closed.
+	socket int
+	codec  Codec
 
-	// Set by Start.
+	// Set by New and Start.
+	shard   *shard
 	session *hub.Session
-	codec   Codec
 	nc      net.Conn
-	direct  syscall.RawConn // writes without waiting; nil: nc.Write may wait
 	reader  hub.Waker
 
 	left []hub.Item // what the last batch had no room for; the writer's
 
-	mu      sync.Mutex
-	state   state
-	due     bool          // the session may have something to tell
-	said    bool          // the stream's end is queued or written: nothing may follow
-	guarded bool          // nc has a deadline for writing
+	// Guarded by mu.
 	control []byte        // control frames that wait
 	last    []byte        // ends the stream once all is told that is due; nil: nothing does
 	until   time.Time     // when all must have been written; zero: as long as there is progress
@@ -86,11 +90,11 @@ func New(g *Group) *Conn { return &Conn{shard: g.shard()} }
 // called from any goroutine, and must not call back. A reader that always waits
 // in nc.Read may do nothing in it.
 func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker) {
-	c.nc, c.session, c.codec, c.reader = nc, s, codec, reader
-	c.direct = directly(nc)
+	c.nc, c.session, c.reader = nc, s, reader
 	c.shard.group.add(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.codec, c.socket = codec, socketOf(nc)
 	c.state, c.due = idle, true
 	c.kick()
 }
@@ -159,18 +163,53 @@ func (c *Conn) kick() {
 	}
 }
 
-// begin makes the caller the connection's writer if it is due exactly what all
-// in its feed are due. Otherwise it is served by itself.
-func (c *Conn) begin(m *hub.Membership, step *hub.Step) bool {
+// outcome says how far deliver came.
+type outcome uint8
+
+const (
+	done  outcome = iota // nothing is left to do for the caller
+	owned                // the caller is the connection's writer, and has to write
+	short                // the same, and a part has been written
+)
+
+// deliver gives the connection the step's bytes if it is due exactly that.
+// Otherwise it will be served by itself. If the bytes are there already and the
+// socket takes them without waiting, they are written here: no lock is held
+// longer than such a write takes.
+func (c *Conn) deliver(m *hub.Membership, t *turn) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == idle && m.Take(step) {
-		c.state = writing
-		return true
+	if c.state != idle || !m.Take(&t.step) {
+		c.due = true
+		c.kick()
+		return done, nil, nil
 	}
-	c.due = true
-	c.kick()
-	return false
+	p, ok := t.known(c.codec)
+	if !ok || c.socket < 0 {
+		c.state = writing
+		return owned, nil, nil
+	}
+	if len(p) == 0 {
+		return done, nil, nil
+	}
+	n, err := send(c.socket, p)
+	if n == len(p) {
+		return done, nil, nil
+	}
+	c.state = writing
+	return short, p[n:], err
+}
+
+// send writes what the socket takes without waiting. It is not ok, and nothing
+// is written, if that cannot be.
+func (c *Conn) send(p []byte) (n int, err error, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.socket < 0 {
+		return 0, nil, false
+	}
+	n, err = send(c.socket, p)
+	return n, err, true
 }
 
 // serve makes the caller the connection's writer if it is still queued.
@@ -318,7 +357,9 @@ func (c *Conn) Finish(linger bool) {
 		c.due = true
 		c.kick()
 	} else {
+		c.mu.Unlock()
 		c.Cut()
+		c.mu.Lock()
 	}
 	for c.state == writing || c.state == queued {
 		c.await()
@@ -361,6 +402,9 @@ func (c *Conn) await() {
 // then come to their end. (A tls.Conn's own Close would try to say goodbye for
 // five seconds to a peer that does not read.)
 func (c *Conn) Cut() {
+	c.mu.Lock()
+	c.socket = -1
+	c.mu.Unlock()
 	nc := c.nc
 	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = under.NetConn()

@@ -137,15 +137,13 @@ func (t *turn) rest() {
 
 // work is a worker's life.
 func (s *shard) work() {
-	w := direct.Get().(*directWriter)
-	defer direct.Put(w)
-	for s.run(w) {
+	for s.run() {
 	}
 }
 
 // run works until nothing is due or another worker has gone on. After a panic,
 // which ends the session that it befell, it is to be called again.
-func (s *shard) run(w *directWriter) (again bool) {
+func (s *shard) run() (again bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			again = s.survive(p)
@@ -159,7 +157,7 @@ func (s *shard) run(w *directWriter) (again bool) {
 			last := len(t.chunk) - 1
 			m := t.chunk[last]
 			t.chunk = t.chunk[:last]
-			mine = s.deliver(w, m)
+			mine = s.deliver(m)
 		case t.below > 0:
 			t.chunk, t.below = t.feed.Members(t.below, t.seen[:0])
 		case t.feed != nil:
@@ -168,7 +166,7 @@ func (s *shard) run(w *directWriter) (again bool) {
 			c := t.conns[t.connAt]
 			t.conns[t.connAt] = nil
 			t.connAt++
-			mine = s.serve(w, c)
+			mine = s.serve(c)
 		case t.feedsAt < len(t.feeds):
 			t.feed = t.feeds[t.feedsAt]
 			t.feeds[t.feedsAt] = nil
@@ -225,27 +223,39 @@ func (s *shard) endStep() {
 
 // deliver writes the step to a member. It reports whether the caller is still
 // the worker.
-func (s *shard) deliver(w *directWriter, m *hub.Membership) (mine bool) {
+func (s *shard) deliver(m *hub.Membership) (mine bool) {
 	c := m.Waker().(*Conn) // a shard's feeds have no others
 	s.current = c
 	if s.alone {
 		c.Wake()
 		return true
 	}
-	if !c.begin(m, &s.step) {
-		return true
+	s.yield()
+	switch o, rest, err := c.deliver(m, &s.turn); o {
+	case owned:
+		return s.write(c, s.encode(c.codec))
+	case short:
+		c.settle(rest, err)
 	}
-	return s.write(w, c, s.encode(c.codec))
+	return true
+}
+
+// known returns the step's bytes if the codec has encoded them before.
+func (t *turn) known(codec Codec) ([]byte, bool) {
+	for i := range t.encoded {
+		if t.encoded[i].codec == codec {
+			return t.encoded[i].bytes, true
+		}
+	}
+	return nil, false
 }
 
 // encode returns the step's bytes, which are shared by all connections with an
 // equal codec.
 func (s *shard) encode(codec Codec) []byte {
 	t := &s.turn
-	for i := range t.encoded {
-		if t.encoded[i].codec == codec {
-			return t.encoded[i].bytes
-		}
+	if b, ok := t.known(codec); ok {
+		return b
 	}
 	n := len(t.encoded)
 	var b []byte
@@ -259,34 +269,38 @@ func (s *shard) encode(codec Codec) []byte {
 	return b
 }
 
+// yield lets others run now and then.
+func (s *shard) yield() {
+	if s.writes++; s.writes%yieldEvery == 0 {
+		runtime.Gosched()
+	}
+}
+
 // serve writes what the connection is due by itself. It reports whether the
 // caller is still the worker.
-func (s *shard) serve(w *directWriter, c *Conn) (mine bool) {
+func (s *shard) serve(c *Conn) (mine bool) {
 	if !c.serve() {
 		return true
 	}
 	s.current = c
+	s.yield()
 	if s.batch == nil {
 		s.batch = batches.Get().(*batch)
 	}
 	if !c.gather(s.batch) {
 		return true
 	}
-	return s.write(w, c, s.batch.bytes)
+	return s.write(c, s.batch.bytes)
 }
 
 // write writes p to the connection, whose writer the caller is, and settles. It
 // reports whether the caller is still the worker.
-func (s *shard) write(w *directWriter, c *Conn, p []byte) (mine bool) {
-	if s.writes++; s.writes%yieldEvery == 0 {
-		runtime.Gosched()
-	}
+func (s *shard) write(c *Conn, p []byte) (mine bool) {
 	if len(p) == 0 {
 		c.settle(nil, nil)
 		return true
 	}
-	if c.direct != nil {
-		n, err := w.write(c.direct, p)
+	if n, err, ok := c.send(p); ok {
 		c.settle(p[n:], err)
 		return true
 	}

@@ -73,7 +73,7 @@ func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *O
 		d.session.End(hub.CauseGone)
 		return nil //nolint:nilerr // the client has gone
 	}
-	codec := chunks{o.Format}
+	codec := chunked[o.Format]
 	// Always shorter than what a connection's control bytes may be.
 	_ = d.out.Control(codec.chunk(nil, func(b []byte) []byte { return o.Format.Begin(b, d.session.ID(), joined) }), false)
 	d.spot, _ = o.Lot.Watch(d.nc, d.run)
@@ -146,7 +146,7 @@ func (d *detached) beat() bool {
 	if d.session.Ended() != 0 {
 		return false
 	}
-	_ = d.out.Control(chunks{d.format}.chunk(nil, d.format.Heartbeat), false) // if it can't, its writer will find out
+	_ = d.out.Control(chunked[d.format].chunk(nil, d.format.Heartbeat), false) // if it can't, its writer will find out
 	return true
 }
 
@@ -160,11 +160,21 @@ func (d *detached) logEnd() {
 // implements outbound.Codec.
 type chunks struct{ format Format }
 
-func (c chunks) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
+// chunked holds one for each format: connections share what equal codecs encode,
+// and pointers are cheap to compare.
+var chunked = map[Format]*chunks{}
+
+func init() {
+	for _, f := range []Format{Events{}, Events{Envelope: true}, Lines{}} {
+		chunked[f] = &chunks{f}
+	}
+}
+
+func (c *chunks) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	return c.chunk(b, func(b []byte) []byte { return c.format.Append(b, it) }), 0
 }
 
-func (c chunks) Goodbye(b []byte, cause hub.Cause) []byte {
+func (c *chunks) Goodbye(b []byte, cause hub.Cause) []byte {
 	if cause == hub.CauseGone {
 		return b
 	}
@@ -173,7 +183,7 @@ func (c chunks) Goodbye(b []byte, cause hub.Cause) []byte {
 
 // chunk appends what content appends, as one chunk. An empty one would be the
 // stream's end, so nothing stays nothing.
-func (chunks) chunk(b []byte, content func([]byte) []byte) []byte {
+func (*chunks) chunk(b []byte, content func([]byte) []byte) []byte {
 	const room = "0000\r\n" // for most sizes
 	begin := len(b)
 	b = content(append(b, room...))

@@ -25,7 +25,7 @@ func appendData(b []byte, op frame.Op, payload []byte, deflate bool) []byte {
 
 // encode returns the message as a frame. It is made once for all connections
 // with the same codec.
-func (c codec) encode(m *hub.Message) []byte {
+func (c *codec) encode(m *hub.Message) []byte {
 	return m.Form(c.form(), func(m *hub.Message) []byte {
 		op, payload := frame.Text, m.Data
 		switch {
@@ -38,7 +38,7 @@ func (c codec) encode(m *hub.Message) []byte {
 	})
 }
 
-func (c codec) form() hub.Form {
+func (c *codec) form() hub.Form {
 	switch {
 	case c.envelope && c.deflate:
 		return protocol.FormDeflatedEnvelope
@@ -54,7 +54,17 @@ func (c codec) form() hub.Form {
 // codec is how a connection is written to; it implements outbound.Codec.
 type codec struct{ envelope, deflate bool }
 
-func (c codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
+// codecs are the only ones: connections share what equal ones encode, and
+// pointers are cheap to compare.
+var codecs = map[codec]*codec{}
+
+func init() {
+	for _, c := range []codec{{false, false}, {false, true}, {true, false}, {true, true}} {
+		codecs[c] = &c
+	}
+}
+
+func (c *codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	switch {
 	case it.Message != nil:
 		return append(b, c.encode(it.Message)...), 0
@@ -70,7 +80,7 @@ func (c codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	}
 }
 
-func (codec) Goodbye(b []byte, cause hub.Cause) []byte {
+func (*codec) Goodbye(b []byte, cause hub.Cause) []byte {
 	if cause == hub.CauseGone {
 		return b
 	}

@@ -79,7 +79,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	c.heard.Store(time.Now().UnixNano())
 	c.spot, _ = o.Lot.Watch(c.nc, c.run)
 	started = true
-	out.Start(c.nc, session, codec{o.Envelope, c.in.Deflate}, c)
+	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate}], c)
 	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go c.run()
