@@ -1,105 +1,46 @@
 // Command bench runs what is too large for the tests.
 //
+//	go run ./bench
+//
+// measures this module beside others: what a delivery costs, how many
+// connections it holds, and how it bears too much. It needs Linux, takes up to
+// 20 minutes (3 with -quick), and writes bench/RESULTS.md and pictures.
+//
+//	go run ./bench floor
+//
+// holds the hub against a bare loop of writes over the same sockets, in one
+// process. This is the figure to look at while working on the code.
+//
 //	go run ./bench soak
 //
 // starts a Caddy on a loopback port, and 2000 clients on mixed transports, each
 // cut ten times while 5000 numbered messages are published. Every client must
-// see every number once, in order; else it ends with status 1. Flags change the
-// numbers, see go run ./bench soak -h.
+// see every number once, in order; else it ends with status 1.
+//
+// Flags change the numbers, see go run ./bench floor -h and the like.
 package main
 
 import (
-	"context"
-	"flag"
 	"fmt"
-	"net"
 	"os"
-	"time"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
-
-	_ "github.com/caddy-realtime/realtime"
-	"github.com/caddy-realtime/realtime/bench/soak"
+	"strings"
 )
 
+// commands are what can be asked for; others are in commands_linux.go.
+var commands = map[string]func(args []string) error{"soak": runSoak}
+
 func main() {
-	if len(os.Args) < 2 || os.Args[1] != "soak" {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench soak [flags]")
+	name, args := "all", os.Args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	run, ok := commands[name]
+	if !ok {
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | soak] [flags]")
 		os.Exit(2)
 	}
-	if err := runSoak(os.Args[2:]); err != nil {
+	if err := run(args); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-}
-
-func runSoak(args []string) error {
-	flags := flag.NewFlagSet("soak", flag.ExitOnError)
-	o := soak.Options{}
-	flags.IntVar(&o.Clients, "clients", 2000, "how many clients")
-	flags.IntVar(&o.Messages, "messages", 5000, "how many messages")
-	flags.IntVar(&o.Cuts, "cuts", 10, "how often each client is cut")
-	flags.DurationVar(&o.Every, "every", 50*time.Millisecond, "time between two messages")
-	limit := flags.Duration("time", 20*time.Minute, "how long it may take")
-	_ = flags.Parse(args) // exits on an error
-
-	url, err := serve(o.Messages)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = caddy.Stop() }()
-	o.URL = url + "/rt/soak"
-	o.Progress = func(p soak.Progress) {
-		fmt.Printf("\r%d published, %d delivered, %d cuts, %d clients done ", p.Published, p.Delivered, p.Cuts, p.Done)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), *limit)
-	defer cancel()
-	begin := time.Now()
-	p, err := soak.Run(ctx, o)
-	o.Progress(p)
-	fmt.Println()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d clients saw %d messages each, once and in order, over %d cuts, in %s\n",
-		o.Clients, o.Messages, p.Cuts, time.Since(begin).Round(time.Second))
-	return nil
-}
-
-// serve runs a Caddy that keeps so many messages, and returns its URL.
-func serve(messages int) (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	url := "http://" + l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", err
-	}
-	caddyfile := fmt.Sprintf(`{
-	admin off
-	persist_config off
-	auto_https off
-	log {
-		level ERROR
-	}
-}
-%s {
-	realtime {
-		rate off
-		max_connections_per_address off
-		history_memory off
-		room * {
-			history %d
-		}
-	}
-}
-`, url, messages)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		return "", err
-	}
-	return url, caddy.Load(config, true)
 }

@@ -1,0 +1,241 @@
+package runs
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-realtime/realtime/bench/load"
+	"github.com/caddy-realtime/realtime/bench/peers"
+)
+
+// idle holds as many connections as a process may have files.
+func idle(s *session) error {
+	n := quick(s, 4000, 19_000)
+	for _, used := range s.most() {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		s.say("starting another %s", used.Name)
+		// What a server has kept of other runs would hide what this one takes.
+		server, err := peers.Start(s.ctx, used.Name, s.Peers)
+		if err == nil {
+			err = s.idleOne(server, n)
+			server.Stop()
+		}
+		if err != nil {
+			s.section.Note("%s: %v", used.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *session) idleOne(server *peers.Server, n int) error {
+	rest := quick(s, time.Second, 5*time.Second)
+	// It has everything that it makes once, for the first few.
+	first, err := s.hold(server, crowd{rooms: 1, per: 200})
+	if err != nil {
+		return err
+	}
+	first.pool.Close()
+	s.pause(rest / 5)
+	if err := s.collect(server, rest); err != nil {
+		return err
+	}
+	before, err := server.RSS()
+	if err != nil {
+		return err
+	}
+	s.say("connecting %s to %s", thousands(n), server.Name)
+	pool, err := load.NewPool()
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	cpu, err := server.CPU()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	path := server.Path("idle")
+	err = pool.Connect(s.ctx, load.Target{Port: server.Port, Kind: server.Publish, Path: func(int) string { return path }}, n)
+	took := time.Since(begin)
+	if err != nil {
+		return err
+	}
+	used, err := server.CPU()
+	if err != nil {
+		return err
+	}
+	used -= cpu
+	var each [3]string
+	each[2] = "–"
+	for i := range each {
+		switch i {
+		case 1:
+			s.pause(rest)
+		case 2:
+			if server.Collect == nil {
+				continue
+			}
+			if err := s.collect(server, rest); err != nil {
+				return err
+			}
+		}
+		rss, err := server.RSS()
+		if err != nil {
+			return err
+		}
+		each[i] = thousands(max(int(rss-before)/n, 0))
+	}
+	h := &held{server: server, pool: pool, rooms: 1, per: n, next: []uint64{1}}
+	if err := pool.Publish(0, h.next[0], 0, 128); err != nil {
+		return err
+	}
+	pool.Expect(128)
+	begin = time.Now()
+	want := pool.Delivered() + int64(n)
+	if err := pool.Read(func() bool { return pool.Delivered() < want && time.Since(begin) < roundTime }); err != nil {
+		return err
+	}
+	last := "not all within " + roundTime.String()
+	if pool.Delivered() == want {
+		last = millis(time.Since(begin))
+	}
+	s.section.Row(server.Name, thousands(n), thousands(int(float64(n)/took.Seconds())),
+		fmt.Sprintf("%.0f", float64(used)/float64(n)/1e3), each[0], each[1], each[2], last)
+	return nil
+}
+
+// collect asks for garbage collections, and waits until memory was given back.
+func (s *session) collect(server *peers.Server, rest time.Duration) error {
+	if server.Collect == nil {
+		return nil
+	}
+	s.say("collecting the garbage of %s", server.Name)
+	for range 2 {
+		if err := server.Collect(); err != nil {
+			return err
+		}
+		s.pause(rest / 4)
+	}
+	last := int64(1 << 62)
+	for range 10 {
+		rss, err := server.RSS()
+		if err != nil {
+			return err
+		}
+		if rss > last-last/200 {
+			break
+		}
+		last = rss
+		s.pause(rest / 4)
+	}
+	return nil
+}
+
+// churn connects and leaves beside a room that is in use.
+func churn(s *session) error {
+	for _, server := range s.most() {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		s.say("%s", server.Name)
+		if err := s.churnOne(server); err != nil {
+			s.section.Note("%s: %v", server.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *session) churnOne(server *peers.Server) error {
+	const members = 500
+	h, err := s.hold(server, crowd{rooms: 1, per: members})
+	if err != nil {
+		return err
+	}
+	defer h.pool.Close()
+	length := quick(s, 1500*time.Millisecond, 3*time.Second)
+	st := stream{size: 128, every: 20 * time.Millisecond, length: length, readers: members, drain: 5 * time.Second}
+	before, err := h.stream(st) // what the room itself costs
+	if err != nil {
+		return err
+	}
+	var stop atomic.Bool
+	type joined struct {
+		n    int
+		took time.Duration
+		err  error
+	}
+	result := make(chan joined, 1)
+	path := server.Path("churn")
+	cpu, err := server.CPU()
+	if err != nil {
+		return err
+	}
+	go func() {
+		var j joined
+		pool, err := load.NewPool()
+		if err != nil {
+			result <- joined{err: err}
+			return
+		}
+		defer pool.Close()
+		begin := time.Now()
+		for !stop.Load() && j.err == nil {
+			j.err = pool.Connect(s.ctx, load.Target{Port: server.Port, Kind: server.Publish, Path: func(int) string { return path }}, 256)
+			j.n += pool.Len()
+			pool.Drop()
+		}
+		j.took = time.Since(begin)
+		result <- j
+	}()
+	with, err := h.stream(st)
+	stop.Store(true)
+	j := <-result
+	if err != nil {
+		return err
+	}
+	if j.err != nil {
+		return j.err
+	}
+	s.pause(300 * time.Millisecond) // the last ones leave
+	used, err := server.CPU()
+	if err != nil {
+		return err
+	}
+	s.section.Row(server.Name, thousands(int(float64(j.n)/j.took.Seconds())),
+		fmt.Sprintf("%.0f", float64(used-cpu-before.cpu)/float64(j.n)/1e3),
+		millis(before.latency.Quantile(0.99))+" without, "+millis(with.latency.Quantile(0.99))+" with them")
+	return nil
+}
+
+// polling measures requests on connections that are kept.
+func polling(s *session) error {
+	for _, server := range s.pick(peers.Ours) {
+		for _, wait := range []bool{true, false} {
+			cpu, err := server.CPU()
+			if err != nil {
+				return err
+			}
+			s.say("waiting: %v", wait)
+			p, err := load.Poll(s.ctx, load.PollOptions{
+				Port: server.Port, Path: server.Path("polled"), Clients: 100, Wait: wait,
+				Length: quick(s, 1500*time.Millisecond, 4*time.Second), Every: 4 * time.Millisecond,
+			})
+			if err != nil {
+				return err
+			}
+			used, err := server.CPU()
+			if err != nil {
+				return err
+			}
+			name := "polls that are answered with 304"
+			if wait {
+				name = fmt.Sprintf("long-polls, %.2f messages each", float64(p.Messages)/float64(max(p.Requests, 1)))
+			}
+			s.section.Row(name, thousands(int(float64(p.Requests)/p.Took.Seconds())), fmt.Sprintf("%.0f", float64(used-cpu)/float64(max(p.Requests, 1))/1e3))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package runs measures servers in turn, and reports. Only Linux has it.
+package runs
