@@ -116,6 +116,7 @@ type Handler struct {
 	pooled  *pooledHub
 	lot     *park.Lot // where idle connections wait
 	poolKey string
+	taken   bool // the hub, and not given back; Provision's and Cleanup's
 	server  *caddyhttp.Server
 	down    chan struct{} // closed when the server of this handler shuts down
 	downed  sync.Once
@@ -189,6 +190,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.pooled, err = takeHub(h.poolKey, settings, h.log); err != nil {
 		return err
 	}
+	h.taken = true
 	if h.lot = &h.pooled.idle; h.DisablePoller {
 		h.lot = &park.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
 	}
@@ -211,10 +213,11 @@ func (h *Handler) Cleanup() error {
 	if h.down != nil {
 		h.shutDown()
 	}
-	if h.pooled == nil {
+	if !h.taken {
 		return nil
 	}
-	h.pooled = nil
+	h.taken = false
+	// A request may still be under way, so pooled stays.
 	return releaseHub(h.poolKey)
 }
 

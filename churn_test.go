@@ -1,0 +1,145 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+var churnTime = flag.Duration("churn.time", 2*time.Second, "how long TestChurn runs")
+
+// TestChurn lets everybody do everything at once, while Caddy reloads again and
+// again: joining, publishing, reading nothing, leaving politely and not. One
+// WebSocket and one stream stay from the beginning to the end, and must see
+// every number that one publisher sends, in order.
+func TestChurn(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	h := hubOf(t, "")
+	stays, events := s.dial("lobby?envelope=1"), s.stream("lobby", "text/event-stream")
+	events.until("id: ")
+	receive(t, stays) // ready
+
+	ctx, cancel := context.WithTimeout(t.Context(), *churnTime)
+	defer cancel()
+	var all sync.WaitGroup
+	var joins atomic.Int64
+	all.Go(func() {
+		for n := 1; ctx.Err() == nil; n++ {
+			p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: fmt.Appendf(nil, "n%d", n)}
+			if _, err := h.Publish(context.WithoutCancel(ctx), hub.Client{}, p); err != nil {
+				t.Error(err)
+			}
+			<-time.After(time.Millisecond)
+		}
+		p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: []byte("end")}
+		if _, err := h.Publish(context.WithoutCancel(ctx), hub.Client{}, p); err != nil {
+			t.Error(err)
+		}
+	})
+	for i := range 6 {
+		all.Go(func() {
+			for n := i; ctx.Err() == nil; n++ {
+				if s.visit(ctx, n) == nil {
+					joins.Add(1)
+				}
+			}
+		})
+	}
+	all.Go(func() { inOrder(t, "WebSocket", func() string { return receiveEnvelope(t, stays).text() }) })
+	all.Go(func() { inOrder(t, "SSE", func() string { return events.until("data: ") }) })
+	for i := 0; ctx.Err() == nil; i++ {
+		s.reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", open, 100+i))
+		<-time.After(50 * time.Millisecond)
+	}
+	all.Wait()
+	if joins.Load() == 0 {
+		t.Error("nobody came and went")
+	}
+	t.Logf("%d came and went", joins.Load())
+}
+
+// inOrder checks that the numbers come without a hole, between messages of
+// others, until "end".
+func inOrder(t *testing.T, who string, next func() string) {
+	want := 1
+	for {
+		text := next()
+		if text == "end" {
+			return
+		}
+		number, ok := strings.CutPrefix(text, "n")
+		if !ok {
+			continue
+		}
+		if number != fmt.Sprint(want) {
+			t.Errorf("%s got %s, want n%d", who, text, want)
+			return
+		}
+		want++
+	}
+}
+
+// visit comes, does something, and goes. An error is a request that met a
+// reload.
+func (s *site) visit(ctx context.Context, n int) error {
+	switch n % 4 {
+	case 0: // a POST
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/rt/lobby", strings.NewReader("visitor"))
+		if err != nil {
+			return err
+		}
+		return drop(http.DefaultClient.Do(r))
+	case 1: // a stream that is cut
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/rt/lobby?last=5", http.NoBody)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Accept", "application/x-ndjson")
+		return drop(http.DefaultClient.Do(r))
+	}
+	c, resp, err := websocket.Dial(ctx, s.URL+"/rt/lobby?last=5", nil)
+	if err != nil {
+		return err
+	}
+	if resp.Body != nil {
+		defer resp.Body.Close()
+	}
+	defer c.CloseNow()
+	if n%4 == 2 { // one that publishes, reads a little and says goodbye
+		if err := c.Write(ctx, websocket.MessageText, []byte("visitor")); err != nil {
+			return err
+		}
+		if _, _, err := c.Read(ctx); err != nil {
+			return err
+		}
+		return c.Close(websocket.StatusNormalClosure, "")
+	}
+	<-time.After(10 * time.Millisecond) // one that reads nothing, and is gone
+	return nil
+}
+
+// drop reads an answer to its end.
+func drop(resp *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return errors.Join(err, resp.Body.Close())
+}
