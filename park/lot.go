@@ -149,7 +149,13 @@ func (l *Lot) poll(epoll int) {
 	for {
 		n, err := unix.EpollWait(epoll, events[:], -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("park: epoll_wait: " + err.Error()) // a descriptor that is ours is no more
+			// A descriptor that is ours is no more, which nobody should live to see.
+			// What is parked is deaf then, and ends by its heartbeat; what comes
+			// later gets a goroutine.
+			l.mu.Lock()
+			l.state = closed
+			l.mu.Unlock()
+			return
 		}
 		n = max(n, 0)
 		l.mu.RLock()

@@ -55,6 +55,13 @@ var allRuns = []run{
 		idle,
 	},
 	{
+		"Sessions", "The hub alone, in this process: sessions without sockets, a tenth of them in one room, the others in rooms of ten. " +
+			"Medians of what publishing into the large room takes until it is handed over, of publishing and walking " +
+			"through all of its members (without writing), and of leaving it and joining it again.",
+		[]string{"sessions", "B each, with their rooms", "to connect and join", "to publish", "and to walk", "to leave and join"},
+		sessions,
+	},
+	{
 		"Polling", "100 clients that wait with long-polls on kept connections, each answered by messages; and polls that are answered with 304.",
 		[]string{"", "requests a second", "CPU µs a request"},
 		polling,
