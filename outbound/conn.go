@@ -176,15 +176,15 @@ const (
 // Otherwise it will be served by itself. If the bytes are there already and the
 // socket takes them without waiting, they are written here: no lock is held
 // longer than such a write takes.
-func (c *Conn) deliver(m *hub.Membership, t *turn) (o outcome, rest []byte, err error) {
+func (c *Conn) deliver(m *hub.Membership, r *round) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != idle || !m.Take(&t.step) {
+	if c.state != idle || !m.Take(&r.step) {
 		c.due = true
 		c.kick()
 		return done, nil, nil
 	}
-	p, ok := t.known(c.codec)
+	p, ok := r.known(c.codec)
 	if !ok || c.socket < 0 {
 		c.state = writing
 		return owned, nil, nil

@@ -112,6 +112,11 @@ func start(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, fa
 // newConn is start for a test that closes near, and waits for done, itself.
 func newConn(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, far, near net.Conn) *conn {
 	t.Helper()
+	return newConnIn(t, h, g, room, codec, far, near)
+}
+
+func newConnIn(t testing.TB, h *hub.Hub, g *outbound.Group, room string, codec outbound.Codec, far, near net.Conn) *conn {
+	t.Helper()
 	c := &conn{Conn: outbound.New(g), near: near, done: make(chan struct{})}
 	var err error
 	if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	// chunkMembers is how many members are taken from a feed at once.
+	// chunkMembers is how many members are taken from a feed at once, before it is
+	// another one's turn: a large room does not keep a small one waiting.
 	chunkMembers = 64
+	// maxRounds is how many feeds have their turn together.
+	maxRounds = 64
 	// yieldEvery is how many writes a worker makes before it lets others run:
 	// a raw system call does not give its processor back.
 	yieldEvery = 64
@@ -53,26 +56,15 @@ type turn struct {
 	conns           []*Conn
 	feedsAt, connAt int // the first of them that have not been looked at
 
-	feed     *hub.Feed // being read; nil: none
-	step     hub.Step
-	more     bool                          // the feed has more than the step
-	below    int                           // members below this index have not been seen
-	chunk    []*hub.Membership             // seen, and not served yet
-	messages []*hub.Message                // room for a step's
-	encoded  []encoding                    // of the step
-	alone    bool                          // the step could not be encoded: everybody is served by himself
-	lent     bool                          // somebody still writes from encoded
-	seen     [chunkMembers]*hub.Membership // room for chunk
+	rounds  []*round // under way, a chunk of each in turn
+	roundAt int      // the one after that which is
+	round   *round   // that which is; nil: none
+	served  int      // connections since the last chunk
+	spare   *round   // for the next feed
 
 	batch   *batch
-	current *Conn // being served, for the case of a panic
+	current *Conn // being written to, for the case of a panic
 	writes  int
-}
-
-// encoding is a step in one codec's bytes.
-type encoding struct {
-	codec Codec
-	bytes []byte
 }
 
 func newShard(g *Group) *shard {
@@ -106,19 +98,32 @@ func (s *shard) start() {
 	}
 }
 
-// take takes what is due into the turn. If there is nothing it ends the worker.
+// take takes what is due into the turn. If there is nothing to do at all it
+// ends the worker.
 func (s *shard) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.feeds)+len(s.conns) == 0 {
+		if s.turn.busy() {
+			return true
+		}
 		s.working = false
 		s.turn.rest()
 		return false
 	}
-	s.turn.feeds, s.feeds = s.feeds, s.turn.feeds[:0]
-	s.turn.conns, s.conns = s.conns, s.turn.conns[:0]
-	s.turn.feedsAt, s.turn.connAt = 0, 0
+	t := &s.turn
+	if t.feedsAt == len(t.feeds) {
+		t.feeds, s.feeds, t.feedsAt = s.feeds, t.feeds[:0], 0
+	}
+	if t.connAt == len(t.conns) {
+		t.conns, s.conns, t.connAt = s.conns, t.conns[:0], 0
+	}
 	return true
+}
+
+// busy reports whether there is something left to do.
+func (t *turn) busy() bool {
+	return len(t.rounds) > 0 || t.feedsAt < len(t.feeds) || t.connAt < len(t.conns)
 }
 
 // rest lets go of what an idle shard need not keep.
@@ -126,13 +131,7 @@ func (t *turn) rest() {
 	if b := t.batch; b != nil && cap(b.bytes) <= batchBytes+4<<10 {
 		batches.Put(b)
 	}
-	*t = turn{messages: t.messages[:0], encoded: t.encoded[:0]}
-	for _, e := range t.encoded[:cap(t.encoded)] {
-		if cap(e.bytes) > 4<<10 {
-			t.encoded = nil
-			break
-		}
-	}
+	*t = turn{spare: t.spare}
 }
 
 // work is a worker's life.
@@ -153,26 +152,24 @@ func (s *shard) run() (again bool) {
 	for {
 		mine := true
 		switch {
-		case len(t.chunk) > 0:
-			last := len(t.chunk) - 1
-			m := t.chunk[last]
-			t.chunk = t.chunk[:last]
-			mine = s.deliver(m)
-		case t.below > 0:
-			t.chunk, t.below = t.feed.Members(t.below, t.seen[:0])
-		case t.feed != nil:
-			s.endStep()
-		case t.connAt < len(t.conns):
+		case t.round != nil && len(t.round.chunk) > 0:
+			mine = s.deliver(t.round, t.round.next())
+		case t.round != nil:
+			t.leave(t.round)
+		case t.connAt < len(t.conns) && (t.served < chunkMembers || len(t.rounds) == 0):
 			c := t.conns[t.connAt]
 			t.conns[t.connAt] = nil
 			t.connAt++
+			t.served++
 			mine = s.serve(c)
-		case t.feedsAt < len(t.feeds):
-			t.feed = t.feeds[t.feedsAt]
-			t.feeds[t.feedsAt] = nil
-			t.feedsAt++
-			s.read()
+		case t.feedsAt < len(t.feeds) && len(t.rounds) < maxRounds:
+			t.enter()
+		case t.roundAt < len(t.rounds):
+			t.round, t.served = t.rounds[t.roundAt], 0
+			t.round.fill()
 		default:
+			// Everybody has had his chunk.
+			t.roundAt, t.served = 0, 0
 			if !s.take() {
 				return false
 			}
@@ -185,88 +182,34 @@ func (s *shard) run() (again bool) {
 
 // survive sees to it that a panic costs one session, and nobody else anything.
 func (s *shard) survive(p any) (again bool) {
-	c := s.current
-	c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
-	s.alone = s.feed != nil // the others will find out one by one
-	s.batch = nil           // may be anything
-	c.fail(hub.CauseInternal)
+	if s.round != nil {
+		s.round.alone = true // the others will find out one by one
+	}
+	s.batch = nil // may be anything
+	if c := s.current; c != nil {
+		c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
+		c.fail(hub.CauseInternal)
+	}
 	return true
 }
 
-// read begins the feed's next step.
-func (s *shard) read() {
-	t := &s.turn
-	if t.messages == nil {
-		t.messages = make([]*hub.Message, 0, batchItems)
-	}
-	t.step, t.more = t.feed.Next(t.messages[:0], batchBytes)
-	t.below = t.feed.Len()
-}
-
-// endStep goes on with the feed, if it has more.
-func (s *shard) endStep() {
-	t := &s.turn
-	clear(t.step.Messages)
-	t.step = hub.Step{}
-	for i := range t.encoded {
-		if t.encoded[i].codec = nil; t.lent {
-			t.encoded[i].bytes = nil
-		}
-	}
-	t.encoded, t.alone, t.lent = t.encoded[:0], false, false
-	if t.more {
-		s.read()
-	} else {
-		t.feed = nil
-	}
-}
-
-// deliver writes the step to a member. It reports whether the caller is still
-// the worker.
-func (s *shard) deliver(m *hub.Membership) (mine bool) {
+// deliver writes the round's step to a member. It reports whether the caller is
+// still the worker.
+func (s *shard) deliver(r *round, m *hub.Membership) (mine bool) {
 	c := m.Waker().(*Conn) // a shard's feeds have no others
 	s.current = c
-	if s.alone {
+	if r.alone {
 		c.Wake()
 		return true
 	}
 	s.yield()
-	switch o, rest, err := c.deliver(m, &s.turn); o {
+	switch o, rest, err := c.deliver(m, r); o {
 	case owned:
-		return s.write(c, s.encode(c.codec))
+		return s.write(c, r.encode(c.codec))
 	case short:
 		c.settle(rest, err)
 	}
 	return true
-}
-
-// known returns the step's bytes if the codec has encoded them before.
-func (t *turn) known(codec Codec) ([]byte, bool) {
-	for i := range t.encoded {
-		if t.encoded[i].codec == codec {
-			return t.encoded[i].bytes, true
-		}
-	}
-	return nil, false
-}
-
-// encode returns the step's bytes, which are shared by all connections with an
-// equal codec.
-func (s *shard) encode(codec Codec) []byte {
-	t := &s.turn
-	if b, ok := t.known(codec); ok {
-		return b
-	}
-	n := len(t.encoded)
-	var b []byte
-	if n < cap(t.encoded) {
-		b = t.encoded[:n+1][n].bytes[:0]
-	}
-	for _, m := range t.step.Messages {
-		b, _ = codec.Append(b, hub.Item{Message: m}) // a message can always be told
-	}
-	t.encoded = append(t.encoded, encoding{codec, b})
-	return b
 }
 
 // yield lets others run now and then.
@@ -355,7 +298,9 @@ func (s *shard) goOn(c *Conn) {
 	}
 	c.guard()
 	// Now the turn is ours, but for the bytes that are being written.
-	s.lent = true
+	if s.round != nil {
+		s.round.lent = true
+	}
 	s.batch = nil
 	s.workers.Go(s.work)
 }

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -261,6 +262,45 @@ func TestStalledTLS(t *testing.T) {
 			t.Errorf("ended by %v", cause)
 		}
 	})
+}
+
+// A room with many members does not keep one with few waiting.
+func TestSmallRoomBesideLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		const large = 1000
+		for range large {
+			far, near := net.Pipe()
+			drain(start(t, h, g, plain, &lazy{far}, near).near)
+		}
+		far, near := net.Pipe()
+		c := newConnIn(t, h, g, "small", plain, &lazy{far}, near)
+		defer func() {
+			near.Close()
+			<-c.done
+		}()
+		publish(t, h, "first")
+		<-time.After(10 * time.Second) // from here on all stand together
+		took := after(func() {
+			publish(t, h, "to all")
+			<-time.After(time.Millisecond) // it has begun
+			if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "small", Data: []byte("to one")}); err != nil {
+				t.Error(err)
+			}
+			c.expect(t, "to one")
+		})
+		if all := large * time.Millisecond / time.Duration(runtime.GOMAXPROCS(0)); took > all/2 {
+			t.Errorf("the small room waits for %v, the large one takes %v", took, all)
+		}
+	})
+}
+
+// lazy takes a millisecond for a write.
+type lazy struct{ net.Conn }
+
+func (l *lazy) Write(p []byte) (int, error) {
+	<-time.After(time.Millisecond)
+	return l.Conn.Write(p)
 }
 
 // greedy makes writes wait, but for those of a handshake, whose peer reads.
