@@ -80,8 +80,11 @@ const (
 	broken               // the socket is of no use any more
 )
 
-// New returns a Conn of the group that is not started.
-func New(g *Group) *Conn { return &Conn{shard: g.shard()} }
+// New returns a Conn of the group that is not started, for a session that will
+// join the room, which has so many members.
+func New(g *Group, room string, members int) *Conn {
+	return &Conn{shard: g.shard(room, members)}
+}
 
 // Start begins to write the session's messages to nc. From now on nobody else
 // may write to nc. [Conn.Finish] must be called in the end, by the connection's

@@ -53,7 +53,7 @@ func TestWakeBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
 		far, near := net.Pipe()
-		c := &conn{Conn: outbound.New(g), near: near}
+		c := &conn{Conn: outbound.New(g, room, h.Members(room)), near: near}
 		var err error
 		if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
 			t.Fatal(err)
@@ -127,12 +127,13 @@ func TestStalledPeer(t *testing.T) {
 			for i := range 100 {
 				publish(t, h, fmt.Sprint(i))
 			}
+			<-time.After(20 * time.Millisecond) // a moment, once
 			synctest.Wait()
 		})
 		if n := strings.Count(got.String(), "\n"); n != 100 || took > time.Second {
 			t.Errorf("the other one has %d messages after %v", n, took)
 		}
-		if took := after(func() { <-stalled.done }); took < outbound.Stall || took > outbound.Stall+time.Second {
+		if took := after(func() { <-stalled.done }); took < outbound.Stall-time.Second || took > outbound.Stall+time.Second {
 			t.Errorf("the stalled one ends after %v", took)
 		}
 		if a, b := stalled.session.Ended(), other.session.Ended(); a != hub.CauseSlow || b != 0 {
@@ -301,7 +302,7 @@ func TestFinish(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, g := newHub(t), new(outbound.Group)
 				far, near := net.Pipe()
-				c := outbound.New(g)
+				c := outbound.New(g, room, h.Members(room))
 				s, err := h.Connect(hub.Client{}, c)
 				if err != nil {
 					t.Fatal(err)

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"hash/maphash"
 	"maps"
 	"runtime"
 	"slices"
@@ -19,8 +20,8 @@ type Group struct {
 
 	once    sync.Once
 	shards  []*shard
-	next    atomic.Uint32 // whose turn it is to get a connection
-	waiting atomic.Int64  // bytes that wait for full sockets
+	seed    maphash.Seed
+	waiting atomic.Int64 // bytes that wait for full sockets
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -44,14 +45,21 @@ func (g *Group) wait(n int64) bool {
 	return true
 }
 
-// shard returns the shard of a new connection.
-func (g *Group) shard() *shard {
+// together is how many of a room's connections are given to one shard before it
+// is the next one's turn: a small room wakes one worker, a large one all.
+const together = 32
+
+// shard returns the shard of a connection that is to join the room, which has so
+// many members.
+func (g *Group) shard(room string, members int) *shard {
 	g.once.Do(func() {
+		g.seed = maphash.MakeSeed()
 		for range runtime.GOMAXPROCS(0) {
 			g.shards = append(g.shards, newShard(g))
 		}
 	})
-	return g.shards[int(g.next.Add(1))%len(g.shards)]
+	first := maphash.String(g.seed, room) % uint64(len(g.shards))
+	return g.shards[(first+uint64(members/together))%uint64(len(g.shards))]
 }
 
 // Len returns how many connections there are.

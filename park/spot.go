@@ -32,6 +32,8 @@ type Spot struct {
 	fired   bool // Fire was called and no ready since
 	fresh   bool // the system said that there is something, and nothing was read since
 	waiting bool // TryRead waits for a TLS record
+
+	drained bool // the last read took all there was; the owner's
 }
 
 type state uint8
@@ -134,13 +136,13 @@ func (s *Spot) call() {
 		s.mu.Unlock()
 		return
 	}
-	s.state, s.fired = owned, false
+	s.state, s.fired, s.drained = owned, false, false
 	s.mu.Unlock()
 	s.ready()
 }
 
 // TryRead reads what is there into p. It returns [ErrIdle] if there is nothing,
-// io.EOF at the end, and otherwise the connection's error; never bytes and an
+// or was nothing more at the last call that read something; io.EOF at the end, and otherwise the connection's error; never bytes and an
 // error at once. It doesn't block, except for the rest of a TLS record whose
 // beginning has come: it waits up to 5 seconds for that, once after each call of
 // ready that an event has caused, until Fire is called.
@@ -154,6 +156,12 @@ func (s *Spot) TryRead(p []byte) (int, error) {
 	}
 	if s.tls {
 		return s.tryTLS(p)
+	}
+	if s.drained {
+		// To ask again would be a call of the system for nothing: Arm is told of
+		// what has come since.
+		s.drained = false
+		return 0, ErrIdle
 	}
 	r := reads.Get().(*read)
 	r.p = p
@@ -174,6 +182,7 @@ func (s *Spot) TryRead(p []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
+	s.drained = n < len(p) // of a stream, see epoll(7)
 	return n, nil
 }
 

@@ -53,7 +53,7 @@ const maxHeard = 64 << 10
 
 // detach serves a stream without net/http.
 func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *Options) error {
-	d := &detached{out: outbound.New(o.Group), format: o.Format}
+	d := &detached{out: outbound.New(o.Group, o.Room, o.Hub.Members(o.Room)), format: o.Format}
 	var err error
 	if d.session, err = o.Hub.Connect(o.Client, d.out); err != nil {
 		return err

@@ -48,7 +48,7 @@ type Options struct {
 // protocol.ProblemOf explains, and nothing has been written. The handshake must
 // have been checked: see [CheckHandshake].
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
-	out := outbound.New(o.Group)
+	out := outbound.New(o.Group, o.Room, o.Hub.Members(o.Room))
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
