@@ -208,6 +208,7 @@ func (s *shard) deliver(r *round, m *hub.Membership) (mine bool) {
 		return s.write(c, r.encode(c.codec))
 	case short:
 		c.settle(rest, err)
+	case done:
 	}
 	return true
 }

@@ -304,7 +304,7 @@ func (d *duel) measured(order load.Order, least int) (used time.Duration, looks 
 	}
 	last := begin
 	for quiet := 0; ; {
-		time.Sleep(pause)
+		<-time.After(pause)
 		now := process.Own()
 		looks++
 		if quiet++; now-last > still {
