@@ -105,7 +105,7 @@ var client = &http.Client{
 // do sends a request with headers given as "Name: value".
 func (s *site) do(method, target, body string, headers ...string) *http.Response {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second+*churnTime)
 	s.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+target, strings.NewReader(body))
 	if err != nil {
