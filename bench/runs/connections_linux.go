@@ -12,25 +12,44 @@ import (
 // idle holds as many connections as a process may have files.
 func idle(s *session) error {
 	n := quick(s, 4000, 19_000)
+	kinds := []idleKind{{peers.Ours, peers.Ours, "", false}}
 	for _, used := range s.most() {
+		if used.Name == peers.Ours {
+			kinds = append(kinds, idleKind{peers.Ours + ", TLS", peers.Ours, "", true},
+				idleKind{peers.Ours + ", poller off", peers.Ours, "poller off", false})
+		} else {
+			kinds = append(kinds, idleKind{used.Name, used.Name, "", false})
+		}
+	}
+	for _, k := range kinds {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		s.say("starting another %s", used.Name)
+		s.say("starting another %s", k.label)
 		// What a server has kept of other runs would hide what this one takes.
-		server, err := peers.Start(s.ctx, used.Name, s.Peers)
+		o := s.Peers
+		if k.hub != "" {
+			o.Hub += "\n" + k.hub
+		}
+		server, err := peers.Start(s.ctx, k.server, o)
 		if err == nil {
-			err = s.idleOne(server, n)
+			err = s.idleOne(server, k, n)
 			server.Stop()
 		}
 		if err != nil {
-			s.section.Note("%s: %v", used.Name, err)
+			s.section.Note("%s: %v", k.label, err)
 		}
 	}
 	return nil
 }
 
-func (s *session) idleOne(server *peers.Server, n int) error {
+// idleKind is one server, and how it is set up and connected to.
+type idleKind struct {
+	label, server, hub string
+	tls                bool
+}
+
+func (s *session) idleOne(server *peers.Server, k idleKind, n int) error {
 	rest := quick(s, time.Second, 5*time.Second)
 	// It has everything that it makes once, for the first few.
 	first, err := s.hold(server, crowd{rooms: 1, per: 200})
@@ -58,7 +77,11 @@ func (s *session) idleOne(server *peers.Server, n int) error {
 	}
 	begin := time.Now()
 	path := server.Path("idle")
-	err = pool.Connect(s.ctx, load.Target{Port: server.Port, Kind: server.Publish, Path: func(int) string { return path }}, n)
+	port := server.Port
+	if k.tls {
+		port, n = server.TLSPort, min(n, 5000) // its clients cost memory, too
+	}
+	err = pool.Connect(s.ctx, load.Target{Port: port, TLS: k.tls, Kind: server.Publish, Path: func(int) string { return path }}, n)
 	took := time.Since(begin)
 	if err != nil {
 		return err
@@ -102,7 +125,7 @@ func (s *session) idleOne(server *peers.Server, n int) error {
 	if pool.Delivered() == want {
 		last = millis(time.Since(begin))
 	}
-	s.section.Row(server.Name, thousands(n), thousands(int(float64(n)/took.Seconds())),
+	s.section.Row(k.label, thousands(n), thousands(int(float64(n)/took.Seconds())),
 		fmt.Sprintf("%.0f", float64(used)/float64(n)/1e3), each[0], each[1], each[2], last)
 	return nil
 }
