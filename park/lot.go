@@ -182,13 +182,16 @@ func (l *Lot) poll(epoll int) {
 // remove forgets a Spot. If its connection was closed before, the system has
 // removed it, and its file descriptor may be another's by now.
 func (l *Lot) remove(s *Spot) {
+	// The call of the system is not made under the lock that all others need:
+	// a thousand may end at once.
+	l.mu.RLock()
+	if l.state == running {
+		_, _ = s.control(unix.EPOLL_CTL_DEL, 0)
+	}
+	l.mu.RUnlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != running {
-		return
-	}
-	_, _ = s.control(unix.EPOLL_CTL_DEL, 0)
-	if l.spots[s.fd] == s {
+	if l.state == running && l.spots[s.fd] == s {
 		l.spots[s.fd] = nil
 	}
 }
