@@ -14,10 +14,8 @@ func Beat(d time.Duration, f func() bool) (stop func()) {
 		return func() {}
 	}
 	b := &beat{every: d, f: f}
-	// Set before the timer can fire: its first call reads it.
-	b.set = make(chan struct{})
-	b.timer = time.AfterFunc(b.next(), b.beat)
-	close(b.set)
+	b.timer = time.AfterFunc(time.Hour, b.beat)
+	b.timer.Reset(b.next()) // only now: a call reads timer
 	return b.stop
 }
 
@@ -25,11 +23,9 @@ type beat struct {
 	every time.Duration
 	f     func() bool
 	timer *time.Timer
-	set   chan struct{} // closed when timer is
 }
 
 func (b *beat) beat() {
-	<-b.set
 	if b.f() {
 		b.timer.Reset(b.next())
 	}

@@ -23,6 +23,13 @@ var batches = sync.Pool{New: func() any {
 	return &batch{items: make([]hub.Item, 0, batchItems), bytes: make([]byte, 0, 4<<10)}
 }}
 
+// free gives the batch to the next writer, unless it has grown.
+func (b *batch) free() {
+	if cap(b.bytes) <= batchBytes+4<<10 {
+		batches.Put(b)
+	}
+}
+
 // setAside hands the connection to a goroutine of its own, beginning with what
 // its socket did not take. It keeps no reference to rest.
 func (c *Conn) setAside(rest []byte) {
@@ -47,9 +54,7 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 			c.fail(hub.CauseInternal)
 			return // b may be anything: let it go
 		}
-		if cap(b.bytes) <= batchBytes+4<<10 {
-			batches.Put(b)
-		}
+		b.free()
 	}()
 	err := c.flush(rest)
 	for err == nil {

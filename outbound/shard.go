@@ -128,8 +128,8 @@ func (t *turn) busy() bool {
 
 // rest lets go of what an idle shard need not keep.
 func (t *turn) rest() {
-	if b := t.batch; b != nil && cap(b.bytes) <= batchBytes+4<<10 {
-		batches.Put(b)
+	if t.batch != nil {
+		t.batch.free()
 	}
 	*t = turn{spare: t.spare}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
 	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // The part that serves streams over HTTP/1.1: the connection leaves net/http
@@ -23,14 +24,7 @@ func hijackable(w http.ResponseWriter, r *http.Request) (http.Hijacker, bool) {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 {
 		return nil, false
 	}
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = u.Unwrap()
-	}
-	h, ok := w.(http.Hijacker)
+	h, ok := protocol.Innermost(w).(http.Hijacker)
 	return h, ok
 }
 

@@ -302,23 +302,14 @@ func (c *conn) logEnd() {
 		"duration", time.Since(c.session.Since()), "sent", sent, "published", published)
 }
 
-// hijacker takes the connection from the innermost writer: wrappers would pin
-// the request, and count bytes that are no longer theirs.
+// hijacker takes the connection from the innermost writer.
 type hijacker struct {
 	http.ResponseWriter
 	conn *conn
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w := h.ResponseWriter
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = u.Unwrap()
-	}
-	nc, brw, err := http.NewResponseController(w).Hijack()
+	nc, brw, err := http.NewResponseController(protocol.Innermost(h.ResponseWriter)).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
