@@ -111,7 +111,7 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Method") != "" && header.Get("Access-Control-Allow-Origin") != "" {
 		header.Set("Access-Control-Allow-Methods", allowedMethods)
 		header.Set("Access-Control-Allow-Headers",
-			"Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Event, TTL")
+			"Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL")
 		header.Set("Access-Control-Max-Age", "7200")
 	}
 	w.WriteHeader(http.StatusNoContent)

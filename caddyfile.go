@@ -83,6 +83,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //			history          <count>|off [<age>|off]
 //			max_message_size <size>|off
 //			rate             <n>[/s|/m|/h] [<burst>] | off
+//			presence         on|count|off [<grace>|off]
 //		}
 //		max_message_size            <size>|off
 //		max_rooms                   <n>|off
@@ -207,6 +208,8 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 			room.MaxMessageSize, err = size(d)
 		case "rate":
 			room.Rate, err = rate(d)
+		case "presence":
+			room.Presence, err = presence(d)
 		default:
 			return d.Errf("unknown option %q of room %s", name, pattern)
 		}
@@ -218,7 +221,7 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 		}
 	}
 	if len(seen) == 0 {
-		return d.Errf("room %s says nothing: give it history, max_message_size or rate", pattern)
+		return d.Errf("room %s says nothing: give it history, max_message_size, rate or presence", pattern)
 	}
 	h.Rooms = append(h.Rooms, room)
 	return nil
@@ -365,6 +368,30 @@ func history(d *caddyfile.Dispenser) (*History, error) {
 	}
 	h.Age = caddy.Duration(t)
 	return h, nil
+}
+
+// presence reads what a room tells of who is there, and how long somebody who
+// has gone is still there.
+func presence(d *caddyfile.Dispenser) (*Presence, error) {
+	arg, err := word(d, nil)
+	if err != nil {
+		return nil, err
+	}
+	p := &Presence{Mode: arg}
+	if d.NextArg() {
+		grace, err := caddy.ParseDuration(d.Val())
+		switch {
+		case d.Val() == "off":
+			grace = off
+		case err != nil || grace <= 0:
+			return nil, d.Errf("presence: %q is no time: want one like 10s, or off", d.Val())
+		}
+		p.Grace = caddy.Duration(grace)
+	}
+	if _, err := p.settings(); err != nil {
+		return nil, d.WrapErr(err)
+	}
+	return p, nil
 }
 
 // Interface guard

@@ -133,6 +133,19 @@ type Room struct {
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 	// How often one connection or address may publish in it.
 	Rate *Rate `json:"rate,omitempty"`
+	// What the room tells of who is there. Default: all, with a grace of 10s.
+	Presence *Presence `json:"presence,omitempty"`
+}
+
+// Presence says what a room tells of who is there.
+type Presence struct {
+	// `on`: who shows himself, and how many there are; `count`: how many;
+	// `off`: nothing. Default: `on`.
+	Mode string `json:"mode,omitempty"`
+	// How long somebody whose connection has ended is still there, so that a
+	// page that is loaded anew, or the time between two polls, is no leaving and
+	// coming; -1 for not at all. At most 1h. Default: `10s`.
+	Grace caddy.Duration `json:"grace,omitempty"`
 }
 
 // History says what a room keeps for those who come later or come back.

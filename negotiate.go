@@ -1,14 +1,14 @@
 package realtime
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -24,16 +24,16 @@ const (
 	wayPage      way = "page"
 	wayHead      way = "head"
 	wayPublish   way = "publish"
+	wayCommands  way = "commands"
 	wayForm      way = "form"
 	wayPreflight way = "preflight"
 )
 
 // Bounds of what a request may ask for.
 const (
-	defaultLimit = 50
-	maxLimit     = 1000
+	defaultLimit = protocol.DefaultPage
+	maxLimit     = protocol.MaxPage
 	maxWait      = 60 * time.Second
-	maxCursor    = 4 << 10 // bytes
 )
 
 // want is what a request asks for.
@@ -42,9 +42,10 @@ type want struct {
 	subprotocol string // chosen among those offered
 
 	// Where to begin.
-	foreign     bool         // a cursor came that is none of ours
-	after       hub.Position // a cursor that came
-	conditional bool         // it came as If-None-Match
+	foreign     bool            // a cursor came that is none of ours
+	after       hub.Position    // a cursor that came
+	vector      protocol.Vector // or one of several rooms
+	conditional bool            // it came as If-None-Match
 	last        int
 	age         time.Duration
 	before      hub.Position
@@ -53,11 +54,28 @@ type want struct {
 	wait     time.Duration
 	envelope bool
 	noEcho   bool
+
+	// Who is there.
+	presence hub.PresenceLevel
+	told     hub.Position // what a page has told before
+	state    []byte       // JSON to show; nil: none
+	members  bool         // nothing but who is there
+	conn     string       // that the client says is his
 }
 
-// rawSubprotocol is the subprotocol that every hub knows: section 5 of the
-// protocol by name.
-const rawSubprotocol = "realtime.raw"
+// place returns the cursor that came for a room, or zero.
+func (w *want) place(room string) hub.Position {
+	if p, ok := w.vector.Find(room); ok {
+		return p
+	}
+	return w.after
+}
+
+// The subprotocols that every hub knows: data as it is, and commands.
+const (
+	rawSubprotocol     = "realtime.raw"
+	sessionSubprotocol = "realtime.v1"
+)
 
 // negotiate says what a request asks for, from its method, headers and query
 // alone. An error is a *protocol.Problem.
@@ -70,10 +88,12 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	if w.way, err = chooseWay(r); err != nil {
 		return w, err
 	}
-	for _, name := range []string{"members", "state"} {
-		if query.Has(name) {
-			return w, &protocol.Problem{Status: http.StatusNotImplemented, Title: "not implemented", Detail: "this version has no ?" + name}
-		}
+	if w.conn = r.Header.Get("Realtime-Conn"); w.conn == "" {
+		w.conn = query.Get("conn")
+	}
+	if w.way == wayPublish && !query.Has("room") && (isCommands(r.Header) || query.Has("commands")) {
+		w.way = wayCommands
+		return w, nil
 	}
 	if w.way == wayWebSocket {
 		if w.subprotocol, err = chooseSubprotocol(r.Header, subprotocols); err != nil {
@@ -86,7 +106,16 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	if err := w.begin(r.Header, query); err != nil {
 		return w, err
 	}
+	if err := w.membership(query); err != nil {
+		return w, err
+	}
 	return w, w.options(r.Header, query)
+}
+
+// isCommands reports whether a body is commands, one a line.
+func isCommands(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "application/x-ndjson")
 }
 
 // chooseWay says by which way a request is to be served. Several may fit: an
@@ -164,11 +193,12 @@ func isForm(h http.Header) bool {
 // section 4.2.2). Without an offer there is none; an offer of unknown names
 // alone is an error, since a browser would drop a connection without a choice.
 func chooseSubprotocol(h http.Header, known []string) (string, error) {
+	known = append([]string{sessionSubprotocol, rawSubprotocol}, known...)
 	offered := h.Values("Sec-Websocket-Protocol")
 	for _, v := range offered {
 		for name := range strings.SplitSeq(v, ",") {
 			name = strings.TrimSpace(name)
-			if slices.Contains(append([]string{rawSubprotocol}, known...), name) {
+			if slices.Contains(known, name) {
 				return name, nil
 			}
 		}
@@ -176,7 +206,7 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	if len(offered) == 0 {
 		return "", nil
 	}
-	return "", protocol.Bad("none of the offered subprotocols is known; known are: %s", strings.Join(append([]string{rawSubprotocol}, known...), ", "))
+	return "", protocol.Bad("none of the offered subprotocols is known; known are: %s", strings.Join(known, ", "))
 }
 
 // begin finds where to begin: the Last-Event-ID header (an EventSource repeats
@@ -184,8 +214,8 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 // If-None-Match; else last.
 func (w *want) begin(h http.Header, query url.Values) error {
 	header, since := h.Get("Last-Event-Id"), query.Get("since")
-	if len(header) > maxCursor || len(since) > maxCursor {
-		return protocol.Bad("a cursor has at most %d bytes", maxCursor)
+	if len(header) > protocol.MaxCursor || len(since) > protocol.MaxCursor {
+		return protocol.Bad("a cursor has at most %d bytes", protocol.MaxCursor)
 	}
 	if before := query.Get("before"); before != "" {
 		if w.way != wayPage {
@@ -199,61 +229,92 @@ func (w *want) begin(h http.Header, query url.Values) error {
 	}
 	switch {
 	case header != "":
-		var err error
-		if w.after, err = hub.ParsePosition(header); err != nil {
-			w.foreign = true // a gap, never a 400: the client cannot help it
-		}
-		return nil
+		w.foreign = w.cursor(header) != nil // a gap, never a 400: the client cannot help it
 	case since != "":
-		var err error
-		if w.after, err = hub.ParsePosition(since); err != nil {
+		if err := w.cursor(since); err != nil {
 			return protocol.Bad("since: %v", err)
 		}
-		return nil
 	case w.way == wayPage:
-		if w.after = etagCursor(h.Values("If-None-Match")); !w.after.IsZero() {
-			w.conditional = true
-			return nil
-		}
+		w.conditional = w.etag(h.Values("If-None-Match"))
 	}
-	return w.rewind(query.Get("last"))
-}
-
-// rewind reads last=20 or last=10m.
-func (w *want) rewind(last string) error {
-	if last == "" {
+	last := query.Get("last")
+	if last == "" || w.foreign || !w.after.IsZero() {
 		return nil
 	}
-	if n, err := strconv.Atoi(last); err == nil {
-		if n < 0 {
-			return protocol.Bad("last=%s: must not be negative", last)
-		}
-		w.last = n
-		return nil
+	var err error
+	if w.last, w.age, err = protocol.ParseLast(last); err != nil {
+		return protocol.Bad("last=%s: %v", last, err)
 	}
-	d, err := caddy.ParseDuration(last)
-	if err != nil || d <= 0 {
-		return protocol.Bad("last=%s: must be a number of messages, or a time like 10m", last)
-	}
-	w.age = d
 	return nil
 }
 
-// etagCursor returns the first cursor of ours among entity tags (RFC 9110,
-// section 13.1.2), weak ones too; what is not ours is ignored.
-func etagCursor(values []string) hub.Position {
+// cursor reads a cursor, of one room or of several.
+func (w *want) cursor(s string) (err error) {
+	if w.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
+		return err
+	}
+	w.vector, err = protocol.ParseVector(s)
+	return err
+}
+
+// etag takes the first cursor of ours among entity tags (RFC 9110, section
+// 13.1.2), weak ones too; what is not ours is ignored.
+func (w *want) etag(values []string) (found bool) {
 	for _, v := range values {
-		for tag := range strings.SplitSeq(v, ",") {
-			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-			inner, ok := strings.CutPrefix(tag, `"`)
-			if inner, ok2 := strings.CutSuffix(inner, `"`); ok && ok2 {
-				if p, err := hub.ParsePosition(inner); err == nil {
-					return p
-				}
+		for {
+			_, rest, opened := strings.Cut(v, `"`)
+			tag, after, closed := strings.Cut(rest, `"`)
+			if !opened || !closed {
+				break
 			}
+			if len(tag) <= protocol.MaxCursor && w.cursor(tag) == nil {
+				return true
+			}
+			v = after
 		}
 	}
-	return hub.Position{}
+	w.after, w.vector = hub.Position{}, nil
+	return false
+}
+
+// membership reads who the client is in the room, and what of it he is told.
+func (w *want) membership(query url.Values) error {
+	if state := query.Get("state"); state != "" {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, []byte(state)); err != nil {
+			return protocol.Bad("state: it is not JSON: %v", err)
+		}
+		w.state = compact.Bytes()
+	}
+	if w.state != nil || w.subprotocol == sessionSubprotocol {
+		w.presence = hub.PresenceSome
+	}
+	asked := query.Get("presence")
+	if w.members = query.Has("members"); w.members {
+		w.presence = hub.PresenceSome
+		if asked == "" {
+			asked = query.Get("members")
+		}
+		if w.way == wayWebSocket {
+			return protocol.Bad("members is for GET with Accept: application/json or text/event-stream")
+		}
+	}
+	switch asked {
+	case "":
+	case "0":
+		w.presence = hub.PresenceNothing
+	case "1":
+		w.presence = hub.PresenceSome
+	case "all":
+		w.presence = hub.PresenceAll
+	default:
+		var err error
+		if w.told, err = hub.ParsePosition(asked); err != nil {
+			return protocol.Bad("presence=%s: must be 0, 1, all, or the presence_cursor of a page", asked)
+		}
+		w.presence = hub.PresenceSome
+	}
+	return nil
 }
 
 // options reads what shapes the answer.

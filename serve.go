@@ -1,12 +1,9 @@
 package realtime
 
 import (
-	"errors"
-	"io"
 	"math"
 	"net/http"
-	"net/url"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +35,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		preflight(w, r)
 		return nil
 	}
-	room, err := roomName(r, rest)
+	rooms, err := roomNames(r, rest)
 	if err != nil {
 		return err
 	}
@@ -48,230 +45,183 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		// speak for him.
 		client.User = nil
 	}
+	if h.pooled.hub.Owns(want.conn, client.User) {
+		client.ID = strings.Clone(want.conn)
+	}
+	client.Presence = want.presence
+	if client.Observer = want.members; len(rooms) == 0 {
+		return h.withoutRoom(w, r, client, want)
+	}
 	switch want.way {
-	case wayPublish, wayForm:
-		return h.publish(w, r, client, room, want.way == wayForm)
 	case wayHead:
-		return h.head(w, r, client, room)
+		return h.head(w, r, client, rooms)
 	case wayPage:
-		return h.page(w, r, client, room, want)
+		if want.members {
+			return h.members(w, rooms, want)
+		}
+		return h.page(w, r, client, rooms, want)
 	case wayWebSocket:
-		return h.webSocket(w, r, client, room, want)
+		return h.webSocket(w, r, client, rooms, want)
+	case wayEvents, wayLines:
+		return h.stream(w, r, client, rooms, want)
+	}
+	if len(rooms) > 1 {
+		return protocol.Bad("a POST publishes in one room; for several, POST commands to the hub's own URL")
+	}
+	return h.publish(w, r, client, rooms[0], want.way == wayForm)
+}
+
+// withoutRoom serves what is about the hub, rather than rooms.
+func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, want want) error {
+	switch {
+	case want.way == wayCommands:
+		return h.commands(w, r, c)
+	case want.way == wayHead:
+		return h.head(w, r, c, nil)
+	case want.way == wayWebSocket && want.subprotocol == sessionSubprotocol:
+		return h.webSocket(w, r, c, nil, want)
 	default:
-		return h.stream(w, r, client, room, want)
+		return protocol.Bad("which room? It is the rest of the path, as in %slobby, or ?room=lobby", r.URL.Path)
 	}
 }
 
-// roomName returns the room that a request is about: the path's rest, or the
-// one that the query of the hub's own URL names.
-func roomName(r *http.Request, rest string) (string, error) {
+// roomNames returns the rooms that a request is about: the path's rest, or those
+// that the query of the hub's own URL names. A room that is named twice counts
+// once.
+func roomNames(r *http.Request, rest string) ([]string, error) {
 	if strings.HasPrefix(rest, "-/") || rest == "-" {
-		return "", &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
+		return nil, &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
 	}
+	asked := []string{rest}
 	if rest == "" {
-		rooms := r.URL.Query()["room"]
-		switch len(rooms) {
-		case 0:
-			return "", protocol.Bad("which room? It is the rest of the path, as in %slobby", r.URL.Path)
-		case 1:
-			rest = rooms[0]
-		default:
-			return "", &protocol.Problem{
-				Status: http.StatusNotImplemented, Title: "not implemented",
-				Detail: "this version serves one room on a connection",
-			}
+		asked = r.URL.Query()["room"]
+	}
+	rooms := make([]string, 0, len(asked))
+	for _, name := range asked {
+		if err := hub.CheckRoomName(name); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(rooms, name) {
+			rooms = append(rooms, strings.Clone(name))
+		}
+		if len(rooms) > protocol.MaxRooms {
+			return nil, protocol.Bad("a URL names at most %d rooms", protocol.MaxRooms)
 		}
 	}
-	if err := hub.CheckRoomName(rest); err != nil {
-		return "", err
+	return rooms, nil
+}
+
+// subscriptions returns where a stream begins in its rooms.
+func (w *want) subscriptions(rooms []string) []protocol.Subscription {
+	subscriptions := make([]protocol.Subscription, len(rooms))
+	for i, room := range rooms {
+		start := hub.Start{Foreign: w.foreign, After: w.place(room), State: w.state}
+		if start.After.IsZero() {
+			start.Last, start.Age = w.last, w.age
+		}
+		subscriptions[i] = protocol.Subscription{Room: room, Start: start}
 	}
-	return strings.Clone(rest), nil
+	return subscriptions
 }
 
-// start returns where a stream begins.
-func (w *want) start() hub.Start {
-	return hub.Start{Foreign: w.foreign, After: w.after, Last: w.last, Age: w.age}
-}
-
-func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, room string, want want) error {
+func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
+	session := want.subprotocol == sessionSubprotocol
+	if !session && len(rooms) > 1 {
+		return protocol.Bad("several rooms on one WebSocket need the subprotocol %s", sessionSubprotocol)
+	}
 	if err := ws.CheckHandshake(r, w.Header()); err != nil {
 		return err
 	}
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Client: c, Room: room, Start: want.start(),
-		Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Client: c, Rooms: want.subscriptions(rooms),
+		Session: session, Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
 
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, room string, want want) error {
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
 	liftWriteTimeout(r)
-	var format sse.Format = sse.Events{Envelope: want.envelope}
+	told := sse.Told{Presence: want.presence, Only: want.members}
+	var format sse.Format = sse.Events{Envelope: want.envelope || len(rooms) > 1, Told: told}
 	if want.way == wayLines {
-		format = sse.Lines{}
+		format = sse.Lines{Told: told}
 	}
+	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Room: room, Start: want.start(),
-		Format: format, Heartbeat: h.heartbeat(), Down: h.down,
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
+		Answered: want.presence != hub.PresenceNothing && !want.members,
+		Format:   format, Heartbeat: h.heartbeat(), Down: h.down,
 	})
 }
 
-func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, room string, want want) error {
-	q := hub.Query{
-		Foreign: want.foreign, After: want.after, Before: want.before,
-		Last: want.last, Age: want.age, Limit: want.limit,
+func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
+	o := poll.Options{
+		Hub: h.pooled.hub, Client: c, Several: len(rooms) > 1, Limit: want.limit, Wait: want.wait,
+		Conditional: want.conditional, State: want.state, Told: want.told, Down: h.down,
 	}
-	if want.wait > 0 && q.Before.IsZero() {
+	waits := want.wait > 0 && want.before.IsZero()
+	if waits {
 		liftWriteTimeout(r)
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(want.wait.Seconds())))
-	} else if !q.Foreign && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
-		q.Last = q.Limit
 	}
-	if q.Last > 0 {
-		q.Limit = min(q.Last, maxLimit)
+	if len(rooms) > 1 && !want.before.IsZero() {
+		return protocol.Bad("before pages backwards in one room")
 	}
-	return poll.Serve(w, r, poll.Options{
-		Hub: h.pooled.hub, Client: c, Room: room, Query: q, Wait: want.wait,
-		Conditional: want.conditional, Down: h.down,
-	})
+	for _, s := range want.subscriptions(rooms) {
+		q := hub.Query{Foreign: s.Start.Foreign, After: s.Start.After, Before: want.before, Last: s.Start.Last, Age: s.Start.Age}
+		if !waits && !q.Foreign && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
+			q.Last = want.limit
+		}
+		o.Rooms = append(o.Rooms, poll.Room{Name: s.Room, Query: q})
+	}
+	if want.last > 0 && len(rooms) == 1 {
+		o.Limit = min(want.last, maxLimit)
+	}
+	return poll.Serve(w, r, o)
+}
+
+// members answers with who is in the room.
+func (h *Handler) members(w http.ResponseWriter, rooms []string, want want) error {
+	if len(rooms) > 1 {
+		return protocol.Bad("members is about one room")
+	}
+	p, err := h.pooled.hub.Presence(rooms[0])
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(protocol.Members(p, want.presence == hub.PresenceAll)) // whoever has gone does not need it
+	return nil
 }
 
 // head answers with the room's state, or with the status that a connection
 // would be refused with: a script sees nothing of a refused WebSocket but 1006,
 // and asks here.
-func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, room string) error {
+func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string) error {
 	if err := h.pooled.hub.Admits(c); err != nil {
 		return err
 	}
-	page, err := h.pooled.hub.Read(r.Context(), room, hub.Query{})
-	if err != nil {
-		return err
+	cursor := make(protocol.Vector, len(rooms))
+	for i, room := range rooms {
+		page, err := h.pooled.hub.Read(r.Context(), room, hub.Query{})
+		if err != nil {
+			return err
+		}
+		cursor[i] = protocol.Place{Room: room, Position: page.Cursor}
 	}
-	w.Header().Set("ETag", `"`+page.Cursor.String()+`"`)
-	w.Header().Set("Realtime-Members", strconv.Itoa(h.pooled.hub.Members(room)))
+	switch len(rooms) {
+	case 0:
+	case 1:
+		w.Header().Set("ETag", `"`+cursor[0].Position.String()+`"`)
+		if p, err := h.pooled.hub.Presence(rooms[0]); err == nil {
+			w.Header().Set("Realtime-Members", strconv.Itoa(p.Members))
+		}
+	default:
+		w.Header().Set("ETag", `"`+cursor.String()+`"`)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	return nil
-}
-
-// bodyTime bounds how long a body may take to arrive.
-const bodyTime = 60 * time.Second
-
-// publish takes a POST.
-func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, room string, form bool) error {
-	if form {
-		if err := h.formProtection(r); err != nil {
-			return err
-		}
-	}
-	p, err := publication(r, room)
-	if err != nil {
-		return err
-	}
-	limit := int64(h.pooled.hub.MaxMessageSize(room))
-	if form {
-		limit = min(limit, math.MaxInt64/4)*3 + 1024 // percent-encoding may triple it
-	}
-	body, err := readBody(w, r, limit)
-	if err != nil {
-		return err
-	}
-	contentType := r.Header.Get("Content-Type")
-	if form {
-		fields, err := url.ParseQuery(string(body))
-		if err != nil {
-			return protocol.Bad("the form cannot be read: %v", err)
-		}
-		if !fields.Has("text") {
-			return protocol.Bad("the form has no field text")
-		}
-		body, contentType = []byte(fields.Get("text")), "text/plain"
-	}
-	if p.Kind, p.Data, err = protocol.Content(contentType, body); err != nil {
-		return err
-	}
-	p.Type = contentType
-	receipt, err := h.pooled.hub.Publish(r.Context(), c, p)
-	if err != nil {
-		return err
-	}
-	if form {
-		back(w, r)
-		return nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	status := http.StatusCreated
-	if p.Signal {
-		status = http.StatusAccepted
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(append(protocol.Receipt(receipt), '\n')) // whoever has gone does not need it
-	return nil
-}
-
-// publication reads the options of a POST: standard headers, or query
-// parameters for clients that cannot send headers.
-func publication(r *http.Request, room string) (hub.Publication, error) {
-	option := func(header, parameter string) string {
-		if v := r.Header.Get(header); v != "" {
-			return v
-		}
-		return r.URL.Query().Get(parameter)
-	}
-	p := hub.Publication{Room: room, Event: option("Realtime-Event", "event")}
-	// The header is a string of RFC 9651, but many send it bare.
-	p.Key = strings.Clone(strings.Trim(option("Idempotency-Key", "key"), `"`))
-	if p.Event == protocol.DefaultEvent {
-		p.Event = ""
-	}
-	p.Event = strings.Clone(p.Event)
-	if ttl := option("Ttl", "ttl"); ttl != "" {
-		if !isSeconds(ttl) { // RFC 8030, section 5.2
-			return p, protocol.Bad("TTL %q: must be a number of seconds", ttl)
-		}
-		n, _ := strconv.Atoi(ttl)
-		p.TTL, p.Signal = time.Duration(n)*time.Second, n == 0
-	}
-	return p, nil
-}
-
-// readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	// A server that cannot set deadlines has its own.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-	if limit >= math.MaxInt64-1 {
-		limit = math.MaxInt64 - 1
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil:
-		return body, nil
-	case errors.As(err, &tooLarge):
-		return nil, &protocol.Problem{
-			Status: http.StatusRequestEntityTooLarge, Title: "message too large",
-			Detail: "max_message_size is " + strconv.FormatInt(limit, 10),
-		}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &protocol.Problem{
-			Status: http.StatusRequestTimeout, Title: "request timeout",
-			Detail: "the body took longer than " + bodyTime.String(), Err: err,
-		}
-	default:
-		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body broke off", Err: err}
-	}
-}
-
-// back sends the browser back to the page of its form, if that is ours, or
-// leaves it where it is.
-func back(w http.ResponseWriter, r *http.Request) {
-	referer, err := url.Parse(r.Referer())
-	if err != nil || !strings.EqualFold(referer.Host, r.Host) {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	w.Header().Set("Location", referer.RequestURI())
-	w.WriteHeader(http.StatusSeeOther)
 }
 
 // heartbeat returns the time between signs of life; 0: none.

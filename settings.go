@@ -115,7 +115,35 @@ func (r *Room) settings() (hub.RoomRule, error) {
 		}
 		rule.Rate = &rate
 	}
+	if r.Presence != nil {
+		presence, err := r.Presence.settings()
+		if err != nil {
+			return rule, err
+		}
+		rule.Presence = &presence
+	}
 	return rule, nil
+}
+
+// presenceModes are the words for what a room tells of who is there.
+var presenceModes = map[string]hub.PresenceMode{
+	"": hub.PresenceOn, "on": hub.PresenceOn, "count": hub.PresenceCount, "off": hub.PresenceOff,
+}
+
+func (p *Presence) settings() (hub.PresenceRule, error) {
+	mode, known := presenceModes[p.Mode]
+	to := hub.PresenceRule{Mode: mode, Grace: time.Duration(p.Grace)}
+	switch {
+	case !known:
+		return to, fmt.Errorf("presence is %q: must be on, count or off", p.Mode)
+	case p.Grace == off:
+		to.Grace = 0
+	case p.Grace == 0:
+		to.Grace = hub.DefaultPresenceGrace
+	case p.Grace < 0 || to.Grace > time.Hour:
+		return to, fmt.Errorf("grace of presence is %s: must be above 0 and at most 1h, or -1 for none", to.Grace)
+	}
+	return to, nil
 }
 
 func (h *History) settings() (hub.History, error) {

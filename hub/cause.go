@@ -11,6 +11,7 @@ const (
 	CauseGone            // the connection broke or the client went silent
 	CauseProtocol        // the client broke the transport's rules
 	CauseInvalid         // what the client sent made no sense
+	CauseCommand         // it sent commands that make no sense, and no end to them
 	CauseTooLarge        // a message was over the limit
 	CauseRate            // too many messages, and no end to them
 	CauseSlow            // the client took nothing for too long
@@ -22,7 +23,7 @@ const (
 )
 
 var causeNames = [numCauses]string{
-	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid",
+	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid", CauseCommand: "command",
 	CauseTooLarge: "too_large", CauseRate: "rate", CauseSlow: "slow", CauseOvertaken: "overtaken",
 	CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
 }

@@ -43,6 +43,9 @@ func (h *Hub) freeze() (thaw func()) {
 		}
 	}
 	for _, r := range h.rooms {
+		take(&r.presence.mu)
+	}
+	for _, r := range h.rooms {
 		take(&r.mu)
 	}
 	take(&h.budget.mu)
@@ -55,10 +58,13 @@ func (h *Hub) freeze() (thaw func()) {
 }
 
 type checker struct {
-	hub     *Hub
-	members map[*room]int
-	holds   map[*Message]int // by ring and log
-	errs    []error
+	hub      *Hub
+	members  map[*room]int
+	held     map[*room]int // sessions that hold a lease
+	others   map[*room]int // sessions that count without being members
+	watchers map[*room]int
+	holds    map[*Message]int // by ring and log
+	errs     []error
 }
 
 // that notes a broken invariant.
@@ -69,7 +75,7 @@ func (c *checker) that(ok bool, format string, args ...any) {
 }
 
 func (c *checker) sessions() {
-	c.members = make(map[*room]int)
+	c.members, c.held, c.others, c.watchers = make(map[*room]int), make(map[*room]int), make(map[*room]int), make(map[*room]int)
 	byAddress := make(map[netip.Prefix]int)
 	for s := range c.hub.sessions {
 		c.that(s.Ended() == 0, "session %s has ended and is still in the hub", s.ID())
@@ -81,6 +87,15 @@ func (c *checker) sessions() {
 			c.that(!in[m.room], "session %s is twice in %s", s.ID(), m.room.name)
 			in[m.room] = true
 			c.members[m.room]++
+			switch {
+			case m.held:
+				c.held[m.room]++
+			case !s.client.Observer:
+				c.others[m.room]++
+			}
+			if s.client.Presence != PresenceNothing {
+				c.watchers[m.room]++
+			}
 			c.that(c.hub.rooms[m.room.name] == m.room, "session %s is in %s, which the hub does not know", s.ID(), m.room.name)
 			c.that(m.joined <= m.room.ring.next(), "session %s joined %s in the future", s.ID(), m.room.name)
 			at := m.at.Load()
@@ -92,13 +107,36 @@ func (c *checker) sessions() {
 		for _, n := range s.notices {
 			waiting += len(n)
 		}
-		c.that(waiting == s.noticeBytes && waiting <= maxNoticeBytes, "session %s has %d bytes of notices, counted %d", s.ID(), waiting, s.noticeBytes)
+		c.that(waiting == s.noticeBytes && (waiting <= maxNoticeBytes || waiting <= maxAnswerBytes || len(s.notices) == 1), "session %s has %d bytes of notices, counted %d", s.ID(), waiting, s.noticeBytes)
 	}
 	for p, a := range c.hub.addresses.by {
 		c.that(a.sessions == byAddress[p], "address %v has %d sessions, counted %d", p, byAddress[p], a.sessions)
 		delete(byAddress, p)
 	}
 	c.that(len(byAddress) == 0, "addresses with sessions and without a count: %v", byAddress)
+}
+
+// presence checks who is in a room.
+func (c *checker) presence(r *room) {
+	p := &r.presence
+	held, fading := 0, 0
+	for id, m := range p.members {
+		c.that(m.id == id && len(m.leases) > 0, "member %s of %s has no lease, or another id", id, r.name)
+		shown := false
+		for _, l := range m.leases {
+			held += l.sessions
+			shown = shown || l.state != nil
+			c.that((p.fading[l] == m) == (l.sessions == 0), "a lease of %s in %s is held by %d and fades: %t", id, r.name, l.sessions, p.fading[l] == m)
+			if l.sessions == 0 {
+				fading++
+			}
+		}
+		c.that(shown == (m.state != nil), "member %s of %s shows himself: %t", id, r.name, shown)
+	}
+	c.that(fading == len(p.fading), "%d leases fade in %s, %d are listed", fading, r.name, len(p.fading))
+	c.that(held == c.held[r], "%d sessions hold leases in %s, counted %d", c.held[r], r.name, held)
+	c.that(p.others == c.others[r], "%d others in %s, counted %d", c.others[r], r.name, p.others)
+	c.that(int(r.watchers.Load()) == c.watchers[r], "%d are told of presence in %s, counted %d", c.watchers[r], r.name, r.watchers.Load())
 }
 
 func (c *checker) rooms() {
@@ -113,6 +151,7 @@ func (c *checker) rooms() {
 			vacant++
 		}
 		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
+		c.presence(r)
 		sum, crowds := 0, make(map[Crowd]bool)
 		for _, f := range r.feeds {
 			c.that(len(f.members) > 0 && !crowds[f.crowd], "room %s has a feed of nobody, or two of one crowd", name)

@@ -24,7 +24,7 @@
 // duplicates within an epoch, every gap announced.
 //
 // Lock order, outermost first: Hub.mu, Session.mu, log.mu (memory engine),
-// room.mu, then budget.mu or Feed.mu. No lock is held while anything is written
+// presence.mu, room.mu, then budget.mu or Feed.mu. No lock is held while anything is written
 // to a socket, and Wakers and Crowds are called with locks held, so they must
 // not call back.
 package hub

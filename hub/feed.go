@@ -63,6 +63,8 @@ type Step struct {
 	// Messages are due to every member that [Membership.Take] says yes for.
 	Messages []*Message
 	from, to *place
+	own      bool   // among them are signals that came by a connection
+	count    uint64 // of what is not presence
 }
 
 // Next appends to buf what has come since the last call, and reports whether
@@ -94,6 +96,10 @@ func (f *Feed) Next(buf []*Message, bytes int) (step Step, more bool) {
 		if !m.expired(now) {
 			step.Messages = append(step.Messages, m)
 			bytes -= len(m.Data)
+			step.own = step.own || m.Signal && m.Conn != ""
+			if m.Presence == nil {
+				step.count++
+			}
 		}
 	}
 	return step, false
@@ -158,6 +164,8 @@ type Membership struct {
 	// Guarded by session.mu.
 	joined uint64 // the ring's sequence at Join: older signals are not for it
 	gap    *Gap   // to be told first
+	stale  bool   // who is there is to be told anew
+	held   bool   // presence.hold was called for it
 }
 
 // Waker returns the session's.
@@ -167,20 +175,21 @@ func (m *Membership) Waker() Waker { return m.waker }
 // moves its cursor past them: the caller delivers. Otherwise [Session.Next] says
 // what it is due. Take and Next of one session are for one goroutine at a time.
 func (m *Membership) Take(s *Step) bool {
-	if s.from == nil || m.at.Load() != s.from || m.noEcho && m.echoes(s) {
+	if s.from == nil || m.at.Load() != s.from || (m.noEcho || s.own) && m.echoes(s) {
 		return false
 	}
 	if !m.at.CompareAndSwap(s.from, s.to) {
 		return false // it has just left
 	}
-	m.sent.Add(uint64(len(s.Messages)))
+	m.sent.Add(s.count)
 	return true
 }
 
-// echoes reports whether a message of the step is the member's own.
+// echoes reports whether the step has something of the member's own that is not
+// for him.
 func (m *Membership) echoes(s *Step) bool {
 	for _, e := range s.Messages {
-		if e.Conn == m.session.client.ID {
+		if e.echoes(m.session.client.ID, m.noEcho) {
 			return true
 		}
 	}

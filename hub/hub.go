@@ -2,8 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -31,6 +29,11 @@ type Hub struct {
 	rooms    map[string]*room
 	byUse    useHeap // the same rooms
 	sessions map[*Session]struct{}
+
+	secret  secret
+	epoch   string        // of presence cursors
+	flushed atomic.Uint64 // presence frames
+	shown   atomic.Uint64 // states that members have shown
 
 	vacant    atomic.Int64 // rooms without members
 	addresses addresses
@@ -65,6 +68,8 @@ func New(s *Settings, e Engine) (*Hub, error) {
 		rooms:     make(map[string]*room),
 		sessions:  make(map[*Session]struct{}),
 		addresses: addresses{by: make(map[netip.Prefix]*address)},
+		secret:    newSecret(),
+		epoch:     NewID(),
 	}
 	if m, ok := e.(*Memory); ok {
 		h.budget = m.budget // what the log and the ring both keep counts once
@@ -97,8 +102,11 @@ func (h *Hub) Configure(s *Settings) error {
 	h.budget.setMax(s.HistoryMemory)
 	for _, r := range h.list() {
 		p := s.policy(r.name)
-		r.policy.Store(&p)
+		before := r.policy.Swap(&p)
 		h.engine.Retain(r.name, p.history)
+		if before.presence.Mode != p.presence.Mode {
+			r.presence.announce()
+		}
 	}
 	h.relieve()
 	return nil
@@ -109,7 +117,7 @@ func (h *Hub) Configure(s *Settings) error {
 // that names max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
-		c.ID = NewID()
+		c.ID = h.NewConn(c.User)
 	}
 	s := &Session{hub: h, client: c, waker: w, crowd: &h.bells, since: time.Now()}
 	if of, ok := w.(interface{ Crowd() Crowd }); ok {
@@ -277,7 +285,21 @@ func (h *Hub) MaxMessageSize(room string) int {
 	return h.settings.Load().policy(room).maxMessageSize
 }
 
-// Members returns how many sessions are in the room.
+// LargestMessage returns how many bytes of data a message may have in the room
+// that allows the most.
+func (h *Hub) LargestMessage() int {
+	set := h.settings.Load()
+	largest := set.MaxMessageSize
+	for _, r := range set.Rooms {
+		if r.MaxMessageSize != nil {
+			largest = max(largest, *r.MaxMessageSize)
+		}
+	}
+	return largest
+}
+
+// Members returns how many sessions are in the room. Who is there as a member is
+// [Hub.Presence].
 func (h *Hub) Members(room string) int {
 	r := h.lookUp(room)
 	if r == nil {
@@ -329,13 +351,6 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.bells.done.Wait() // no news after that
 	return h.engine.Close(ctx)
-}
-
-// NewID returns 128 random bits as text that fits into a URL.
-func NewID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // full is the refusal of a number.

@@ -87,6 +87,7 @@ type address struct {
 	sessions int
 	publish  buckets
 	rooms    buckets
+	asks     buckets // commands without a session, beside publishing
 }
 
 // prefixOf returns the unit that is counted: an IPv4 address, or the /64 of an
@@ -123,7 +124,7 @@ func (t *addresses) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p, e := range t.by {
-		if e.sessions == 0 && e.publish.full(now) && e.rooms.full(now) {
+		if e.sessions == 0 && e.publish.full(now) && e.rooms.full(now) && e.asks.full(now) {
 			delete(t.by, p)
 		}
 	}

@@ -40,6 +40,8 @@ type Message struct {
 	Signal   bool      // delivered, never stored, no Position
 	Time     time.Time // set by the engine
 	Expires  time.Time // zero: only retention ends it
+	// Presence makes the entry a presence frame, a signal without data.
+	Presence *Presence
 
 	forms atomic.Pointer[forms]
 
@@ -92,6 +94,12 @@ func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
 		m.budget.cache(m, f, b)
 	}
 	return b
+}
+
+// echoes reports whether the message is not for the connection, since it came
+// from there: a signal never is, a message if it does not want its own.
+func (m *Message) echoes(conn string, noEcho bool) bool {
+	return (noEcho || m.Signal) && conn == m.Conn && conn != ""
 }
 
 // expired reports whether the message's own TTL is over.

@@ -22,9 +22,11 @@ const (
 	DefaultHistoryAge     = 24 * time.Hour
 	DefaultRatePerSecond  = 10
 	DefaultRateBurst      = 20
+	DefaultPresenceGrace  = 10 * time.Second
 	windowCount           = 64               // delivery window of an occupied room, in messages
 	windowAge             = 10 * time.Second // delivery window of any room
-	maxNoticeBytes        = 4 << 10          // replies and notices that wait for one session
+	maxNoticeBytes        = 4 << 10          // notices that wait for one session
+	maxAnswerBytes        = 64 << 10         // answers that may wait before the next has to
 	maxIdempotencyKeys    = 65_536
 	maxIdempotencyBytes   = 16 << 20
 	sweepEvery            = 5 * time.Second
@@ -55,6 +57,8 @@ type Settings struct {
 	Rate Rate
 	// History is what a room keeps.
 	History History
+	// Presence is what a room tells of who is there.
+	Presence PresenceRule
 	// Rooms changes limits for some rooms.
 	Rooms []RoomRule
 }
@@ -69,8 +73,26 @@ func Defaults() *Settings {
 		HistoryMemory:  DefaultHistoryMemory,
 		Rate:           Rate{PerSecond: DefaultRatePerSecond, Burst: DefaultRateBurst},
 		History:        History{Count: DefaultHistoryCount, Age: DefaultHistoryAge},
+		Presence:       PresenceRule{Grace: DefaultPresenceGrace},
 	}
 }
+
+// PresenceRule says what a room tells of who is there.
+type PresenceRule struct {
+	Mode PresenceMode
+	// Grace is how long somebody who has lost his connection is still there.
+	Grace time.Duration
+}
+
+// PresenceMode says how much a room tells of who is there.
+type PresenceMode uint8
+
+// The modes.
+const (
+	PresenceOn    PresenceMode = iota // who, and how many
+	PresenceCount                     // how many
+	PresenceOff                       // nothing
+)
 
 // RoomRule sets limits for the rooms whose names match Pattern: the name
 // itself, or a beginning followed by one "*", which also spans "/". What a
@@ -81,7 +103,14 @@ type RoomRule struct {
 	History        *History
 	MaxMessageSize *int
 	Rate           *Rate
+	Presence       *PresenceRule
 }
+
+// MaxRoomsJoined is how many rooms one session may be in.
+const MaxRoomsJoined = 100
+
+// MaxState bounds the state that a member shows, in bytes of JSON.
+const MaxState = 1 << 10
 
 // CheckPattern returns an error that says what is wrong with a room pattern.
 func CheckPattern(pattern string) error {
@@ -124,6 +153,9 @@ func (s *Settings) Check() error {
 	if err := s.History.check(); err != nil {
 		return err
 	}
+	if err := s.Presence.check(); err != nil {
+		return err
+	}
 	if int64(s.MaxMessageSize) > s.HistoryMemory {
 		return tooLargeToKeep("", s.MaxMessageSize, s.HistoryMemory)
 	}
@@ -138,6 +170,11 @@ func (s *Settings) Check() error {
 		seen[r.Pattern] = true
 		if r.History != nil {
 			if err := r.History.check(); err != nil {
+				return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
+			}
+		}
+		if r.Presence != nil {
+			if err := r.Presence.check(); err != nil {
 				return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
 			}
 		}
@@ -159,6 +196,14 @@ func (k History) check() error {
 	return nil
 }
 
+// check returns an error for a grace that cannot be.
+func (p PresenceRule) check() error {
+	if p.Mode > PresenceOff || p.Grace < 0 {
+		return fmt.Errorf("presence %d with a grace of %v: the grace may not be below 0", p.Mode, p.Grace)
+	}
+	return nil
+}
+
 func tooLargeToKeep(of string, size int, memory int64) error {
 	text := "off"
 	if size != Off {
@@ -172,6 +217,7 @@ type policy struct {
 	history        History
 	maxMessageSize int
 	rate           Rate
+	presence       PresenceRule
 }
 
 // policy resolves the rules for a room: the exact name first, then the longest
@@ -199,11 +245,13 @@ func (s *Settings) policy(room string) policy {
 		rule.History = cmp.Or(rule.History, r.History)
 		rule.MaxMessageSize = cmp.Or(rule.MaxMessageSize, r.MaxMessageSize)
 		rule.Rate = cmp.Or(rule.Rate, r.Rate)
+		rule.Presence = cmp.Or(rule.Presence, r.Presence)
 	}
 	return policy{
 		history:        *cmp.Or(rule.History, &s.History),
 		maxMessageSize: *cmp.Or(rule.MaxMessageSize, &s.MaxMessageSize),
 		rate:           *cmp.Or(rule.Rate, &s.Rate),
+		presence:       *cmp.Or(rule.Presence, &s.Presence),
 	}
 }
 
@@ -215,6 +263,10 @@ var (
 	ErrTooLarge  = errors.New("message too large")
 	ErrKeyReused = errors.New("the idempotency key was used with another message")
 	ErrEnded     = errors.New("the session has ended")
+	ErrRooms     = errors.New("too many rooms on one connection")
+	ErrNotJoined = errors.New("not in this room")
+	ErrState     = errors.New("bad state")
+	ErrPresence  = errors.New("the room has no presence")
 )
 
 // LimitError names the limit that refused something.

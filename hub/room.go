@@ -22,7 +22,9 @@ type room struct {
 	openErr error
 	stop    func() // ends the engine's subscription
 
-	vacant *atomic.Int64 // the hub's count of rooms without members
+	vacant   *atomic.Int64 // the hub's count of rooms without members
+	watchers atomic.Int64  // members that are told of presence
+	presence presence
 
 	mu      sync.Mutex
 	ring    ring
@@ -56,6 +58,7 @@ func (r *room) close() {
 	if r.stop != nil {
 		r.stop()
 	}
+	r.presence.close()
 	r.clear()
 }
 
@@ -114,6 +117,9 @@ func (r *room) enter(m *Membership, c Crowd) {
 		r.feeds = append(r.feeds, &Feed{room: r, crowd: c, at: r.tailPlace()})
 	}
 	r.feeds[i].add(m)
+	if m.session.client.Presence != PresenceNothing {
+		r.watchers.Add(1)
+	}
 }
 
 // leave takes a member away.
@@ -121,6 +127,9 @@ func (r *room) leave(m *Membership) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.at.Store(nil)
+	if m.session.client.Presence != PresenceNothing {
+		r.watchers.Add(-1)
+	}
 	if r.members--; r.members == 0 {
 		r.vacant.Add(1)
 	}
@@ -131,6 +140,13 @@ func (r *room) leave(m *Membership) {
 	if len(r.feeds) == 0 {
 		r.feeds = nil
 	}
+}
+
+// told returns how many members there are.
+func (r *room) told() int {
+	r.presence.mu.Lock()
+	defer r.presence.mu.Unlock()
+	return r.presence.number()
 }
 
 // reach returns p, or where the ring begins if that is before p: what the log

@@ -81,6 +81,7 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 			return nil, h.full("max_rooms", set.MaxRooms)
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
+		r.presence.room, r.presence.hub = r, h
 		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
 		h.keep(r)
@@ -198,7 +199,7 @@ func (h *Hub) sweepSafely(now time.Time) {
 func (h *Hub) sweep(now time.Time) {
 	for _, r := range h.list() {
 		h.engine.Retain(r.name, r.policy.Load().history)
-		if !r.sweep(now) {
+		if !r.sweep(now) || r.presence.lasts() {
 			continue
 		}
 		h.forgetIdle(r, now)

@@ -19,9 +19,27 @@ type Client struct {
 	User *User
 	// Address is what limits by address count; invalid: they don't.
 	Address netip.Addr
-	// NoEcho leaves out messages that this session published itself.
+	// NoEcho leaves out messages that this session published itself. Signals of
+	// its own it never gets.
 	NoEcho bool
+	// Presence says what the session is told of who is there.
+	Presence PresenceLevel
+	// Observer leaves the session out of the number of members.
+	Observer bool
+	// Alone keeps what the session is told its own, even if others are told the
+	// same: no [Step] is taken for it.
+	Alone bool
 }
+
+// PresenceLevel says what a session is told of who is there.
+type PresenceLevel uint8
+
+// The levels.
+const (
+	PresenceNothing PresenceLevel = iota
+	PresenceSome                  // above [LargeRoom] members, only their number
+	PresenceAll
+)
 
 // Start says where in a room's log a session begins. The first field that is
 // set decides; the zero Start begins now.
@@ -35,6 +53,12 @@ type Start struct {
 	Last int
 	// Age begins with the newest messages that are no older than this.
 	Age time.Duration
+	// State is JSON that the client shows as a member; nil: he does not show
+	// himself.
+	State []byte
+	// Answer, if set, makes a notice of the outcome, which comes before
+	// everything of the room. It is called with locks held.
+	Answer func(Joined) []byte
 }
 
 // Joined is the answer to [Session.Join].
@@ -46,13 +70,25 @@ type Joined struct {
 	// Gap is set if Start's cursor could not be honoured. It will also be the
 	// room's first Item.
 	Gap *Gap
+	// Members is how many are there now, as far as Presence lets it be told.
+	Members  int
+	Presence PresenceMode
 }
 
 // Item is one thing that a session has to tell its client; one field is set.
 type Item struct {
-	Notice  []byte
-	Gap     *Gap
-	Message *Message
+	Notice   []byte
+	Gap      *Gap
+	Presence *Presence
+	Message  *Message
+}
+
+// ItemOf returns the item of a message in a room's delivery window.
+func ItemOf(m *Message) Item {
+	if m.Presence != nil {
+		return Item{Presence: m.Presence}
+	}
+	return Item{Message: m}
 }
 
 // Session is one client on any transport. Next is for one goroutine at a time;
@@ -72,8 +108,9 @@ type Session struct {
 	turn        int // where Next begins, so that no room starves another
 	notices     [][]byte
 	noticeBytes int
+	drained     chan struct{} // closed when no notice waits; nil: nobody asks
 	publishing  buckets
-	joining     buckets
+	asking      buckets
 }
 
 // ID returns the session's id, which its client knows as conn.
@@ -100,22 +137,18 @@ func (s *Session) Counts() (sent, published uint64) {
 }
 
 // Join makes the session a member of a room, beginning at start. A room that
-// does not exist is made. It returns ErrRoomName, ErrEnded, ErrDraining, a
-// *LimitError, or the engine's error. Joining a room twice is an error of the
-// caller and moves the cursor.
+// does not exist is made; joining a room again moves the cursor. It returns
+// ErrRoomName, ErrState, ErrRooms above [MaxRoomsJoined], ErrEnded, ErrDraining,
+// a *LimitError, or the engine's error, and has then changed nothing.
 func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, error) {
 	if err := CheckRoomName(name); err != nil {
 		return Joined{}, err
 	}
-	if s.cause.Load() != 0 {
-		return Joined{}, ErrEnded
+	if err := checkState(start.State); err != nil {
+		return Joined{}, err
 	}
-	set := s.hub.settings.Load()
-	s.mu.Lock()
-	wait, ok := s.joining.take(set.Rate, time.Now())
-	s.mu.Unlock()
-	if !ok {
-		return Joined{}, s.hub.bite(rateError("rate of joins", set.Rate, wait))
+	if err := s.ask(); err != nil {
+		return Joined{}, err
 	}
 	r, err := s.hub.room(ctx, name, &s.client)
 	if err != nil {
@@ -133,53 +166,50 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if s.cause.Load() != 0 {
 		return Joined{}, ErrEnded
 	}
-	if i := s.find(name); i >= 0 {
-		s.leave(s.rooms[i])
+	i := s.find(name)
+	if i < 0 && len(s.rooms) >= MaxRoomsJoined {
+		return Joined{}, ErrRooms
+	}
+	// The new membership holds its place before the old one lets go.
+	r.enter(m, s.crowd)
+	m.appear(start.State)
+	if i >= 0 {
+		s.leave(s.rooms[i], WhyLeft, 0)
 		s.rooms[i] = m
 	} else {
 		s.rooms = append(s.rooms, m)
 	}
-	r.enter(m, s.crowd)
+	joined.Members, joined.Presence = r.told(), r.policy.Load().presence.Mode
+	if start.Answer != nil {
+		s.queue(start.Answer(joined))
+	}
 	// What came between begin and enter was no news for it.
 	s.waker.Wake()
 	return joined, nil
 }
 
-// leave ends a membership. Called with mu held.
-func (s *Session) leave(m *Membership) {
-	m.room.leave(m)
-	s.sent.Add(m.sent.Load())
+// ask spends a token of what a session may ask for, beside publishing. Its
+// burst is at least one join of each room.
+func (s *Session) ask() error {
+	if s.cause.Load() != 0 {
+		return ErrEnded
+	}
+	r := s.hub.settings.Load().Rate
+	r.Burst = max(r.Burst, MaxRoomsJoined)
+	s.mu.Lock()
+	wait, ok := s.asking.take(r, time.Now())
+	s.mu.Unlock()
+	if !ok {
+		return s.hub.bite(rateError("rate of commands", r, wait))
+	}
+	return nil
 }
 
-// begin finds the membership's place.
-func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
-	m.room.mu.Lock()
-	m.joined = m.room.ring.next()
-	m.room.mu.Unlock()
-
-	q := Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age}
-	if q.Last > 0 || q.Age > 0 {
-		q.Limit = Off
-	}
-	if page, ok := m.room.read(q); ok {
-		m.at.Store(&place{pos: page.Start})
-		return Joined{Cursor: page.Start}, nil
-	}
-	page, err := h.engine.Read(ctx, m.room.name, q)
-	if err != nil {
-		return Joined{}, err
-	}
-	joined := Joined{Cursor: page.Start, Gap: page.Gap}
-	pos := page.Start
-	if (q.Foreign || !q.After.IsZero()) && !page.More {
-		pos = page.Cursor // nothing lies between the two, and the window reaches back to it
-	}
-	m.at.Store(&place{pos: pos})
-	if m.gap = page.Gap; m.gap != nil {
-		// Whoever drops before the gap was told must be told again.
-		joined.Cursor = m.gap.From
-	}
-	return joined, nil
+// leave ends a membership. Called with mu held.
+func (s *Session) leave(m *Membership, why Why, grace time.Duration) {
+	m.room.leave(m)
+	s.sent.Add(m.sent.Load())
+	m.vanish(why, grace)
 }
 
 // Cursor returns where the session stands in a room after what Next has given,
@@ -193,14 +223,46 @@ func (s *Session) Cursor(name string) Position {
 	return Position{}
 }
 
-// Leave ends the membership in a room; it does nothing if there is none.
+// Leave ends the membership in a room, and at once what is told of the client as
+// a member. It does nothing if there is none.
 func (s *Session) Leave(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(name); i >= 0 {
-		s.leave(s.rooms[i])
+		s.leave(s.rooms[i], WhyLeft, 0)
 		s.rooms = slices.Delete(s.rooms, i, i+1)
 	}
+}
+
+// Show shows state, which is JSON, of the client as a member of a room. It
+// returns ErrState, ErrNotJoined, ErrPresence where the room tells nothing,
+// ErrEnded, or a *LimitError.
+func (s *Session) Show(room string, state []byte) error {
+	if err := checkState(state); err != nil {
+		return err
+	}
+	if err := s.ask(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(room)
+	switch {
+	case i < 0:
+		return ErrNotJoined
+	case s.client.Observer, s.rooms[i].room.policy.Load().presence.Mode == PresenceOff:
+		return ErrPresence
+	}
+	s.rooms[i].show(state)
+	return nil
+}
+
+// Read reads a room's log for the session, see [Hub.Read].
+func (s *Session) Read(ctx context.Context, room string, q Query) (Page, error) {
+	if err := s.ask(); err != nil {
+		return Page{}, err
+	}
+	return s.hub.Read(ctx, room, q)
 }
 
 func (s *Session) find(name string) int {
@@ -224,14 +286,9 @@ func (s *Session) Publish(ctx context.Context, p Publication) (Receipt, error) {
 // that lets more than 4 KiB of them wait ends with [CauseSlow].
 func (s *Session) Notify(notice []byte) {
 	s.mu.Lock()
-	if s.cause.Load() != 0 {
-		s.mu.Unlock()
-		return
-	}
 	over := s.noticeBytes+len(notice) > maxNoticeBytes
 	if !over {
-		s.notices = append(s.notices, notice)
-		s.noticeBytes += len(notice)
+		s.queue(notice)
 	}
 	s.mu.Unlock()
 	if over {
@@ -239,6 +296,43 @@ func (s *Session) Notify(notice []byte) {
 		return
 	}
 	s.waker.Wake()
+}
+
+// queue queues a notice, unless the session has ended. Called with mu held.
+func (s *Session) queue(notice []byte) {
+	if s.cause.Load() != 0 || len(notice) == 0 {
+		return
+	}
+	s.notices = append(s.notices, notice)
+	s.noticeBytes += len(notice)
+}
+
+// Answer queues a notice that the client has asked for. While more than 64 KiB
+// wait it blocks, so that whoever asks without reading has to wait with his
+// next question; the session's end ends that too. It is for the goroutine that
+// reads what the client asks.
+func (s *Session) Answer(notice []byte) {
+	s.mu.Lock()
+	for s.noticeBytes > 0 && s.noticeBytes+len(notice) > maxAnswerBytes && s.cause.Load() == 0 {
+		if s.drained == nil {
+			s.drained = make(chan struct{})
+		}
+		drained := s.drained
+		s.mu.Unlock()
+		<-drained
+		s.mu.Lock()
+	}
+	s.queue(notice)
+	s.mu.Unlock()
+	s.waker.Wake()
+}
+
+// release lets Answer go on. Called with mu held.
+func (s *Session) release() {
+	if s.drained != nil {
+		close(s.drained)
+		s.drained = nil
+	}
 }
 
 // End ends the session: it leaves its rooms, and Next gives no message any
@@ -251,9 +345,10 @@ func (s *Session) End(cause Cause) {
 	s.hub.endings[cause].Add(1)
 	s.mu.Lock()
 	for _, m := range s.rooms {
-		s.leave(m)
+		s.leave(m, whyOf(cause), m.room.policy.Load().presence.Grace)
 	}
 	s.rooms = nil
+	s.release()
 	s.mu.Unlock()
 	s.hub.disconnect(s)
 	s.waker.Wake()
@@ -278,6 +373,7 @@ func (s *Session) Next(buf []Item) (items []Item, more bool) {
 	more = len(s.notices) > 0
 	if !more {
 		s.notices = nil
+		s.release()
 	}
 	n := len(s.rooms)
 	for i := range n {
@@ -301,100 +397,4 @@ func (s *Session) Next(buf []Item) (items []Item, more bool) {
 	}
 	s.sent.Add(messages)
 	return buf, more
-}
-
-// next appends what the membership has not read yet.
-func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
-	if m.gap != nil {
-		if len(buf) == cap(buf) {
-			return buf, true
-		}
-		buf = append(buf, Item{Gap: m.gap})
-		m.gap = nil
-	}
-	for {
-		if buf, more, ok := m.fromRing(buf, s); ok {
-			return buf, more
-		}
-		if len(buf) == cap(buf) {
-			return buf, true
-		}
-		var ok bool
-		if buf, ok = m.fromEngine(buf, s); !ok {
-			return buf, false
-		}
-	}
-}
-
-// fromRing reads from the room's delivery window. It is not ok if the window
-// does not reach back to the membership's place.
-func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
-	r := m.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	before := m.at.Load()
-	p := *before
-	if !p.live || p.seq < r.ring.first {
-		if !r.ring.covers(p.pos) {
-			m.at.Store(&place{pos: p.pos})
-			return buf, false, false
-		}
-		p.seq, p.live = r.ring.after(p.pos), true
-	}
-	now := time.Now()
-	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
-		e := r.ring.at(p.seq)
-		wanted := !e.expired(now) && !(s.client.NoEcho && e.Conn == s.client.ID)
-		if e.Signal {
-			wanted = wanted && p.seq >= m.joined
-		} else {
-			// It may have come from the engine before it came here.
-			wanted = wanted && !(e.Offset <= p.pos.Offset && e.Epoch == p.pos.Epoch)
-		}
-		if more = wanted && len(buf) == cap(buf); more {
-			break
-		}
-		if !e.Signal && (e.Offset > p.pos.Offset || e.Epoch != p.pos.Epoch) {
-			p.pos = e.Position
-		}
-		if wanted {
-			buf = append(buf, Item{Message: e})
-		}
-	}
-	if tail := r.tailPlace(); p == *tail {
-		m.at.Store(tail) // where the others stand: from here on it goes with its crowd
-	} else if p != *before {
-		own := p
-		m.at.Store(&own)
-	}
-	return buf, more, true
-}
-
-// fromEngine reads from the room's log, for a session that is behind the
-// window. It is not ok if the session is to wait, or has ended.
-func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
-	pos := m.at.Load().pos
-	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: pos, Limit: cap(buf) - len(buf)})
-	if err != nil {
-		s.hub.log.Load().Error("reading a room's log", "error", err)
-		return buf, false
-	}
-	if gap := page.Gap; gap != nil {
-		if gap.Reason == GapExpired {
-			gap.Reason = GapSlow
-		}
-		gap.To = m.room.reach(gap.To)
-		m.at.Store(&place{pos: gap.To})
-		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
-	}
-	if len(page.Messages) == 0 && page.Cursor == pos {
-		return buf, false // the engine's log has not got there yet
-	}
-	for _, e := range page.Messages {
-		if !s.client.NoEcho || e.Conn != s.client.ID {
-			buf = append(buf, Item{Message: e})
-		}
-	}
-	m.at.Store(&place{pos: page.Cursor})
-	return buf, true
 }

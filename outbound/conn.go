@@ -113,6 +113,14 @@ func (c *Conn) Wake() {
 // Crowd makes the session one of its shard's crowd, see [hub.Crowd].
 func (c *Conn) Crowd() hub.Crowd { return c.shard }
 
+// Begin gives what goes out before everything else. It is called before Start,
+// and keeps no reference to p.
+func (c *Conn) Begin(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.control = append(c.control, p...)
+}
+
 // Control queues the bytes of whole control frames, which go out before what
 // the session has to tell. With last they end the stream: nothing follows. It
 // does not block and keeps no reference to p. After the stream's end the bytes

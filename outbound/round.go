@@ -130,7 +130,7 @@ func (r *round) encode(codec Codec) []byte {
 		b = r.encoded[:n+1][n].bytes[:0]
 	}
 	for _, m := range r.step.Messages {
-		b, _ = codec.Append(b, hub.Item{Message: m}) // a message can always be told
+		b, _ = codec.Append(b, hub.ItemOf(m)) // a message can always be told
 	}
 	r.encoded = append(r.encoded, encoding{codec, b})
 	return b

@@ -4,6 +4,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -15,27 +16,43 @@ import (
 type Options struct {
 	Hub         *hub.Hub
 	Client      hub.Client
-	Room        string
-	Query       hub.Query     // its Limit bounds the page
+	Rooms       []Room
+	Several     bool          // answer for a list of rooms, even if it has one
+	Limit       int           // messages of a page, of each room
 	Wait        time.Duration // for a message, if there is none; 0: not at all
 	Conditional bool          // 304 instead of an empty page: If-None-Match came along
-	Down        <-chan struct{}
+	State       []byte        // JSON that the client shows as a member; nil: none
+	// Presence is asked for by the client's level; it has been told up to Told.
+	Told hub.Position
+	Down <-chan struct{}
+}
+
+// Room is what is asked of one room. Its query's Limit is not looked at.
+type Room struct {
+	Name  string
+	Query hub.Query
 }
 
 // Serve answers with a page, or with 304. An error is a refusal that
 // protocol.ProblemOf explains, and nothing has been written.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if o.Client.ID == "" {
-		o.Client.ID = hub.NewID()
+		o.Client.ID = o.Hub.NewConn(o.Client.User)
 	}
-	page, err := o.page(r.Context())
-	if err != nil {
+	page := &protocol.Page{Conn: o.Client.ID, Several: o.Several}
+	for _, room := range o.Rooms {
+		page.Rooms = append(page.Rooms, room.Name)
+	}
+	if err := o.fill(r.Context(), page); err != nil {
 		return err
 	}
-	if !page.Cursor.IsZero() {
-		w.Header().Set("ETag", `"`+page.Cursor.String()+`"`)
+	if o.Client.Presence != hub.PresenceNothing {
+		page.Presence, page.PresenceCursor = o.Hub.PresenceSince(page.Rooms, o.Told)
 	}
-	if o.Conditional && len(page.Messages) == 0 && page.Gap == nil {
+	if page.Cursor != "" {
+		w.Header().Set("ETag", `"`+page.Cursor+`"`)
+	}
+	if o.Conditional && len(page.Messages) == 0 && len(page.Gaps) == 0 && len(page.Presence) == 0 {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -44,21 +61,81 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	return nil
 }
 
-// page reads what there is, or waits for it.
-func (o *Options) page(ctx context.Context) (*protocol.Page, error) {
-	page := &protocol.Page{Room: o.Room, Conn: o.Client.ID}
-	if o.Wait > 0 && o.Query.Before.IsZero() {
-		return page, o.wait(ctx, page)
+// fill reads what there is, or waits for it.
+func (o *Options) fill(ctx context.Context, page *protocol.Page) error {
+	backwards := !o.Rooms[0].Query.Before.IsZero()
+	if o.Wait > 0 && !backwards {
+		return o.wait(ctx, page)
 	}
-	read, err := o.Hub.Read(ctx, o.Room, o.Query)
-	if err != nil {
-		return nil, err
+	if err := o.renew(ctx); err != nil {
+		return err
 	}
-	page.Messages, page.Gap, page.More = read.Messages, read.Gap, read.More
-	if o.Query.Before.IsZero() {
-		page.Cursor = read.Cursor // paging backwards leaves it alone
+	cursor, logs := make(protocol.Vector, len(o.Rooms)), make([][]*hub.Message, len(o.Rooms))
+	for i, room := range o.Rooms {
+		room.Query.Limit = o.Limit
+		if room.Query.Last > 0 {
+			room.Query.Limit = min(room.Query.Last, protocol.MaxPage)
+		}
+		read, err := o.Hub.Read(ctx, room.Name, room.Query)
+		if err != nil {
+			return err
+		}
+		logs[i] = read.Messages
+		page.More = page.More || read.More
+		if read.Gap != nil {
+			page.Gaps = append(page.Gaps, read.Gap)
+		}
+		cursor[i] = protocol.Place{Room: room.Name, Position: read.Cursor}
 	}
-	return page, nil
+	if !backwards { // paging backwards leaves it alone
+		page.Cursor = o.text(cursor)
+	}
+	page.Messages = merge(logs)
+	return nil
+}
+
+// merge puts the messages of several logs in the order of time, as far as that
+// leaves each log's own order as it is.
+func merge(logs [][]*hub.Message) (merged []*hub.Message) {
+	if len(logs) == 1 {
+		return logs[0]
+	}
+	for {
+		first := -1
+		for i, log := range logs {
+			if len(log) > 0 && (first < 0 || log[0].Time.Before(logs[first][0].Time)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return merged
+		}
+		merged = append(merged, logs[first][0])
+		logs[first] = logs[first][1:]
+	}
+}
+
+// text returns the cursor as the client gets it, or "" where it has no place in
+// any room.
+func (o *Options) text(v protocol.Vector) string {
+	if o.Several {
+		return v.String()
+	}
+	return v[0].Position.String()
+}
+
+// renew keeps whoever shows himself a member until his next poll.
+func (o *Options) renew(ctx context.Context) error {
+	if o.State == nil && o.Client.Presence == hub.PresenceNothing {
+		return nil
+	}
+	for _, room := range o.Rooms {
+		err := o.Hub.Renew(ctx, o.Client, room.Name, o.State, hub.VisitLease)
+		if err != nil && !errors.Is(err, hub.ErrPresence) {
+			return err
+		}
+	}
+	return nil
 }
 
 // wait fills the page from a session, for as long as it takes.
@@ -69,27 +146,33 @@ func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
 		return err
 	}
 	defer session.End(hub.CauseLeft)
-	start := hub.Start{Foreign: o.Query.Foreign, After: o.Query.After, Last: o.Query.Last, Age: o.Query.Age}
-	joined, err := session.Join(ctx, o.Room, start)
-	if err != nil {
-		return err
+	room := o.Limit
+	for _, asked := range o.Rooms {
+		q := asked.Query
+		start := hub.Start{Foreign: q.Foreign, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
+		joined, err := session.Join(ctx, asked.Name, start)
+		if err != nil {
+			return err
+		}
+		if joined.Gap != nil {
+			room++ // beside the messages
+		}
+		if o.Client.Presence != hub.PresenceNothing {
+			room++
+		}
 	}
 	timeout := time.NewTimer(o.Wait)
 	defer timeout.Stop()
-	room := o.Query.Limit
-	if joined.Gap != nil {
-		room++ // beside the messages
-	}
 	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
-		page.Cursor = session.Cursor(o.Room)
-		if page.Cursor.IsZero() {
+		if !o.cursor(session, page) {
 			return hub.ErrDraining // the session has ended, and without a cursor no page can be told
 		}
-		if len(items) > 0 {
+		if o.told(items) {
 			break
 		}
+		items = items[:0] // presence that has been told before
 		select {
 		case <-bell:
 			continue
@@ -101,11 +184,34 @@ func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
 	}
 	for _, it := range items {
 		if it.Gap != nil {
-			page.Gap = it.Gap
+			page.Gaps = append(page.Gaps, it.Gap)
 		}
 		if it.Message != nil {
 			page.Messages = append(page.Messages, it.Message)
 		}
 	}
 	return nil
+}
+
+// cursor notes where the session stands. It fails if the session has ended.
+func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
+	v := make(protocol.Vector, len(o.Rooms))
+	for i, room := range o.Rooms {
+		v[i] = protocol.Place{Room: room.Name, Position: session.Cursor(room.Name)}
+		if v[i].IsZero() {
+			return false
+		}
+	}
+	page.Cursor = o.text(v)
+	return true
+}
+
+// told reports whether the items end the wait.
+func (o *Options) told(items []hub.Item) bool {
+	for _, it := range items {
+		if p := it.Presence; p == nil || p.Cursor().Epoch != o.Told.Epoch || p.Cursor().Offset > o.Told.Offset {
+			return true
+		}
+	}
+	return false
 }

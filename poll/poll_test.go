@@ -49,7 +49,7 @@ func ask(t *testing.T, h *hub.Hub, change func(*poll.Options)) *page {
 
 func askUntil(t *testing.T, ctx context.Context, h *hub.Hub, change func(*poll.Options)) *page {
 	t.Helper()
-	o := poll.Options{Hub: h, Room: room, Query: hub.Query{Limit: 50}}
+	o := poll.Options{Hub: h, Rooms: []poll.Room{{Name: room}}, Limit: 50}
 	change(&o)
 	w := httptest.NewRecorder()
 	began := time.Now()
@@ -68,7 +68,7 @@ func askUntil(t *testing.T, ctx context.Context, h *hub.Hub, change func(*poll.O
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q", got)
 	}
-	if p.Room != o.Room || p.Conn == "" || p.etag != "" && p.etag != `"`+p.Cursor+`"` {
+	if p.Room != o.Rooms[0].Name || p.Conn == "" || p.etag != "" && p.etag != `"`+p.Cursor+`"` {
 		t.Errorf("page %q with ETag %q", w.Body, p.etag)
 	}
 	return p
@@ -147,7 +147,7 @@ func TestAtOnce(t *testing.T) {
 				at := publish(t, h, "1", "2", "3", "4", "5")
 				q := test.query(at)
 				p := ask(t, h, func(o *poll.Options) {
-					o.Query = q
+					o.Rooms[0].Query, o.Limit = q, q.Limit
 					if strings.Contains(test.name, "waiting") {
 						o.Wait = time.Minute
 					}
@@ -166,7 +166,7 @@ func TestAtOnce(t *testing.T) {
 				}
 				// The cursor leads on, without loss and without repetition.
 				publish(t, h, "6")
-				rest := ask(t, h, func(o *poll.Options) { o.Query.After = p.position(t) })
+				rest := ask(t, h, func(o *poll.Options) { o.Rooms[0].Query.After = p.position(t) })
 				if all := p.texts() + " " + rest.texts(); !strings.HasSuffix(" 1 2 3 4 5 6", " "+strings.TrimSpace(all)) {
 					t.Errorf("all: %q", all)
 				}
@@ -190,7 +190,7 @@ func TestWait(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			after := publish(t, h, "old")[0]
 			for range 2 { // from the last message, then from where the page ended
-				p := ask(t, h, func(o *poll.Options) { waiting(o); o.Query.After = after })
+				p := ask(t, h, func(o *poll.Options) { waiting(o); o.Rooms[0].Query.After = after })
 				if len(p.Messages) > 0 || p.took != 25*time.Second || p.More || p.Gap != nil {
 					t.Errorf("%+v", p)
 				}
@@ -199,7 +199,7 @@ func TestWait(t *testing.T) {
 			// Who begins now gets a cursor, too.
 			after = ask(t, h, waiting).position(t)
 			publish(t, h, "later")
-			if p := ask(t, h, func(o *poll.Options) { o.Query.After = after }); p.texts() != "later" {
+			if p := ask(t, h, func(o *poll.Options) { o.Rooms[0].Query.After = after }); p.texts() != "later" {
 				t.Errorf("the cursor leads to %q", p.texts())
 			}
 		})
@@ -210,7 +210,7 @@ func TestWait(t *testing.T) {
 			var all []string
 			var after hub.Position
 			for range 10 {
-				p := ask(t, h, func(o *poll.Options) { waiting(o); o.Query.Limit, o.Query.After = 3, after })
+				p := ask(t, h, func(o *poll.Options) { waiting(o); o.Limit, o.Rooms[0].Query.After = 3, after })
 				if len(p.Messages) > 3 {
 					t.Errorf("%d messages", len(p.Messages))
 				}
@@ -229,7 +229,7 @@ func TestWait(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			p := ask(t, h, func(o *poll.Options) { waiting(o); o.Query.After = last })
+			p := ask(t, h, func(o *poll.Options) { waiting(o); o.Rooms[0].Query.After = last })
 			if p.took != time.Second || len(p.Messages) != 1 || p.Messages[0].Op != "signal" || p.Messages[0].Event != "typing" || p.Cursor != last.String() {
 				t.Errorf("%+v", p)
 			}
@@ -271,14 +271,14 @@ func TestGap(t *testing.T) {
 				first := publish(t, h, "1", "2", "3", "4", "5", "6")[0]
 				<-time.After(time.Minute) // only the log has them
 				publish(t, h, "7")
-				p := ask(t, h, func(o *poll.Options) { o.Wait, o.Query.After, o.Query.Limit = wait, first, 3 })
+				p := ask(t, h, func(o *poll.Options) { o.Wait, o.Rooms[0].Query.After, o.Limit = wait, first, 3 })
 				if p.Gap == nil || p.Gap.Reason != "expired" || p.Gap.From != first.String() || p.texts() != "4 5 6" || !p.More {
 					t.Fatalf("%+v, gap %+v", p, p.Gap)
 				}
 				if p.Cursor != p.Messages[2].ID {
 					t.Errorf("cursor %s after %s", p.Cursor, p.Messages[2].ID)
 				}
-				if rest := ask(t, h, func(o *poll.Options) { o.Wait, o.Query.After = wait, p.position(t) }); rest.texts() != "7" || rest.Gap != nil {
+				if rest := ask(t, h, func(o *poll.Options) { o.Wait, o.Rooms[0].Query.After = wait, p.position(t) }); rest.texts() != "7" || rest.Gap != nil {
 					t.Errorf("%+v", rest)
 				}
 			}, func(s *hub.Settings) { s.History.Count = 4 })
@@ -292,7 +292,7 @@ func TestNotModified(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub.Hub) {
 				at := publish(t, h, "1", "2")
 				conditional := func(after hub.Position) func(*poll.Options) {
-					return func(o *poll.Options) { o.Conditional, o.Query.After, o.Wait = true, after, wait }
+					return func(o *poll.Options) { o.Conditional, o.Rooms[0].Query.After, o.Wait = true, after, wait }
 				}
 				p := ask(t, h, conditional(at[1]))
 				if etag := `"` + at[1].String() + `"`; p.status != http.StatusNotModified || p.etag != etag || p.took != wait {
@@ -339,7 +339,7 @@ func TestRefused(t *testing.T) {
 	for _, wait := range []time.Duration{0, time.Minute} {
 		t.Run(fmt.Sprint("name, ", wait), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub.Hub) {
-				p := ask(t, h, func(o *poll.Options) { o.Room, o.Wait = "a//b", wait })
+				p := ask(t, h, func(o *poll.Options) { o.Rooms[0].Name, o.Wait = "a//b", wait })
 				if !errors.Is(p.err, hub.ErrRoomName) {
 					t.Errorf("%v", p.err)
 				}

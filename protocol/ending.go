@@ -25,6 +25,7 @@ var endings = map[hub.Cause]Ending{
 	hub.CauseGone:      {http.StatusRequestTimeout, 1001, "no sign of life"},
 	hub.CauseProtocol:  {http.StatusBadRequest, 1002, "protocol error"},
 	hub.CauseInvalid:   {http.StatusBadRequest, CloseInvalidText, "text that is not UTF-8"},
+	hub.CauseCommand:   {http.StatusBadRequest, 4400, "too many commands that make no sense"},
 	hub.CauseTooLarge:  {http.StatusRequestEntityTooLarge, 1009, "message too large"},
 	hub.CauseRate:      {http.StatusTooManyRequests, 4429, "too many messages"},
 	hub.CauseSlow:      {http.StatusRequestTimeout, 4408, "too slow to read"},

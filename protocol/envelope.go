@@ -52,12 +52,8 @@ func envelope(m *hub.Message) []byte {
 	b = append(b, `,"data":`...)
 	b = appendData(b, m)
 	if m.From != nil {
-		b = append(b, `,"from":{"id":`...)
-		b = appendString(b, m.From.ID)
-		if m.From.Name != "" {
-			b = append(b, `,"name":`...)
-			b = appendString(b, m.From.Name)
-		}
+		b = append(b, `,"from":`...)
+		b = appendUser(b, m.From.ID, m.From.Name)
 		b = append(b, '}')
 	}
 	if m.Key != "" {
@@ -105,16 +101,38 @@ func AppendBinary(b []byte, m *hub.Message) []byte {
 	return append(b, '}')
 }
 
-// Ready is the control object that begins a stream. A zero cursor is left out:
-// the client keeps its own.
-func Ready(conn string, cursor hub.Position) []byte {
-	b := append([]byte(`{"op":"ready","conn":`), quote(conn)...)
-	if !cursor.IsZero() {
-		b = append(b, `,"cursor":"`...)
-		b = cursor.AppendTo(b)
-		b = append(b, '"')
+// Opening is what a connection is told first.
+type Opening struct {
+	Conn       string
+	Cursor     string // left out where it is empty: the client keeps its own
+	User       *hub.User
+	Heartbeat  time.Duration
+	MaxMessage int // bytes; hub.Off: no limit
+}
+
+// Ready returns the control object that begins a stream.
+func (o *Opening) Ready() []byte {
+	b := append([]byte(`{"op":"ready","conn":`), quote(o.Conn)...)
+	if o.Cursor != "" {
+		b = append(b, `,"cursor":`...)
+		b = appendString(b, o.Cursor)
 	}
-	return append(b, '}')
+	if o.User != nil {
+		b = append(b, `,"user":`...)
+		b = appendUser(b, o.User.ID, o.User.Name)
+		b = append(b, '}')
+	}
+	b = append(b, `,"heartbeat":`...)
+	b = strconv.AppendInt(b, int64(o.Heartbeat.Seconds()), 10)
+	b = append(b, `,"limits":{`...)
+	if o.MaxMessage != hub.Off {
+		b = append(b, `"message":`...)
+		b = strconv.AppendInt(b, int64(o.MaxMessage), 10)
+		b = append(b, ',')
+	}
+	b = append(b, `"rooms":`...)
+	b = strconv.AppendInt(b, hub.MaxRoomsJoined, 10)
+	return append(b, `}}`...)
 }
 
 // Gap is the control object that announces missing messages. from is left out
@@ -153,6 +171,10 @@ func Error(p *Problem) []byte {
 		b = append(b, `,"detail":`...)
 		b = appendString(b, p.Detail)
 	}
+	if p.Field != "" {
+		b = append(b, `,"field":`...)
+		b = appendString(b, p.Field)
+	}
 	if p.RetryAfter > 0 {
 		b = append(b, `,"retry_ms":`...)
 		b = strconv.AppendInt(b, p.RetryAfter.Milliseconds(), 10)
@@ -173,41 +195,26 @@ func Receipt(r hub.Receipt) []byte {
 	return append(b, `"}`...)
 }
 
-// Page is a poll's answer. Cursor is left out where it is zero.
-type Page struct {
-	Room     string
-	Conn     string
-	Cursor   hub.Position
-	Messages []*hub.Message
-	More     bool
-	Gap      *hub.Gap
+// appendUser appends who somebody is, but for the last brace.
+func appendUser(b []byte, id, name string) []byte {
+	b = append(b, `{"id":`...)
+	b = appendString(b, id)
+	if name != "" {
+		b = append(b, `,"name":`...)
+		b = appendString(b, name)
+	}
+	return b
 }
 
-// Append appends the page as JSON.
-func (p *Page) Append(b []byte) []byte {
-	b = append(b, `{"room":`...)
-	b = appendString(b, p.Room)
-	if !p.Cursor.IsZero() {
-		b = append(b, `,"cursor":"`...)
-		b = p.Cursor.AppendTo(b)
-		b = append(b, '"')
-	}
-	b = append(b, `,"conn":`...)
-	b = appendString(b, p.Conn)
-	if p.Gap != nil {
-		b = append(b, `,"gap":`...)
-		b = append(b, Gap(p.Gap)...)
-	}
-	b = append(b, `,"messages":[`...)
-	for i, m := range p.Messages {
+func appendMessages(b []byte, messages []*hub.Message) []byte {
+	b = append(b, '[')
+	for i, m := range messages {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, Envelope(m)...)
 	}
-	b = append(b, `],"more":`...)
-	b = strconv.AppendBool(b, p.More)
-	return append(b, '}')
+	return append(b, ']')
 }
 
 func quote(s string) []byte { return appendString(nil, s) }

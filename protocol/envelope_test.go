@@ -87,8 +87,8 @@ func TestControlObjects(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"ready", protocol.Ready(`c"9`, pos), `{"op":"ready","conn":"c\"9","cursor":"k3f9.1042"}`},
-		{"ready without a cursor", protocol.Ready("c9", hub.Position{}), `{"op":"ready","conn":"c9"}`},
+		{"ready", (&protocol.Opening{Conn: `c"9`, Cursor: "k3f9.1042", Heartbeat: 25 * time.Second, MaxMessage: 9, User: &hub.User{ID: "u", Name: "Ann"}}).Ready(), `{"op":"ready","conn":"c\"9","cursor":"k3f9.1042","user":{"id":"u","name":"Ann"},"heartbeat":25,"limits":{"message":9,"rooms":100}}`},
+		{"ready without a cursor", (&protocol.Opening{Conn: "c9", MaxMessage: hub.Off}).Ready(), `{"op":"ready","conn":"c9","heartbeat":0,"limits":{"rooms":100}}`},
 		{"gap", protocol.Gap(&hub.Gap{Room: "ü", From: pos, To: to, Reason: hub.GapSlow}), `{"op":"gap","room":"ü","from":"k3f9.1042","to":"k3f9.7","reason":"slow"}`},
 		{"gap from nowhere", protocol.Gap(&hub.Gap{Room: "r", To: to, Reason: hub.GapEpoch}), `{"op":"gap","room":"r","to":"k3f9.7","reason":"epoch"}`},
 		{"bye", protocol.Bye(503, time.Second, 9*time.Second), `{"op":"bye","status":503,"retry_ms":[1000,9000]}`},
@@ -97,9 +97,9 @@ func TestControlObjects(t *testing.T) {
 		{"receipt", protocol.Receipt(hub.Receipt{Position: pos, Time: at}), `{"id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`},
 		{"receipt of a signal", protocol.Receipt(hub.Receipt{Time: at}), `{"at":"2026-11-21T07:00:00.123Z"}`},
 		{"problem", refusal.JSON(), `{"type":"about:blank","title":"too many","status":429,"detail":"\"x\"","retry_ms":1500}` + "\n"},
-		{"empty page", (&protocol.Page{Room: "r", Conn: "c"}).Append(nil), `{"room":"r","conn":"c","messages":[],"more":false}`},
+		{"empty page", (&protocol.Page{Rooms: []string{"r"}, Conn: "c"}).Append(nil), `{"room":"r","conn":"c","messages":[],"more":false}`},
 		{"page", (&protocol.Page{
-			Room: "lobby", Conn: "c", Cursor: to, More: true, Gap: &hub.Gap{Room: "lobby", To: to, Reason: hub.GapEpoch},
+			Rooms: []string{"lobby"}, Conn: "c", Cursor: to.String(), More: true, Gaps: []*hub.Gap{{Room: "lobby", To: to, Reason: hub.GapEpoch}},
 			Messages: []*hub.Message{message(), message(func(m *hub.Message) { m.Signal = true })},
 		}).Append([]byte("x")), `x{"room":"lobby","cursor":"k3f9.7","conn":"c","gap":{"op":"gap","room":"lobby","to":"k3f9.7","reason":"epoch"},"messages":[` +
 			`{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"},` +

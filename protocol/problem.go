@@ -16,6 +16,7 @@ type Problem struct { //nolint:errname // RFC 9457's word for it
 	Status     int
 	Title      string        // what is wrong, the same for all of its kind
 	Detail     string        // what is wrong this time
+	Field      string        // of a command that is to blame; may be empty
 	RetryAfter time.Duration // 0: waiting does not help
 	Err        error         // the cause, for logs; may be nil
 }
@@ -66,7 +67,15 @@ func ProblemOf(err error) *Problem {
 	}
 	switch {
 	case errors.Is(err, hub.ErrRoomName), errors.Is(err, hub.ErrEventName), errors.Is(err, hub.ErrKey),
-		errors.Is(err, hub.ErrPosition), errors.Is(err, ErrContent):
+		errors.Is(err, hub.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, ErrContent):
+	case errors.Is(err, hub.ErrRooms):
+		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in %d rooms", hub.MaxRoomsJoined)
+	case errors.Is(err, hub.ErrConn):
+		p.Title, p.Detail = "no connection", "say by conn= which connection of yours this is about: the conn of its ready, or of the first page"
+	case errors.Is(err, hub.ErrNotJoined):
+		p.Title = "not joined"
+	case errors.Is(err, hub.ErrPresence):
+		p.Status, p.Title, p.Detail = http.StatusForbidden, "no presence", "presence is off in this room"
 	case errors.Is(err, hub.ErrKeyReused):
 		p.Status, p.Title = http.StatusUnprocessableEntity, "idempotency key reused"
 	case errors.Is(err, hub.ErrTooLarge):

@@ -34,7 +34,7 @@ type detached struct {
 	session  *hub.Session
 	nc       net.Conn
 	spot     *park.Spot // nil: a goroutine waits in nc.Read
-	format   Format
+	codec    *chunks
 	stopBeat func()
 	leaving  atomic.Bool // the end is near, and bounded in time
 	farewell bool        // the peer must have gone by its time; run's
@@ -47,12 +47,13 @@ const maxHeard = 64 << 10
 
 // detach serves a stream without net/http.
 func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *Options) error {
-	d := &detached{out: outbound.New(o.Group, o.Room, o.Hub.Members(o.Room)), format: o.Format}
+	beside := o.Rooms[0].Room
+	d := &detached{out: outbound.New(o.Group, beside, o.Hub.Members(beside))}
 	var err error
 	if d.session, err = o.Hub.Connect(o.Client, d.out); err != nil {
 		return err
 	}
-	joined, err := d.session.Join(r.Context(), o.Room, o.Start)
+	opening, err := o.open(r.Context(), d.session)
 	if err != nil {
 		d.session.End(hub.CauseGone)
 		return err
@@ -67,11 +68,12 @@ func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *O
 		d.session.End(hub.CauseGone)
 		return nil //nolint:nilerr // the client has gone
 	}
-	codec := chunked[o.Format]
-	// Always shorter than what a connection's control bytes may be.
-	_ = d.out.Control(codec.chunk(nil, func(b []byte) []byte { return o.Format.Begin(b, d.session.ID(), joined) }), false)
+	if d.codec = chunked[o.Format]; d.codec == nil {
+		d.codec = &chunks{o.Format} // its own
+	}
+	d.out.Begin(d.codec.chunk(nil, func(b []byte) []byte { return o.Format.Begin(b, opening) }))
 	d.spot, _ = o.Lot.Watch(d.nc, d.run)
-	d.out.Start(d.nc, d.session, codec, d)
+	d.out.Start(d.nc, d.session, d.codec, d)
 	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go d.run()
@@ -140,13 +142,13 @@ func (d *detached) beat() bool {
 	if d.session.Ended() != 0 {
 		return false
 	}
-	_ = d.out.Control(chunked[d.format].chunk(nil, d.format.Heartbeat), false) // if it can't, its writer will find out
+	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat), false) // if it can't, its writer will find out
 	return true
 }
 
 func (d *detached) logEnd() {
 	sent, _ := d.session.Counts()
-	d.session.Logger().Debug("connection ended", "transport", d.format.ContentType(), "cause", d.session.Ended().String(),
+	d.session.Logger().Debug("connection ended", "transport", d.codec.format.ContentType(), "cause", d.session.Ended().String(),
 		"duration", time.Since(d.session.Since()), "sent", sent)
 }
 
@@ -159,8 +161,10 @@ type chunks struct{ format Format }
 var chunked = map[Format]*chunks{}
 
 func init() {
-	for _, f := range []Format{Events{}, Events{Envelope: true}, Lines{}} {
-		chunked[f] = &chunks{f}
+	for _, p := range []Told{{}, {Presence: hub.PresenceSome}, {Presence: hub.PresenceAll}, {hub.PresenceSome, true}, {hub.PresenceAll, true}} {
+		for _, f := range []Format{Events{Told: p}, Events{true, p}, Lines{p}} {
+			chunked[f] = &chunks{f}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"io"
 	"net"
 	"net/http"
@@ -41,7 +42,7 @@ func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site
 			}
 			s := &site{t: t, hub: h, lot: park.Lot{Goroutines: goroutines}}
 			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				o := sse.Options{Hub: h, Group: &s.group, Lot: &s.lot, Room: room, Format: sse.Events{}}
+				o := sse.Options{Hub: h, Group: &s.group, Lot: &s.lot, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}}
 				change(&o)
 				w.Header().Set("X-Chain", "kept")
 				if err := sse.Serve(w, r, o); err != nil {
@@ -217,7 +218,7 @@ func TestHTTP10(t *testing.T) {
 }
 
 func TestDetachedRefused(t *testing.T) {
-	detach(t, func(o *sse.Options) { o.Room = "a//b" }, func(t *testing.T, s *site) {
+	detach(t, func(o *sse.Options) { o.Rooms = one("a//b") }, func(t *testing.T, s *site) {
 		if resp, _ := s.get(); resp.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("%s", resp.Status)
 		}

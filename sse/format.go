@@ -16,13 +16,27 @@ type Format interface {
 	ContentType() string
 	// Begin appends what comes first, so that a client which drops before the
 	// first message resumes exactly.
-	Begin(b []byte, conn string, joined hub.Joined) []byte
+	Begin(b []byte, o *Opening) []byte
 	// Append appends one item.
 	Append(b []byte, it hub.Item) []byte
 	// Heartbeat appends what shows an idle client that the stream lives.
 	Heartbeat(b []byte) []byte
 	// End appends what comes before a planned end.
 	End(b []byte) []byte
+}
+
+// Opening is what a stream tells first.
+type Opening struct {
+	protocol.Opening
+	ID      string   // the event id to begin with; empty: the client keeps its own
+	Answers [][]byte // of joined rooms
+}
+
+// Told says what of a room a stream tells.
+type Told struct {
+	Presence hub.PresenceLevel
+	// Only leaves out everything but presence.
+	Only bool
 }
 
 // A client that is sent away comes back after a time between these two, so
@@ -37,41 +51,44 @@ func slot() time.Duration {
 }
 
 // Events is the format of an EventSource.
-type Events struct{ Envelope bool }
+type Events struct {
+	Envelope bool
+	Told
+}
 
 // ContentType implements [Format].
 func (Events) ContentType() string { return "text/event-stream" }
 
 // Begin implements [Format]: a retry, and an event that has an id and no data,
-// which sets the client's last event id and dispatches nothing. A client whose
-// cursor was not honoured keeps it until it has been told of the gap.
-func (e Events) Begin(b []byte, conn string, joined hub.Joined) []byte {
+// which sets the client's last event id and dispatches nothing.
+func (e Events) Begin(b []byte, o *Opening) []byte {
 	b = appendRetry(b, slot())
-	id := joined.Cursor
-	if joined.Gap != nil {
-		id = hub.Position{}
+	if e.Envelope || e.Only {
+		b = appendControl(b, "ready", o.ID, o.Ready())
+		for _, answer := range o.Answers {
+			b = appendControl(b, "ok", "", answer)
+		}
+		return b
 	}
-	switch {
-	case e.Envelope:
-		return appendControl(b, "ready", id, protocol.Ready(conn, joined.Cursor))
-	case id.IsZero():
-		return append(b, '\n')
-	default:
-		b = append(b, "id: "...)
-		b = id.AppendTo(b)
-		return append(b, "\n\n"...)
-	}
+	return append(appendID(b, o.ID), '\n')
 }
 
 // Append implements [Format].
 func (e Events) Append(b []byte, it hub.Item) []byte {
 	switch {
+	case it.Presence != nil && e.Presence != hub.PresenceNothing:
+		all := e.Presence == hub.PresenceAll
+		return append(b, it.Presence.Form(protocol.FormPresenceEvent, all, func(p *hub.Presence, _ bool) []byte {
+			return appendControl(nil, "presence", "", protocol.Presence(p, all))
+		})...)
+	case e.Only:
+		return b
 	case it.Message != nil && e.Envelope:
 		return append(b, it.Message.Form(protocol.FormEventEnvelope, eventEnvelope)...)
 	case it.Message != nil:
 		return append(b, it.Message.Form(protocol.FormEvent, event)...)
 	case it.Gap != nil:
-		return appendControl(b, "gap", it.Gap.To, protocol.Gap(it.Gap))
+		return appendControl(b, "gap", it.Gap.To.String(), protocol.Gap(it.Gap))
 	default:
 		return b
 	}
@@ -88,7 +105,7 @@ func (Events) End(b []byte) []byte { return append(appendRetry(b, slot()), '\n')
 func Bye(b []byte, status int, after time.Duration) []byte {
 	after = max(after, RetryFirst)
 	b = appendRetry(b, after+slot())
-	return appendControl(b, "bye", hub.Position{}, protocol.Bye(status, after, after+RetryLast))
+	return appendControl(b, "bye", "", protocol.Bye(status, after, after+RetryLast))
 }
 
 func appendRetry(b []byte, d time.Duration) []byte {
@@ -97,13 +114,19 @@ func appendRetry(b []byte, d time.Duration) []byte {
 	return append(b, '\n')
 }
 
-// appendControl appends a control event. A zero id is left out.
-func appendControl(b []byte, name string, id hub.Position, object []byte) []byte {
-	if !id.IsZero() {
-		b = append(b, "id: "...)
-		b = id.AppendTo(b)
-		b = append(b, '\n')
+// appendID appends an event's id, unless it is empty.
+func appendID(b []byte, id string) []byte {
+	if id == "" {
+		return b
 	}
+	b = append(b, "id: "...)
+	b = append(b, id...)
+	return append(b, '\n')
+}
+
+// appendControl appends a control event. An empty id is left out.
+func appendControl(b []byte, name, id string, object []byte) []byte {
+	b = appendID(b, id)
 	b = append(b, "event: "...)
 	b = append(b, name...)
 	b = append(b, "\ndata: "...)
@@ -122,11 +145,14 @@ func event(m *hub.Message) []byte {
 
 // eventEnvelope encodes a message with its envelope.
 func eventEnvelope(m *hub.Message) []byte {
-	name := protocol.EventName(m)
+	return appendEvent(m, envelopeName(m), protocol.Envelope(m))
+}
+
+func envelopeName(m *hub.Message) string {
 	if m.Signal {
-		name = "signal"
+		return "signal"
 	}
-	return appendEvent(m, name, protocol.Envelope(m))
+	return protocol.EventName(m)
 }
 
 func appendEvent(m *hub.Message, name string, data []byte) []byte {
@@ -136,6 +162,11 @@ func appendEvent(m *hub.Message, name string, data []byte) []byte {
 		b = m.AppendTo(b)
 		b = append(b, '\n')
 	}
+	return appendLines(b, name, data)
+}
+
+// appendLines appends the rest of an event.
+func appendLines(b []byte, name string, data []byte) []byte {
 	if name != protocol.DefaultEvent {
 		b = append(b, "event: "...)
 		b = append(b, name...)
@@ -150,21 +181,55 @@ func appendEvent(m *hub.Message, name string, data []byte) []byte {
 	return append(b, '\n')
 }
 
+// vectored is the format of one stream of several rooms: an event's id is the
+// cursor of all of them. It is for one goroutine.
+type vectored struct {
+	Events
+	vector protocol.Vector
+}
+
+// Append implements [Format].
+func (v *vectored) Append(b []byte, it hub.Item) []byte {
+	switch {
+	case v.Only || it.Message != nil && it.Message.Signal:
+		return v.Events.Append(b, it)
+	case it.Message != nil:
+		v.vector.Move(it.Message.Room, it.Message.Position)
+		b = appendID(b, v.vector.String())
+		return appendLines(b, envelopeName(it.Message), protocol.Envelope(it.Message))
+	case it.Gap != nil:
+		v.vector.Move(it.Gap.Room, it.Gap.To)
+		return appendControl(b, "gap", v.vector.String(), protocol.Gap(it.Gap))
+	default:
+		return v.Events.Append(b, it)
+	}
+}
+
 // Lines is the format of NDJSON: one control object or envelope a line.
-type Lines struct{}
+type Lines struct{ Told }
 
 // ContentType implements [Format].
 func (Lines) ContentType() string { return "application/x-ndjson" }
 
 // Begin implements [Format].
-func (Lines) Begin(b []byte, conn string, joined hub.Joined) []byte {
-	b = append(b, protocol.Ready(conn, joined.Cursor)...)
-	return append(b, '\n')
+func (Lines) Begin(b []byte, o *Opening) []byte {
+	b = append(append(b, o.Ready()...), '\n')
+	for _, answer := range o.Answers {
+		b = append(append(b, answer...), '\n')
+	}
+	return b
 }
 
 // Append implements [Format].
-func (Lines) Append(b []byte, it hub.Item) []byte {
+func (l Lines) Append(b []byte, it hub.Item) []byte {
 	switch {
+	case it.Presence != nil && l.Presence != hub.PresenceNothing:
+		all := l.Presence == hub.PresenceAll
+		return append(b, it.Presence.Form(protocol.FormPresenceLine, all, func(p *hub.Presence, _ bool) []byte {
+			return append(bytes.Clone(protocol.Presence(p, all)), '\n')
+		})...)
+	case l.Only:
+		return b
 	case it.Message != nil:
 		return append(b, protocol.Line(it.Message)...)
 	case it.Gap != nil:

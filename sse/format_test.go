@@ -33,6 +33,9 @@ func TestAppend(t *testing.T) {
 	signal := func(m *hub.Message) { m.Signal, m.Position, m.Event = true, hub.Position{}, "typing" }
 	const envelope = `{"id":"k3f9.1042","room":"lobby","data":"a\nb","at":"2026-11-21T07:00:00.123Z"}`
 	const gap = `{"op":"gap","room":"lobby","from":"k3f9.1042","to":"k3f9.2000","reason":"expired"}`
+	who := &hub.Presence{Room: "lobby", Members: 2, Snapshot: true, Here: []hub.Member{{ID: "u1", Name: "Ann", State: []byte(`{}`)}}}
+	const there = `{"op":"presence","room":"lobby","members":2,"here":[{"id":"u1","name":"Ann","state":{}}]}`
+	some := sse.Told{Presence: hub.PresenceSome}
 	raw, whole, ndjson := sse.Events{}, sse.Events{Envelope: true}, sse.Lines{}
 	tests := []struct {
 		name   string
@@ -54,6 +57,11 @@ func TestAppend(t *testing.T) {
 		},
 		{"signal", raw, item("x", signal), "event: typing\ndata: x\n\n"},
 		{"gap", raw, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: hub.GapExpired}}, "id: k3f9.2000\nevent: gap\ndata: " + gap + "\n\n"},
+		{"presence", raw, hub.Item{Presence: who}, ""},
+		{"presence told", sse.Events{Told: some}, hub.Item{Presence: who}, "event: presence\ndata: " + there + "\n\n"},
+		{"line of presence", sse.Lines{Told: some}, hub.Item{Presence: who}, there + "\n"},
+		{"presence only", sse.Events{Told: sse.Told{Presence: hub.PresenceSome, Only: true}}, item("hi"), ""},
+		{"presence only, in lines", sse.Lines{Told: sse.Told{Only: true}}, item("hi"), ""},
 		{"notice", raw, hub.Item{Notice: []byte("x")}, ""},
 		{"envelope", whole, item("a\nb"), "id: k3f9.1042\ndata: " + envelope + "\n\n"},
 		{
@@ -88,25 +96,32 @@ func TestAppend(t *testing.T) {
 // What a stream begins and ends with. Where R stands there is a time to come
 // back.
 func TestBeginAndEnd(t *testing.T) {
-	joined := hub.Joined{Cursor: pos}
-	lost := hub.Joined{Cursor: pos, Gap: &hub.Gap{Room: "lobby", To: to, Reason: hub.GapEpoch}}
-	const ready = `{"op":"ready","conn":"c9","cursor":"k3f9.1042"}`
+	opening := protocol.Opening{Conn: "c9", Cursor: pos.String(), Heartbeat: 25 * time.Second, MaxMessage: 9}
+	joined := &sse.Opening{Opening: opening, ID: pos.String()}
+	lost := &sse.Opening{Opening: opening}
+	answered := &sse.Opening{Opening: opening, ID: pos.String(), Answers: [][]byte{[]byte("{1}"), []byte("{2}")}}
+	const ready = `{"op":"ready","conn":"c9","cursor":"k3f9.1042","heartbeat":25,"limits":{"message":9,"rooms":100}}`
 	tests := []struct {
 		name string
 		got  func() []byte
 		want string
 	}{
-		{"begin", func() []byte { return sse.Events{}.Begin(nil, "c9", joined) }, "retry: R\nid: k3f9.1042\n\n"},
-		{"begin before a gap", func() []byte { return sse.Events{}.Begin(nil, "c9", lost) }, "retry: R\n\n"},
+		{"begin", func() []byte { return sse.Events{}.Begin(nil, joined) }, "retry: R\nid: k3f9.1042\n\n"},
+		{"begin before a gap", func() []byte { return sse.Events{}.Begin(nil, lost) }, "retry: R\n\n"},
 		{
-			"ready", func() []byte { return sse.Events{Envelope: true}.Begin(nil, "c9", joined) },
+			"ready", func() []byte { return sse.Events{Envelope: true}.Begin(nil, joined) },
 			"retry: R\nid: k3f9.1042\nevent: ready\ndata: " + ready + "\n\n",
 		},
 		{
-			"ready before a gap", func() []byte { return sse.Events{Envelope: true}.Begin(nil, "c9", lost) },
+			"ready before a gap", func() []byte { return sse.Events{Envelope: true}.Begin(nil, lost) },
 			"retry: R\nevent: ready\ndata: " + ready + "\n\n",
 		},
-		{"line", func() []byte { return sse.Lines{}.Begin(nil, "c9", joined) }, ready + "\n"},
+		{"line", func() []byte { return sse.Lines{}.Begin(nil, joined) }, ready + "\n"},
+		{"answers", func() []byte { return sse.Lines{}.Begin(nil, answered) }, ready + "\n{1}\n{2}\n"},
+		{
+			"answers in events", func() []byte { return sse.Events{Envelope: true}.Begin(nil, answered) },
+			"retry: R\nid: k3f9.1042\nevent: ready\ndata: " + ready + "\n\nevent: ok\ndata: {1}\n\nevent: ok\ndata: {2}\n\n",
+		},
 		{"end", func() []byte { return sse.Events{}.End(nil) }, "retry: R\n\n"},
 		{"end of lines", func() []byte { return sse.Lines{}.End(nil) }, `{"op":"bye","status":503,"retry_ms":[500,3000]}` + "\n"},
 	}
@@ -161,7 +176,7 @@ func FuzzRoundTrip(f *testing.F) {
 		it := item("", func(m *hub.Message) {
 			m.Kind, m.Data, m.Type, m.Event, m.Signal = kind, data, contentType, name, signal
 		})
-		stream := sse.Events{}.Begin(nil, "c", hub.Joined{Cursor: to})
+		stream := sse.Events{}.Begin(nil, &sse.Opening{ID: to.String()})
 		stream = sse.Events{}.Append(stream, it)
 		stream = sse.Events{}.Heartbeat(stream)
 		stream = sse.Events{Envelope: true}.Append(stream, it)

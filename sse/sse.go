@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
 	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 const (
@@ -30,14 +31,14 @@ type Options struct {
 	Lot       *park.Lot       // where these wait for their client to go
 	Log       *slog.Logger
 	Client    hub.Client
-	Room      string
-	Start     hub.Start
+	Rooms     []protocol.Subscription // at least one; several need envelopes
+	Answered  bool                    // say of each room how it was joined
 	Format    Format
 	Heartbeat time.Duration   // between signs of life; 0: none
 	Down      <-chan struct{} // closed when the server shuts down
 }
 
-// Serve joins the room and streams until the client goes or the session ends.
+// Serve joins the rooms and streams until the client goes or the session ends.
 // Over HTTP/1.1 the connection leaves net/http and Serve returns. Otherwise it
 // returns in the end, which is also when the server shuts down. An error is a
 // refusal that protocol.ProblemOf explains, and nothing has been written; later
@@ -52,7 +53,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	defer session.End(hub.CauseInternal) // if nothing better was found
-	joined, err := session.Join(r.Context(), o.Room, o.Start)
+	opening, err := o.open(r.Context(), session)
 	if err != nil {
 		session.End(hub.CauseGone)
 		return err
@@ -62,10 +63,51 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		Options: o, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
 		items: make([]hub.Item, 0, batchItems),
 	}
-	s.bytes = o.Format.Begin(nil, session.ID(), joined)
+	s.bytes = s.Format.Begin(nil, opening)
 	s.run(r.Context())
 	s.logEnd()
 	return nil
+}
+
+// open joins the rooms, and returns what the client is told first. The format of
+// several rooms is the stream's own from here on.
+func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, error) {
+	opening := new(Opening)
+	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat
+	opening.MaxMessage = o.Hub.LargestMessage()
+	several, whole := len(o.Rooms) > 1, true
+	vector := make(protocol.Vector, len(o.Rooms))
+	for i, room := range o.Rooms {
+		start := room.Start
+		if o.Answered || several {
+			answer := room.Answered().Answer
+			start.Answer = func(j hub.Joined) []byte {
+				opening.Answers = append(opening.Answers, answer(j))
+				return nil // Begin tells it
+			}
+		}
+		joined, err := session.Join(ctx, room.Room, start)
+		if err != nil {
+			return nil, err
+		}
+		vector[i] = protocol.Place{Room: room.Room, Position: joined.Cursor}
+		// A client whose cursor was not honoured keeps it until it has been told
+		// of the gap.
+		whole = whole && (joined.Gap == nil || several && !joined.Cursor.IsZero())
+	}
+	if several {
+		opening.Cursor = vector.String()
+		if e, ok := o.Format.(Events); ok {
+			o.Format = &vectored{e, vector}
+		}
+	} else {
+		opening.Cursor = vector[0].Position.String()
+		opening.MaxMessage = o.Hub.MaxMessageSize(o.Rooms[0].Room)
+	}
+	if opening.ID = opening.Cursor; !whole {
+		opening.ID = ""
+	}
+	return opening, nil
 }
 
 // Head writes the headers of a stream.

@@ -121,7 +121,7 @@ func bubble(t *testing.T, change func(*sse.Options), f func(*testing.T, *stream)
 			writer: &writer{header: make(http.Header)}, t: t, hub: h, cancel: cancel,
 			down: make(chan struct{}), done: make(chan struct{}),
 		}
-		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Room: room, Format: sse.Events{}, Down: s.down}
+		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}, Down: s.down}
 		if change != nil {
 			change(&o)
 		}
@@ -196,7 +196,7 @@ func TestServe(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	bubble(t, func(o *sse.Options) { o.Format, o.Heartbeat = sse.Lines{}, time.Minute }, func(t *testing.T, s *stream) {
-		if got := s.take(); !strings.HasPrefix(got, `{"op":"ready","conn":"`) || !strings.HasSuffix(got, "\"}\n") {
+		if got := s.take(); !strings.HasPrefix(got, `{"op":"ready","conn":"`) || !strings.HasSuffix(got, "}\n") {
 			t.Errorf("begins with %q", got)
 		}
 		s.publish("a\nb")
@@ -376,7 +376,7 @@ func TestAlwaysBehind(t *testing.T) {
 
 // A cursor that cannot be honoured stays the client's until it knows of the gap.
 func TestGap(t *testing.T) {
-	foreign := func(o *sse.Options) { o.Start = hub.Start{Foreign: true} }
+	foreign := func(o *sse.Options) { o.Rooms[0].Start = hub.Start{Foreign: true} }
 	bubble(t, foreign, func(_ *testing.T, s *stream) {
 		p := parse(s.take())
 		if len(p.events) != 1 || p.events[0].name != "gap" || p.events[0].id == "" || p.lastID != p.events[0].id {
@@ -401,7 +401,7 @@ func TestRefused(t *testing.T) {
 	}
 	serve := func(name string) error {
 		w := httptest.NewRecorder()
-		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Room: name, Format: sse.Events{}}
+		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Rooms: one(name), Format: sse.Events{}}
 		err := sse.Serve(w, httptest.NewRequest(http.MethodGet, "/", nil), o)
 		if w.Body.Len() > 0 || len(w.Header()) > 0 {
 			t.Errorf("wrote %q, %v", w.Body, w.Header())
@@ -424,3 +424,6 @@ func TestRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// one returns a subscription from now on.
+func one(room string) []protocol.Subscription { return []protocol.Subscription{{Room: room}} }

@@ -38,6 +38,18 @@ func (c *codec) encode(m *hub.Message) []byte {
 	})
 }
 
+// encodePresence returns who is there as a frame, shared likewise.
+func (c *codec) encodePresence(p *hub.Presence) []byte {
+	form := protocol.FormPresenceFrame
+	if c.deflate {
+		form = protocol.FormPresenceDeflated
+	}
+	all := c.presence == hub.PresenceAll
+	return p.Form(form, all, func(p *hub.Presence, _ bool) []byte {
+		return appendData(nil, frame.Text, protocol.Presence(p, all), c.deflate)
+	})
+}
+
 func (c *codec) form() hub.Form {
 	switch {
 	case c.envelope && c.deflate:
@@ -52,15 +64,22 @@ func (c *codec) form() hub.Form {
 }
 
 // codec is how a connection is written to; it implements outbound.Codec.
-type codec struct{ envelope, deflate bool }
+type codec struct {
+	envelope, deflate bool
+	presence          hub.PresenceLevel
+}
 
 // codecs are the only ones: connections share what equal ones encode, and
 // pointers are cheap to compare.
 var codecs = map[codec]*codec{}
 
 func init() {
-	for _, c := range []codec{{false, false}, {false, true}, {true, false}, {true, true}} {
-		codecs[c] = &c
+	for _, deflate := range []bool{false, true} {
+		raw := &codec{deflate: deflate}
+		for _, level := range []hub.PresenceLevel{hub.PresenceNothing, hub.PresenceSome, hub.PresenceAll} {
+			codecs[codec{false, deflate, level}] = raw // raw data has no room for it
+			codecs[codec{true, deflate, level}] = &codec{true, deflate, level}
+		}
 	}
 }
 
@@ -68,6 +87,10 @@ func (c *codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	switch {
 	case it.Message != nil:
 		return append(b, c.encode(it.Message)...), 0
+	case it.Presence != nil && c.presence != hub.PresenceNothing:
+		return append(b, c.encodePresence(it.Presence)...), 0
+	case it.Presence != nil:
+		return b, 0
 	case it.Gap != nil && c.envelope:
 		return frame.AppendFrame(b, frame.Text, protocol.Gap(it.Gap)), 0
 	case it.Gap != nil:

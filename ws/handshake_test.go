@@ -97,7 +97,7 @@ func TestRefused(t *testing.T) {
 			}
 		}, 503},
 		{"closed", settings(), func(s *server) { s.hub.Close(t.Context()) }, 503},
-		{"room name", settings(), func(s *server) { s.options.Room = "a//b" }, 400},
+		{"room name", settings(), func(s *server) { s.options.Rooms[0].Room = "a//b" }, 400},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *se
 		t.Fatal(err)
 	}
 	s := &server{hub: h, group: new(outbound.Group)}
-	s.options = ws.Options{Hub: h, Group: s.group, Lot: new(park.Lot), Room: room}
+	s.options = ws.Options{Hub: h, Group: s.group, Lot: new(park.Lot), Rooms: []protocol.Subscription{{Room: room}}}
 	t.Cleanup(s.options.Lot.Close)
 	for _, f := range change {
 		f(&s.options)

@@ -35,28 +35,30 @@ type Options struct {
 	Group       *outbound.Group
 	Lot         *park.Lot // where idle connections wait
 	Client      hub.Client
-	Room        string
-	Start       hub.Start
-	Envelope    bool          // send envelopes and control objects, not bare data
-	Compression bool          // agree on permessage-deflate (RFC 7692) if it is offered
-	Subprotocol string        // chosen by the negotiation; empty: none
-	Heartbeat   time.Duration // between pings; 0: none
+	Rooms       []protocol.Subscription // one, unless Session is set
+	Session     bool                    // frames are commands: realtime.v1
+	Envelope    bool                    // send envelopes and control objects, not bare data; Session implies it
+	Compression bool                    // agree on permessage-deflate (RFC 7692) if it is offered
+	Subprotocol string                  // chosen by the negotiation; empty: none
+	Heartbeat   time.Duration           // between pings; 0: none
 }
 
-// Serve joins the room, upgrades the request and returns; the connection lives
+// Serve joins the rooms, upgrades the request and returns; the connection lives
 // on without it. Until the upgrade it refuses with an error that
 // protocol.ProblemOf explains, and nothing has been written. The handshake must
 // have been checked: see [CheckHandshake].
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
-	out := outbound.New(o.Group, o.Room, o.Hub.Members(o.Room))
+	o.Envelope = o.Envelope || o.Session
+	beside := hub.NewID() // any: it will say later where it reads
+	if len(o.Rooms) > 0 {
+		beside = o.Rooms[0].Room
+	}
+	out := outbound.New(o.Group, beside, o.Hub.Members(beside))
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
 	}
-	c := &conn{
-		hub: o.Hub, out: out, session: session, room: o.Room,
-		envelope: o.Envelope, heartbeat: o.Heartbeat,
-	}
+	c := &conn{hub: o.Hub, out: out, session: session, commands: o.Session, envelope: o.Envelope, heartbeat: o.Heartbeat}
 	started := false
 	defer func() {
 		if !started {
@@ -66,24 +68,42 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 			}
 		}
 	}()
-	joined, err := session.Join(r.Context(), o.Room, o.Start)
-	if err != nil {
+	if err := c.open(r.Context(), &o); err != nil {
 		return err
 	}
 	if !c.upgrade(w, r, &o) {
 		return nil // coder/websocket has answered
 	}
-	if o.Envelope {
-		session.Notify(protocol.Ready(session.ID(), joined.Cursor))
-	}
 	c.heard.Store(time.Now().UnixNano())
 	c.spot, _ = o.Lot.Watch(c.nc, c.run)
 	started = true
-	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate}], c)
+	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
 	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go c.run()
 	return nil
+}
+
+// open joins the rooms, and queues what the client is told first.
+func (c *conn) open(ctx context.Context, o *Options) error {
+	opening := protocol.Opening{Conn: c.session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.LargestMessage()}
+	if c.commands {
+		c.session.Notify(opening.Ready())
+		for _, room := range o.Rooms {
+			if _, err := c.session.Join(ctx, room.Room, room.Answered()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	c.room = o.Rooms[0].Room
+	joined, err := c.session.Join(ctx, c.room, o.Rooms[0].Start)
+	if err == nil && c.envelope {
+		opening.Cursor = joined.Cursor.String()
+		opening.MaxMessage = o.Hub.MaxMessageSize(c.room)
+		c.session.Notify(opening.Ready())
+	}
+	return err
 }
 
 // upgrade makes the handshake. The library that does it is let go of at once:
@@ -113,9 +133,10 @@ type conn struct {
 	session   *hub.Session
 	nc        net.Conn
 	spot      *park.Spot // nil: a goroutine waits in nc.Read
-	room      string
+	room      string     // empty where the peer speaks of any
 	heartbeat time.Duration
 	stopBeat  func()
+	commands  bool // the peer speaks realtime.v1, and reads in any rooms
 	envelope  bool
 	leaving   atomic.Bool  // the end is near, and bounded in time: nothing is parked any more
 	heard     atomic.Int64 // when the peer last sent something, Unix nanoseconds
@@ -123,7 +144,8 @@ type conn struct {
 	in       frame.Reader
 	bounded  bool  // a message must be complete by its time
 	farewell bool  // the peer's answer must come by its time
-	refused  uint8 // messages refused in a row for their rate
+	refused  uint8 // in a row for their rate
+	rubbish  uint8 // commands in a row that made no sense
 }
 
 // Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
@@ -179,11 +201,23 @@ func (c *conn) read() error {
 		case frame.Close:
 			return &closed{event.Data}
 		default:
-			err = c.publish(event)
+			err = c.take(event)
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// take takes what the peer says. It returns an error if the connection must end.
+func (c *conn) take(event frame.Event) error {
+	switch {
+	case c.session.Ended() != 0:
+		return hub.ErrEnded
+	case c.commands:
+		return c.command(event)
+	default:
+		return c.publish(event)
 	}
 }
 
@@ -224,13 +258,15 @@ func (c *conn) bound(t time.Time) {
 }
 
 // limit is how long a message may be. It is asked for message by message.
-func (c *conn) limit() int64 { return int64(c.hub.MaxMessageSize(c.room)) }
+func (c *conn) limit() int64 {
+	if !c.commands {
+		return int64(c.hub.MaxMessageSize(c.room))
+	}
+	return protocol.MaxCommand(c.hub.LargestMessage())
+}
 
 // publish publishes one message. It returns an error if the connection must end.
 func (c *conn) publish(event frame.Event) error {
-	if c.session.Ended() != 0 {
-		return hub.ErrEnded
-	}
 	p := hub.Publication{Room: c.room, Kind: hub.Binary, Data: event.Data}
 	if event.Op == frame.Text {
 		p.Kind, p.Data, _ = protocol.Content("", event.Data) // UTF-8 is no error
@@ -265,6 +301,8 @@ func (c *conn) end(err error) (linger bool) {
 		cause = hub.CauseProtocol
 	case errors.Is(err, frame.ErrInvalidText):
 		cause = hub.CauseInvalid
+	case errors.Is(err, errRubbish):
+		cause = hub.CauseCommand
 	case errors.Is(err, frame.ErrTooLarge), errors.Is(err, hub.ErrTooLarge):
 		cause = hub.CauseTooLarge
 	case errors.Is(err, hub.ErrRate):

@@ -1,0 +1,179 @@
+package hub
+
+import (
+	"context"
+	"time"
+)
+
+// The part of a membership that reads for its session alone.
+
+// begin finds the membership's place.
+func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
+	m.stale = m.session.client.Presence != PresenceNothing
+	m.room.mu.Lock()
+	m.joined = m.room.ring.next()
+	m.room.mu.Unlock()
+
+	q := Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age}
+	if q.Last > 0 || q.Age > 0 {
+		q.Limit = Off
+	}
+	if page, ok := m.room.read(q); ok {
+		m.at.Store(&place{pos: page.Start})
+		return Joined{Cursor: page.Start}, nil
+	}
+	page, err := h.engine.Read(ctx, m.room.name, q)
+	if err != nil {
+		return Joined{}, err
+	}
+	joined := Joined{Cursor: page.Start, Gap: page.Gap}
+	pos := page.Start
+	if (q.Foreign || !q.After.IsZero()) && !page.More {
+		pos = page.Cursor // nothing lies between the two, and the window reaches back to it
+	}
+	m.at.Store(&place{pos: pos})
+	if m.gap = page.Gap; m.gap != nil {
+		// Whoever drops before the gap was told must be told again.
+		joined.Cursor = m.gap.From
+	}
+	return joined, nil
+}
+
+// next appends what the membership has not read yet.
+func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
+	if m.gap != nil {
+		if len(buf) == cap(buf) {
+			return buf, true
+		}
+		buf = append(buf, Item{Gap: m.gap})
+		m.gap = nil
+	}
+	for {
+		if m.stale && m.room.policy.Load().presence.Mode != PresenceOff {
+			if len(buf) == cap(buf) {
+				return buf, true
+			}
+			buf = append(buf, Item{Presence: m.room.presence.snapshot()})
+		}
+		m.stale = false
+		if buf, more, ok := m.fromRing(buf, s); ok {
+			return buf, more
+		}
+		if len(buf) == cap(buf) {
+			return buf, true
+		}
+		var ok bool
+		if buf, ok = m.fromEngine(buf, s); !ok {
+			return buf, false
+		}
+	}
+}
+
+// fromRing reads from the room's delivery window. It is not ok if the window
+// does not reach back to the membership's place.
+func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := m.at.Load()
+	p := *before
+	if !p.live || p.seq < r.ring.first {
+		if !r.ring.covers(p.pos) {
+			m.at.Store(&place{pos: p.pos})
+			m.stale = s.client.Presence != PresenceNothing // it has missed changes
+			return buf, false, false
+		}
+		p.seq, p.live = r.ring.after(p.pos), true
+	}
+	now := time.Now()
+	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
+		e := r.ring.at(p.seq)
+		wanted := !e.expired(now) && !e.echoes(s.client.ID, s.client.NoEcho) &&
+			(e.Presence == nil || s.client.Presence != PresenceNothing)
+		if e.Signal {
+			wanted = wanted && p.seq >= m.joined
+		} else {
+			// It may have come from the engine before it came here.
+			wanted = wanted && !(e.Offset <= p.pos.Offset && e.Epoch == p.pos.Epoch)
+		}
+		if more = wanted && len(buf) == cap(buf); more {
+			break
+		}
+		if !e.Signal && (e.Offset > p.pos.Offset || e.Epoch != p.pos.Epoch) {
+			p.pos = e.Position
+		}
+		if wanted {
+			buf = append(buf, ItemOf(e))
+		}
+	}
+	if tail := r.tailPlace(); p == *tail && !s.client.Alone {
+		m.at.Store(tail) // where the others stand: from here on it goes with its crowd
+	} else if p != *before {
+		own := p
+		m.at.Store(&own)
+	}
+	return buf, more, true
+}
+
+// fromEngine reads from the room's log, for a session that is behind the
+// window. It is not ok if the session is to wait, or has ended.
+func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
+	pos := m.at.Load().pos
+	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: pos, Limit: cap(buf) - len(buf)})
+	if err != nil {
+		s.hub.log.Load().Error("reading a room's log", "error", err)
+		return buf, false
+	}
+	if gap := page.Gap; gap != nil {
+		if gap.Reason == GapExpired {
+			gap.Reason = GapSlow
+		}
+		gap.To = m.room.reach(gap.To)
+		m.at.Store(&place{pos: gap.To})
+		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
+	}
+	if len(page.Messages) == 0 && page.Cursor == pos {
+		return buf, false // the engine's log has not got there yet
+	}
+	for _, e := range page.Messages {
+		if !s.client.NoEcho || e.Conn != s.client.ID {
+			buf = append(buf, Item{Message: e})
+		}
+	}
+	m.at.Store(&place{pos: page.Cursor})
+	return buf, true
+}
+
+// appear counts the session in the room's presence, and makes its client a
+// member who shows state, if it is not nil. Whoever is anonymous, shows nothing
+// and is told nothing counts by his session alone.
+func (m *Membership) appear(state []byte) {
+	switch c := &m.session.client; {
+	case c.Observer:
+	case c.User != nil || c.Presence != PresenceNothing || state != nil:
+		m.held = true
+		m.room.presence.hold(c, state)
+	default:
+		m.room.presence.attend(1)
+	}
+}
+
+// show shows another state. The client is no observer.
+func (m *Membership) show(state []byte) {
+	if m.held {
+		m.room.presence.renew(&m.session.client, state, 0)
+		return
+	}
+	m.appear(state)
+	m.room.presence.attend(-1)
+}
+
+// vanish is the end of appear's work.
+func (m *Membership) vanish(why Why, grace time.Duration) {
+	switch c := &m.session.client; {
+	case m.held:
+		m.room.presence.release(c, why, grace)
+	case !c.Observer:
+		m.room.presence.attend(-1)
+	}
+}

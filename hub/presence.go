@@ -1,0 +1,152 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Presence is what a room tells of who is there: a snapshot, or what has
+// changed since the frame before. Changes say how somebody is now, so that
+// telling one twice does no harm. It is immutable and shared.
+type Presence struct {
+	Room string
+	// Members is how many are there: each user once, each anonymous
+	// connection once.
+	Members int
+	// Snapshot says that Here is everybody who shows himself.
+	Snapshot            bool
+	Here, Enter, Update []Member
+	Leave               []Departure
+	// Numbers says that the room does not tell who is there, only how many.
+	Numbers bool
+
+	cursor Position
+	forms  [2 * MaxForms]atomic.Pointer[[]byte]
+}
+
+// LargeRoom is from how many members on only those who ask for it are told who
+// is there; the others are told how many.
+const LargeRoom = 1000
+
+// Cursor tells later whether the room's presence has changed, see
+// [Hub.PresenceSince].
+func (p *Presence) Cursor() Position { return p.cursor }
+
+// Form returns the presence in form f, calling encode on first need, like
+// [Message.Form]. all says that names are wanted however many they are.
+func (p *Presence) Form(f Form, all bool, encode func(p *Presence, names bool) []byte) []byte {
+	names := !p.Numbers && (all || p.Members <= LargeRoom)
+	at := &p.forms[f]
+	if names {
+		at = &p.forms[MaxForms+f]
+	}
+	if b := at.Load(); b != nil {
+		return *b
+	}
+	b := encode(p, names)
+	at.Store(&b)
+	return b
+}
+
+// Member is somebody who shows himself in a room.
+type Member struct {
+	ID    string // the user's, or one that stands for an anonymous connection
+	Name  string // the user's; empty if unknown
+	State []byte // JSON that the client gave
+}
+
+// Departure is a member who has gone.
+type Departure struct {
+	ID  string
+	Why Why
+}
+
+// Why says why a member has gone.
+type Why string
+
+// The reasons.
+const (
+	WhyLeft    Why = "left"    // he said so, or closed his page
+	WhyTimeout Why = "timeout" // his connection broke
+)
+
+// whyOf says what the end of a session means to those who stay.
+func whyOf(c Cause) Why {
+	if c == CauseLeft {
+		return WhyLeft
+	}
+	return WhyTimeout
+}
+
+// Presence returns who is in the room. It returns ErrRoomName, or ErrPresence
+// where the room tells nothing.
+func (h *Hub) Presence(room string) (*Presence, error) {
+	if err := CheckRoomName(room); err != nil {
+		return nil, err
+	}
+	rule := h.settings.Load().policy(room).presence
+	if rule.Mode == PresenceOff {
+		return nil, ErrPresence
+	}
+	r := h.lookUp(room)
+	if r == nil {
+		return &Presence{Room: room, Snapshot: true, Numbers: rule.Mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
+	}
+	r.presence.mu.Lock()
+	defer r.presence.mu.Unlock()
+	return r.presence.look(), nil
+}
+
+// PresenceSince returns the presence of those among the rooms where it has
+// changed since the cursor, and the cursor to ask with next time. The zero
+// Position, or one of another epoch, gives all of them.
+func (h *Hub) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
+	cursor = Position{Epoch: h.epoch, Offset: h.flushed.Load()}
+	for _, name := range rooms {
+		p, err := h.Presence(name)
+		if err == nil && (since.Epoch != h.epoch || p.cursor.Offset > since.Offset) {
+			changed = append(changed, p)
+		}
+	}
+	return changed, cursor
+}
+
+// Renew keeps a client that has no session in the room, as [Session.Join] does
+// one that has, for so long and the room's grace, and shows state unless it is
+// nil. The client is known by its ID. It returns ErrRoomName, ErrPresence,
+// ErrState, ErrDraining, a *LimitError, or the engine's error.
+func (h *Hub) Renew(ctx context.Context, c Client, room string, state []byte, d time.Duration) error {
+	if err := checkState(state); err != nil {
+		return err
+	}
+	if err := CheckRoomName(room); err != nil {
+		return err
+	}
+	if h.settings.Load().policy(room).presence.Mode == PresenceOff {
+		return ErrPresence
+	}
+	r, err := h.room(ctx, room, &c)
+	if err != nil {
+		return err
+	}
+	defer r.unpin()
+	r.presence.renew(&c, state, d+r.policy.Load().presence.Grace)
+	return nil
+}
+
+// Withdraw ends at once what [Hub.Renew] began. Where a session is in the room
+// for the client, it ends with that, without grace.
+func (h *Hub) Withdraw(c Client, room string) {
+	if r := h.lookUp(room); r != nil {
+		r.presence.withdraw(&c)
+	}
+}
+
+func checkState(state []byte) error {
+	if len(state) > MaxState {
+		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrState, len(state), MaxState)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrConn is returned where a client without a session has to say which
+// connection he speaks for.
+var ErrConn = errors.New("no connection was named")
+
+// VisitLease is how long a client without a session stays a member after he was
+// heard of last, beside the room's grace.
+const VisitLease = 20 * time.Second
+
+// Visitor is a client without a session: each of its calls stands for itself.
+// His address is rated. All methods are safe for concurrent use.
+type Visitor struct {
+	hub    *Hub
+	client Client
+}
+
+// Visit returns a visitor. The client's ID is the connection that he speaks
+// for; empty if there is none.
+func (h *Hub) Visit(c Client) *Visitor { return &Visitor{h, c} }
+
+// ask spends a token of what the address may ask for, beside publishing.
+func (v *Visitor) ask() (err error) {
+	r := v.hub.settings.Load().Rate
+	r.Burst = max(r.Burst, MaxRoomsJoined)
+	v.hub.addresses.with(v.client.Address, func(a *address) {
+		if wait, ok := a.asks.take(r, time.Now()); !ok {
+			err = v.hub.bite(rateError("rate of commands", r, wait))
+		}
+	})
+	return err
+}
+
+// Join makes the visitor's connection a member, as [Hub.Renew] does, and says
+// where he stands: a reader that goes on there misses nothing from now on. The
+// start's cursor is looked at, and nothing is delivered. Without a connection
+// he is no member.
+func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, error) {
+	if err := v.ask(); err != nil {
+		return Joined{}, err
+	}
+	joined := Joined{Presence: v.hub.settings.Load().policy(room).presence.Mode}
+	if v.client.ID != "" && joined.Presence != PresenceOff {
+		if err := v.hub.Renew(ctx, v.client, room, start.State, VisitLease); err != nil {
+			return Joined{}, err
+		}
+	}
+	page, err := v.hub.Read(ctx, room, Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age, Limit: 1})
+	if err != nil {
+		return Joined{}, err
+	}
+	joined.Cursor, joined.Gap = page.Start, page.Gap
+	if page.Gap != nil {
+		joined.Cursor = page.Gap.From
+	}
+	if p, err := v.hub.Presence(room); err == nil {
+		joined.Members = p.Members
+	}
+	return joined, nil
+}
+
+// Leave ends at once that the visitor's connection is a member.
+func (v *Visitor) Leave(room string) {
+	if v.client.ID != "" {
+		v.hub.Withdraw(v.client, room)
+	}
+}
+
+// Show shows state, see [Session.Show]. It returns ErrConn without a connection.
+func (v *Visitor) Show(room string, state []byte) error {
+	if v.client.ID == "" {
+		return ErrConn
+	}
+	if err := v.ask(); err != nil {
+		return err
+	}
+	return v.hub.Renew(context.Background(), v.client, room, state, VisitLease)
+}
+
+// Publish publishes, see [Hub.Publish].
+func (v *Visitor) Publish(ctx context.Context, p Publication) (Receipt, error) {
+	return v.hub.Publish(ctx, v.client, p)
+}
+
+// Read reads a room's log, see [Hub.Read].
+func (v *Visitor) Read(ctx context.Context, room string, q Query) (Page, error) {
+	if err := v.ask(); err != nil {
+		return Page{}, err
+	}
+	return v.hub.Read(ctx, room, q)
+}

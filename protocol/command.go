@@ -1,0 +1,414 @@
+package protocol
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// The operations of a [Command].
+const (
+	OpJoin    = "join"
+	OpLeave   = "leave"
+	OpPublish = "publish"
+	OpSignal  = "signal"
+	OpState   = "state"
+	OpHistory = "history"
+	OpAuth    = "auth"
+)
+
+// MaxPage is how many messages a page of history may have, and DefaultPage how
+// many it has if nobody says.
+const (
+	DefaultPage = 50
+	MaxPage     = 1000
+)
+
+// Command is what a client asks for on a connection, or in bulk by POST.
+type Command struct {
+	Op    string `json:"op"`
+	Room  string `json:"room"`
+	Ref   *int64 `json:"ref"` // asks for an answer; comes back with it
+	Since string `json:"since"`
+	// Last is a number of messages, or text like "10m".
+	Last   json.RawMessage `json:"last"`
+	State  json.RawMessage `json:"state"`
+	Data   json.RawMessage `json:"data"`
+	Event  string          `json:"event"`
+	Key    string          `json:"key"`
+	TTL    *int64          `json:"ttl"` // seconds; 0: a signal
+	Before string          `json:"before"`
+	Limit  *int            `json:"limit"`
+}
+
+// Subscription is a room and where to begin in it.
+type Subscription struct {
+	Room  string
+	Start hub.Start
+}
+
+// Answered returns the start with an answer to it, as if a command had asked.
+func (s *Subscription) Answered() hub.Start {
+	c := Command{Op: OpJoin, Room: s.Room}
+	if s.Start.Foreign || !s.Start.After.IsZero() {
+		c.Since = "given"
+	}
+	start := s.Start
+	start.Answer = c.Joined
+	return start
+}
+
+// Actor is who a command is carried out for: a session, or a request that has
+// none.
+type Actor interface {
+	// Join answers by the start's Answer, before everything of the room.
+	Join(ctx context.Context, room string, start hub.Start) (hub.Joined, error)
+	Leave(room string)
+	Publish(ctx context.Context, p hub.Publication) (hub.Receipt, error)
+	Show(room string, state []byte) error
+	Read(ctx context.Context, room string, q hub.Query) (hub.Page, error)
+	// Answer tells the client something that it has asked for.
+	Answer(object []byte)
+}
+
+// MaxCommand returns how many bytes a command may have that publishes a message
+// of at most so many: JSON may need some bytes more, and base64 a third more.
+func MaxCommand(message int) int64 {
+	return 2*int64(min(message, math.MaxInt64/4)) + 4<<10
+}
+
+// Decode reads one command. What is wrong with it is told by a [*Problem] that
+// names the field; the command then has its Ref, if that could be read.
+func Decode(line []byte) (*Command, error) {
+	c := new(Command)
+	if !utf8.Valid(line) {
+		return c, Bad("the command is not UTF-8")
+	}
+	if err := json.Unmarshal(line, c); err != nil {
+		if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && kind.Field != "" {
+			return c, badField(kind.Field, "a "+kind.Value+" where a "+kind.Type.String()+" must be")
+		}
+		return c, Bad("the command is not a JSON object: %v", err)
+	}
+	return c, c.check()
+}
+
+// check says which field is missing, or cannot be.
+func (c *Command) check() error {
+	switch c.Op {
+	case "":
+		return badField("op", "it is missing: say what is to be done")
+	case OpAuth:
+		return &Problem{
+			Status: http.StatusNotImplemented, Title: "not implemented",
+			Detail: "this server takes no tokens: who somebody is, is decided when he connects", Field: "op",
+		}
+	case OpJoin, OpLeave, OpPublish, OpSignal, OpState, OpHistory:
+	default:
+		return badField("op", strconv.Quote(c.Op)+" is none that this server knows")
+	}
+	if c.Room == "" {
+		return badField("room", "it is missing")
+	}
+	if err := hub.CheckRoomName(c.Room); err != nil {
+		return &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Field: "room", Err: err}
+	}
+	switch {
+	case c.Op == OpPublish && c.Data == nil:
+		return badField("data", "it is missing")
+	case c.Op == OpSignal && c.Event == "":
+		return badField("event", "it is missing: a signal has a name")
+	case c.Op == OpState && c.State == nil:
+		return badField("state", "it is missing; null is a state too")
+	case c.TTL != nil && (*c.TTL < 0 || *c.TTL > 1<<31):
+		return badField("ttl", "it must be a number of seconds")
+	case c.Limit != nil && (*c.Limit < 1 || *c.Limit > MaxPage):
+		return badField("limit", "it must be a number from 1 to "+strconv.Itoa(MaxPage))
+	case c.Before != "" && c.Since != "":
+		return badField("before", "it cannot stand beside since")
+	}
+	return nil
+}
+
+func badField(name, what string) *Problem {
+	p := Bad("%s: %s", name, what)
+	p.Field = name
+	return p
+}
+
+// Do carries the command out, and answers: what went wrong always, success if
+// the client has asked by a Ref, or if always is set. It returns what went
+// wrong.
+func (c *Command) Do(ctx context.Context, a Actor, always bool) error {
+	err := c.do(ctx, a, always || c.Ref != nil)
+	if err != nil && !errors.Is(err, hub.ErrEnded) {
+		a.Answer(c.Refusal(err))
+	}
+	return err
+}
+
+func (c *Command) do(ctx context.Context, a Actor, answer bool) error {
+	switch c.Op {
+	case OpJoin:
+		return c.join(ctx, a)
+	case OpLeave:
+		a.Leave(c.Room)
+		if answer {
+			a.Answer(append(c.ok(), '}'))
+		}
+		return nil
+	case OpState:
+		if err := a.Show(c.Room, compact(c.State)); err != nil {
+			return err
+		}
+		if answer {
+			a.Answer(append(c.ok(), '}'))
+		}
+		return nil
+	case OpHistory:
+		return c.history(ctx, a)
+	default:
+		return c.publish(ctx, a, answer)
+	}
+}
+
+// join is always answered: what it says comes with the room's messages.
+func (c *Command) join(ctx context.Context, a Actor) error {
+	start, err := c.start()
+	if err != nil {
+		return err
+	}
+	start.Answer = func(j hub.Joined) []byte { return c.Joined(j) }
+	_, err = a.Join(ctx, c.Room, start)
+	return err
+}
+
+// start returns where a join begins.
+func (c *Command) start() (hub.Start, error) {
+	start := hub.Start{State: compact(c.State)}
+	if c.Since != "" {
+		var err error
+		if start.After, err = hub.ParsePosition(c.Since); err != nil {
+			start.Foreign = true // a gap: the client cannot help it
+		}
+		return start, nil
+	}
+	if len(c.Last) == 0 || string(c.Last) == "null" {
+		return start, nil
+	}
+	last := string(c.Last)
+	if text := ""; json.Unmarshal(c.Last, &text) == nil {
+		last = text
+	}
+	var err error
+	if start.Last, start.Age, err = ParseLast(last); err != nil {
+		return start, badField("last", err.Error())
+	}
+	return start, nil
+}
+
+// ErrLast is returned by [ParseLast].
+var ErrLast = errors.New("must be a number of messages, or a time like 10m")
+
+// ParseLast reads how far back a client wants to begin: a number of messages,
+// or a time.
+func ParseLast(s string) (n int, age time.Duration, err error) {
+	if n, err = strconv.Atoi(s); err == nil && n >= 0 {
+		return n, 0, nil
+	}
+	if age, err = time.ParseDuration(s); err != nil || age <= 0 {
+		if days, found := bytes.CutSuffix([]byte(s), []byte("d")); found {
+			if n, err := strconv.ParseUint(string(days), 10, 16); err == nil && n > 0 {
+				return 0, time.Duration(n) * 24 * time.Hour, nil
+			}
+		}
+		return 0, 0, ErrLast
+	}
+	return 0, age, nil
+}
+
+// publish publishes, or signals.
+func (c *Command) publish(ctx context.Context, a Actor, answer bool) error {
+	p := hub.Publication{Room: c.Room, Event: c.Event, Key: c.Key, Signal: c.Op == OpSignal}
+	if p.Event == DefaultEvent {
+		p.Event = ""
+	}
+	if c.TTL != nil {
+		p.TTL = time.Duration(*c.TTL) * time.Second
+		p.Signal = p.Signal || p.TTL == 0
+	}
+	var err error
+	if p.Kind, p.Type, p.Data, err = dataOf(c.Data); err != nil {
+		return err
+	}
+	receipt, err := a.Publish(ctx, p)
+	if err != nil || !answer {
+		return err
+	}
+	b := append(c.ok(), ',')
+	a.Answer(append(b, Receipt(receipt)[1:]...))
+	return nil
+}
+
+// dataOf turns data as an envelope has it into what is published: a string is
+// text, an object of base64 and type alone is bytes, all else is JSON.
+func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err error) {
+	raw = bytes.TrimSpace(raw)
+	switch {
+	case len(raw) == 0:
+		return hub.JSON, "", []byte("null"), nil
+	case raw[0] == '"':
+		var text string
+		if err = json.Unmarshal(raw, &text); err != nil {
+			return 0, "", nil, badField("data", err.Error())
+		}
+		return hub.Text, "", newlines([]byte(text)), nil
+	case raw[0] == '{':
+		var fields map[string]json.RawMessage
+		var bytes64 string
+		_ = json.Unmarshal(raw, &fields) // it has been parsed before
+		if fields["base64"] == nil || fields["type"] == nil || len(fields) != 2 ||
+			json.Unmarshal(fields["base64"], &bytes64) != nil || json.Unmarshal(fields["type"], &media) != nil {
+			break
+		}
+		if data, err = base64.StdEncoding.DecodeString(bytes64); err != nil {
+			return 0, "", nil, badField("data", err.Error())
+		}
+		if len(media) > maxType {
+			return 0, "", nil, badField("data", "its type is too long")
+		}
+		return hub.Binary, media, data, nil
+	}
+	return hub.JSON, "application/json", compact(raw), nil
+}
+
+// compact returns valid JSON without spaces; nil stays nil.
+func compact(raw json.RawMessage) []byte {
+	if raw == nil {
+		return nil
+	}
+	var b bytes.Buffer
+	_ = json.Compact(&b, raw) // it has been parsed before
+	return b.Bytes()
+}
+
+// maxHistory bounds the messages of one answer, in bytes. The first one always
+// fits.
+const maxHistory = 256 << 10
+
+func (c *Command) history(ctx context.Context, a Actor) error {
+	q := hub.Query{Limit: DefaultPage}
+	if c.Limit != nil {
+		q.Limit = *c.Limit
+	}
+	var err error
+	switch {
+	case c.Since != "":
+		if q.After, err = hub.ParsePosition(c.Since); err != nil {
+			q.Foreign = true
+		}
+	case c.Before != "":
+		if q.Before, err = hub.ParsePosition(c.Before); err != nil {
+			return badField("before", err.Error())
+		}
+	default:
+		q.Last = q.Limit
+	}
+	page, err := a.Read(ctx, c.Room, q)
+	if err != nil {
+		return err
+	}
+	a.Answer(c.page(&page, q.Foreign || !q.After.IsZero()))
+	return nil
+}
+
+// page is the answer of history. If it is cut, then where the next page begins.
+func (c *Command) page(page *hub.Page, forward bool) []byte {
+	messages, size := page.Messages, 0
+	kept := 0
+	for ; kept < len(messages); kept++ {
+		m := messages[kept]
+		if !forward {
+			m = messages[len(messages)-1-kept]
+		}
+		if size += len(Envelope(m)); size > maxHistory && kept > 0 {
+			page.More = true
+			break
+		}
+	}
+	if forward {
+		messages = messages[:kept]
+		if kept < len(page.Messages) {
+			page.Cursor = messages[kept-1].Position
+		}
+	} else {
+		messages = messages[len(messages)-kept:]
+	}
+	b := append(c.ok(), `,"messages":`...)
+	b = appendMessages(b, messages)
+	if page.Gap != nil {
+		b = append(append(b, `,"gap":`...), Gap(page.Gap)...)
+	}
+	if !page.Cursor.IsZero() {
+		b = append(b, `,"cursor":"`...)
+		b = append(page.Cursor.AppendTo(b), '"')
+	}
+	b = append(b, `,"more":`...)
+	return append(strconv.AppendBool(b, page.More), '}')
+}
+
+// ok begins the answer of success; what it says follows, and a brace.
+func (c *Command) ok() []byte {
+	b := append([]byte(nil), `{"op":"ok"`...)
+	b = c.appendRef(b)
+	b = append(b, `,"room":`...)
+	return appendString(b, c.Room)
+}
+
+func (c *Command) appendRef(b []byte) []byte {
+	if c.Ref != nil {
+		b = append(b, `,"ref":`...)
+		b = strconv.AppendInt(b, *c.Ref, 10)
+	}
+	return b
+}
+
+// Joined is the answer to a join: where the client stands now and, if it came
+// with a cursor, whether that could be honoured.
+func (c *Command) Joined(j hub.Joined) []byte {
+	b := c.ok()
+	if !j.Cursor.IsZero() {
+		b = append(b, `,"cursor":"`...)
+		b = append(j.Cursor.AppendTo(b), '"')
+	}
+	if c.Since != "" {
+		b = append(b, `,"recovered":`...)
+		b = strconv.AppendBool(b, j.Gap == nil)
+	}
+	if j.Presence == hub.PresenceOff {
+		return append(b, `,"can":["publish"]}`...)
+	}
+	b = append(b, `,"members":`...)
+	b = strconv.AppendInt(b, int64(j.Members), 10)
+	return append(b, `,"can":["publish","presence"]}`...)
+}
+
+// Refusal is the answer of a command that could not be carried out.
+func (c *Command) Refusal(err error) []byte {
+	const head = `{"op":"error"`
+	b := c.appendRef([]byte(head))
+	if c.Room != "" && len(c.Room) <= hub.MaxRoomName && utf8.ValidString(c.Room) {
+		b = append(b, `,"room":`...)
+		b = appendString(b, c.Room)
+	}
+	return append(b, Error(ProblemOf(err))[len(head):]...)
+}

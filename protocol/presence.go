@@ -1,0 +1,89 @@
+package protocol
+
+import (
+	"strconv"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// The forms in which presence is encoded, each once.
+const (
+	FormPresence         hub.Form = iota // JSON
+	FormPresenceLine                     // with a newline
+	FormPresenceEvent                    // an SSE event
+	FormPresenceFrame                    // a WebSocket frame
+	FormPresenceDeflated                 // the same for peers that inflate
+)
+
+// Presence returns the control object of who is there. In a large room it has
+// names only if all are wanted. The result is shared and must not be changed.
+func Presence(p *hub.Presence, all bool) []byte { return p.Form(FormPresence, all, presence) }
+
+// presence encodes p anew.
+func presence(p *hub.Presence, names bool) []byte {
+	b := append(make([]byte, 0, 64+64*(len(p.Here)+len(p.Enter)+len(p.Update)+len(p.Leave))), `{"op":"presence",`...)
+	b = appendMembers(b, p, names)
+	return append(b, '}')
+}
+
+// Members returns who is there as a document of its own.
+func Members(p *hub.Presence, all bool) []byte {
+	b := appendMembers([]byte{'{'}, p, !p.Numbers && (all || p.Members <= hub.LargeRoom))
+	if c := p.Cursor(); !c.IsZero() {
+		b = append(b, `,"presence_cursor":"`...)
+		b = append(c.AppendTo(b), '"')
+	}
+	return append(b, "}\n"...)
+}
+
+func appendMembers(b []byte, p *hub.Presence, names bool) []byte {
+	b = append(b, `"room":`...)
+	b = appendString(b, p.Room)
+	b = append(b, `,"members":`...)
+	b = strconv.AppendInt(b, int64(p.Members), 10)
+	if !names {
+		return b
+	}
+	if p.Snapshot {
+		return appendGroup(b, "here", p.Here)
+	}
+	for _, g := range []struct {
+		name    string
+		members []hub.Member
+	}{{"enter", p.Enter}, {"update", p.Update}} {
+		if len(g.members) > 0 {
+			b = appendGroup(b, g.name, g.members)
+		}
+	}
+	if len(p.Leave) == 0 {
+		return b
+	}
+	b = append(b, `,"leave":[`...)
+	for i, d := range p.Leave {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"id":`...)
+		b = appendString(b, d.ID)
+		b = append(b, `,"why":"`...)
+		b = append(b, d.Why...)
+		b = append(b, `"}`...)
+	}
+	return append(b, ']')
+}
+
+func appendGroup(b []byte, name string, members []hub.Member) []byte {
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":[`...)
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendUser(b, m.ID, m.Name)
+		b = append(b, `,"state":`...)
+		b = append(b, m.State...)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}

@@ -1,0 +1,194 @@
+package realtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// bodyTime bounds how long a body may take to arrive.
+const bodyTime = 60 * time.Second
+
+// publish takes a POST.
+func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, room string, form bool) error {
+	if form {
+		if err := h.formProtection(r); err != nil {
+			return err
+		}
+	}
+	p, err := publication(r, room)
+	if err != nil {
+		return err
+	}
+	limit := int64(h.pooled.hub.MaxMessageSize(room))
+	if form {
+		limit = min(limit, math.MaxInt64/4)*3 + 1024 // percent-encoding may triple it
+	}
+	body, err := readBody(w, r, limit, "max_message_size")
+	if err != nil {
+		return err
+	}
+	contentType := r.Header.Get("Content-Type")
+	if form {
+		fields, err := url.ParseQuery(string(body))
+		if err != nil {
+			return protocol.Bad("the form cannot be read: %v", err)
+		}
+		if !fields.Has("text") {
+			return protocol.Bad("the form has no field text")
+		}
+		body, contentType = []byte(fields.Get("text")), "text/plain"
+	}
+	if p.Kind, p.Data, err = protocol.Content(contentType, body); err != nil {
+		return err
+	}
+	p.Type = contentType
+	receipt, err := h.pooled.hub.Publish(r.Context(), c, p)
+	if err != nil {
+		return err
+	}
+	if form {
+		back(w, r)
+		return nil
+	}
+	w.Header().Set("Content-Type", "application/json")
+	status := http.StatusCreated
+	if p.Signal {
+		status = http.StatusAccepted
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(append(protocol.Receipt(receipt), '\n')) // whoever has gone does not need it
+	return nil
+}
+
+// publication reads the options of a POST: standard headers, or query
+// parameters for clients that cannot send headers.
+func publication(r *http.Request, room string) (hub.Publication, error) {
+	option := func(header, parameter string) string {
+		if v := r.Header.Get(header); v != "" {
+			return v
+		}
+		return r.URL.Query().Get(parameter)
+	}
+	p := hub.Publication{Room: room, Event: option("Realtime-Event", "event")}
+	// The header is a string of RFC 9651, but many send it bare.
+	p.Key = strings.Clone(strings.Trim(option("Idempotency-Key", "key"), `"`))
+	if p.Event == protocol.DefaultEvent {
+		p.Event = ""
+	}
+	p.Event = strings.Clone(p.Event)
+	if ttl := option("Ttl", "ttl"); ttl != "" {
+		if !isSeconds(ttl) { // RFC 8030, section 5.2
+			return p, protocol.Bad("TTL %q: must be a number of seconds", ttl)
+		}
+		n, _ := strconv.Atoi(ttl)
+		p.TTL, p.Signal = time.Duration(n)*time.Second, n == 0
+	}
+	return p, nil
+}
+
+// readBody reads a body of at most limit bytes, which is the limit of that name.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, name string) ([]byte, error) {
+	// A server that cannot set deadlines has its own.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	if limit >= math.MaxInt64-1 {
+		limit = math.MaxInt64 - 1
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, nil
+	case errors.As(err, &tooLarge):
+		return nil, &protocol.Problem{
+			Status: http.StatusRequestEntityTooLarge, Title: "message too large",
+			Detail: name + " is " + strconv.FormatInt(limit, 10),
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &protocol.Problem{
+			Status: http.StatusRequestTimeout, Title: "request timeout",
+			Detail: "the body took longer than " + bodyTime.String(), Err: err,
+		}
+	default:
+		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body broke off", Err: err}
+	}
+}
+
+// back sends the browser back to the page of its form, if that is ours, or
+// leaves it where it is.
+func back(w http.ResponseWriter, r *http.Request) {
+	referer, err := url.Parse(r.Referer())
+	if err != nil || !strings.EqualFold(referer.Host, r.Host) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Location", referer.RequestURI())
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// Bounds of commands in bulk.
+const (
+	maxCommands     = 1000    // in one request
+	maxCommandBytes = 8 << 20 // of one request's body
+)
+
+// commands takes a POST of commands, one a line, and answers each by a line.
+func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
+	body, err := readBody(w, r, maxCommandBytes, "the body of commands")
+	if err != nil {
+		return err
+	}
+	a := &bulk{Visitor: h.pooled.hub.Visit(c)}
+	n := 0
+	for line := range bytes.SplitSeq(body, []byte{'\n'}) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if n++; n > maxCommands {
+			a.Answer(new(protocol.Command).Refusal(protocol.Bad("one request has at most %d commands; this one and those after it were not carried out", maxCommands)))
+			break
+		}
+		command, err := protocol.Decode(line)
+		if err != nil {
+			a.Answer(command.Refusal(err))
+			continue
+		}
+		// What went wrong has been answered.
+		if err := command.Do(r.Context(), a, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
+			h.log.Error("carrying out a command", "error", err)
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, _ = w.Write(a.answers) // whoever has gone does not need it
+	return nil
+}
+
+// bulk is a visitor whose answers are gathered; it implements protocol.Actor.
+type bulk struct {
+	*hub.Visitor
+	answers []byte
+}
+
+func (b *bulk) Answer(object []byte) {
+	b.answers = append(append(b.answers, object...), '\n')
+}
+
+// Join answers where [hub.Visitor.Join] leaves that to its caller.
+func (b *bulk) Join(ctx context.Context, room string, start hub.Start) (hub.Joined, error) {
+	joined, err := b.Visitor.Join(ctx, room, start)
+	if err == nil {
+		b.Answer(start.Answer(joined))
+	}
+	return joined, err
+}

@@ -1,0 +1,70 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws/frame"
+)
+
+// The part of a connection that speaks realtime.v1.
+
+// maxRubbish is how many commands in a row may make no sense before the
+// connection ends with 4400.
+const maxRubbish = 10
+
+var errRubbish = errors.New("too many commands that make no sense")
+
+// command carries out the commands of one frame, each on a line of its own. It
+// returns an error if the connection must end.
+func (c *conn) command(event frame.Event) error {
+	if event.Op != frame.Text {
+		return c.nonsense(new(protocol.Command), protocol.Bad("commands are text, not bytes"))
+	}
+	if len(bytes.TrimSpace(event.Data)) == 0 {
+		c.session.Answer([]byte{'\n'}) // a sign of life: scripts see no ping
+		return nil
+	}
+	for line := range bytes.SplitSeq(event.Data, []byte{'\n'}) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if err := c.obey(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// obey carries out one command.
+func (c *conn) obey(line []byte) error {
+	command, err := protocol.Decode(line)
+	if err != nil {
+		return c.nonsense(command, err)
+	}
+	c.rubbish = 0
+	err = command.Do(context.Background(), c.session, false)
+	switch {
+	case errors.Is(err, hub.ErrEnded), errors.Is(err, hub.ErrDraining):
+		return err
+	case !errors.Is(err, hub.ErrRate):
+		c.refused = 0
+		return nil
+	}
+	if c.refused++; c.refused > maxRefused {
+		return err
+	}
+	return nil
+}
+
+// nonsense answers a command that makes none.
+func (c *conn) nonsense(command *protocol.Command, err error) error {
+	c.session.Answer(command.Refusal(err))
+	if c.rubbish++; c.rubbish > maxRubbish {
+		return errRubbish
+	}
+	return nil
+}
