@@ -152,6 +152,8 @@ type page struct {
 	Messages           []envelope
 	More               bool
 	Gap                *envelope
+	Presence           []envelope
+	PresenceCursor     string `json:"presence_cursor"`
 }
 
 // envelope is a message or a control object.
@@ -218,7 +220,8 @@ func (s *site) dial(target string, headers ...string) *websocket.Conn {
 		name, value, _ := strings.Cut(v, ": ")
 		h.Add(name, value)
 	}
-	options := &websocket.DialOptions{HTTPHeader: h}
+	options := &websocket.DialOptions{HTTPHeader: h, Subprotocols: h.Values("Sec-WebSocket-Protocol")}
+	h.Del("Sec-WebSocket-Protocol")
 	c, resp, err := websocket.Dial(s.t.Context(), s.URL+"/rt/"+target, options)
 	for range 3 {
 		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {

@@ -31,15 +31,21 @@ import (
 //
 //	console         each line after "$ " is run by bash, and prints what follows
 //	console live    the same, but goes on running; checked when the next console block is done
-//	text websocket  a conversation: GET, subprotocols, "> sent", "< received"
+//	text websocket  a conversation: GET, subprotocols, "> sent", "< received", and
+//	                "$ " what bash runs meanwhile
 //	caddyfile       is adapted and provisioned
 //	caddyfile site  is also the site that the examples after it run against
 //	json config     is provisioned
 //	json            each line is JSON
 //
 // Other blocks are for people. http://localhost:8080 stands for the site, … for
-// anything, k3f9.<n> for one id that stays the same all through a document. A
-// line of … alone is any number of lines; two spaces continue a line.
+// anything, k3f9.<n> for one id that stays the same all through a document, and
+// c7q2-<n> for one conn. A line of … alone is any number of lines; two spaces
+// continue a line.
+//
+// With the subprotocol realtime.v1 what is received between two other lines may
+// come in any order, and presence that the document does not show is passed over:
+// answers, messages and presence have each their own time.
 
 const (
 	docsURL    = "http://localhost:8080"
@@ -177,7 +183,7 @@ type docRunner struct {
 	site *site
 	file string
 	dir  string
-	ids  map[string]string // the document's ids and what they are here
+	ids  map[string]string // the document's ids and conns, and what they are here
 }
 
 func (r *docRunner) errorf(line int, format string, args ...any) {
@@ -185,7 +191,12 @@ func (r *docRunner) errorf(line int, format string, args ...any) {
 	r.t.Errorf("%s:%d: %s", r.file, line, fmt.Sprintf(format, args...))
 }
 
-var docID = regexp.MustCompile(`k3f9\.\d+`)
+// docID is what the documents write for an id or a conn, and docReal what one
+// looks like, by its first letter.
+var (
+	docID   = regexp.MustCompile(`k3f9\.\d+|c7q2-\d+`)
+	docReal = map[byte]string{'k': `[0-9A-Za-z_-]+\.\d+`, 'c': `[0-9A-Za-z_-]{38}`}
+)
 
 // here writes what the document says as it is here.
 func (r *docRunner) here(text string) string {
@@ -199,7 +210,7 @@ func (r *docRunner) here(text string) string {
 }
 
 // docToken is what stands for something else in an expected output.
-var docToken = regexp.MustCompile(`(?m)^…\n?|…|k3f9\.\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|` + regexp.QuoteMeta(docsURL))
+var docToken = regexp.MustCompile(`(?m)^…\n?|…|` + docID.String() + `|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|` + regexp.QuoteMeta(docsURL))
 
 // match compares an output with what the document says, and learns its ids.
 func (r *docRunner) match(want, got string) bool {
@@ -232,9 +243,9 @@ func (r *docRunner) match(want, got string) bool {
 		case r.ids[token] != "":
 			pattern.WriteString(regexp.QuoteMeta(r.ids[token]))
 		case slices.Contains(learned, token):
-			pattern.WriteString(`[0-9a-z]+\.\d+`) // compared below
+			pattern.WriteString(docReal[token[0]]) // compared below
 		default:
-			pattern.WriteString(`([0-9a-z]+\.\d+)`)
+			pattern.WriteString("(" + docReal[token[0]] + ")")
 			learned = append(learned, token)
 		}
 	}
@@ -414,30 +425,71 @@ func (r *docRunner) webSocket(b docBlock) {
 		return
 	}
 	defer c.CloseNow()
+	var due []docLine // of realtime.v1: received in any order
 	for i, line := range rest {
 		at := b.line + len(lines) - len(rest) + i
 		direction, text, _ := strings.Cut(line, " ")
-		if direction == ">" {
+		name, isSubprotocol := strings.CutPrefix(text, "subprotocol ")
+		code, isClose := strings.CutPrefix(text, "close ")
+		receives := direction == "<" && !isSubprotocol && !isClose
+		if receives && c.Subprotocol() == sessionSubprotocol {
+			due = append(due, docLine{at, text})
+			continue
+		}
+		r.receive(ctx, c, due)
+		due = nil
+		switch {
+		case direction == "$":
+			r.launch(docCommand{line: at, run: text}).finish(r)
+		case direction == ">" && text == "":
+			text = "\n"
+			fallthrough
+		case direction == ">":
 			if err := c.Write(ctx, websocket.MessageText, []byte(r.here(text))); err != nil {
 				r.errorf(at, "sending: %v", err)
 			}
-			continue
-		}
-		if name, ok := strings.CutPrefix(text, "subprotocol "); ok {
+		case isSubprotocol:
 			if got := c.Subprotocol(); got != name {
 				r.errorf(at, "the subprotocol is %q, want %q", got, name)
 			}
-			continue
-		}
-		_, got, err := c.Read(ctx)
-		if code, ok := strings.CutPrefix(text, "close "); ok {
+		case isClose:
+			_, got, err := c.Read(ctx)
+			for err == nil && c.Subprotocol() == sessionSubprotocol {
+				_, got, err = c.Read(ctx) // what the document does not show
+			}
 			if status := websocket.CloseStatus(err); strconv.Itoa(int(status)) != code {
 				r.errorf(at, "received %q and %v, want close code %s", got, err, code)
 			}
 			return
+		default:
+			if _, got, err := c.Read(ctx); err != nil || !r.match(text, string(got)) {
+				r.errorf(at, "received\n%s\n(%v), want\n%s", got, err, text)
+			}
 		}
-		if err != nil || !r.match(text, string(got)) {
-			r.errorf(at, "received\n%s\n(%v), want\n%s", got, err, text)
+	}
+	r.receive(ctx, c, due)
+}
+
+// docLine is a line of a conversation.
+type docLine struct {
+	line int
+	text string
+}
+
+// receive reads until all that is due has come.
+func (r *docRunner) receive(ctx context.Context, c *websocket.Conn, due []docLine) {
+	for len(due) > 0 {
+		_, got, err := c.Read(ctx)
+		if err != nil {
+			r.errorf(due[0].line, "received %v, want\n%s", err, due[0].text)
+			return
+		}
+		i := slices.IndexFunc(due, func(d docLine) bool { return r.match(d.text, string(got)) })
+		if i >= 0 {
+			due = slices.Delete(due, i, i+1)
+		} else if !bytes.HasPrefix(got, []byte(`{"op":"presence"`)) {
+			r.errorf(due[0].line, "received\n%s\nwant\n%s", got, due[0].text)
+			return
 		}
 	}
 }

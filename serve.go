@@ -64,11 +64,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		return h.webSocket(w, r, client, rooms, want)
 	case wayEvents, wayLines:
 		return h.stream(w, r, client, rooms, want)
+	default:
+		if len(rooms) > 1 {
+			return protocol.Bad("a POST publishes in one room; for several, POST commands to the hub's own URL")
+		}
+		return h.publish(w, r, client, rooms[0], want.way == wayForm)
 	}
-	if len(rooms) > 1 {
-		return protocol.Bad("a POST publishes in one room; for several, POST commands to the hub's own URL")
-	}
-	return h.publish(w, r, client, rooms[0], want.way == wayForm)
 }
 
 // withoutRoom serves what is about the hub, rather than rooms.

@@ -1,0 +1,87 @@
+package protocol_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+func TestVector(t *testing.T) {
+	v := protocol.Vector{{Room: "lobby", Position: pos}, {Room: "a/b,c=é%", Position: hub.Position{Epoch: "e", Offset: 1}}, {Room: "none"}}
+	const text = "lobby=k3f9.1042,a%2Fb%2Cc%3D%C3%A9%25=e.1"
+	if got := v.String(); got != text {
+		t.Errorf("text %q", got)
+	}
+	got, err := protocol.ParseVector(text)
+	if err != nil || !reflect.DeepEqual(got, v[:2]) {
+		t.Errorf("parsed %v, %v", got, err)
+	}
+	got.Move("lobby", hub.Position{Epoch: "x", Offset: 7})
+	got.Move("elsewhere", pos)
+	if p, ok := got.Find("lobby"); !ok || p.String() != "x.7" || len(got) != 2 {
+		t.Errorf("moved to %v", got)
+	}
+	if _, ok := got.Find("elsewhere"); ok {
+		t.Error("it has no place elsewhere")
+	}
+	for _, bad := range []string{"", "k3f9.1042", "a=", "a=1", "a=e.1,", "a=e.1,b", "%zz=e.1", strings.Repeat("a=e.1,", 101) + "a=e.1"} {
+		if v, err := protocol.ParseVector(bad); err == nil {
+			t.Errorf("%q became %v", bad, v)
+		}
+	}
+}
+
+// What can be read is written the same way.
+func FuzzVector(f *testing.F) {
+	f.Add("lobby=k3f9.1042,a%2Fb=e.1")
+	f.Fuzz(func(t *testing.T, s string) {
+		v, err := protocol.ParseVector(s)
+		if err != nil {
+			return
+		}
+		again, err := protocol.ParseVector(v.String())
+		if err != nil || !reflect.DeepEqual(v, again) {
+			t.Errorf("%q became %v and then %v, %v", s, v, again, err)
+		}
+	})
+}
+
+func TestPresence(t *testing.T) {
+	ann := hub.Member{ID: "u1", Name: "Ann", State: []byte(`{"a":1}`)}
+	anon := hub.Member{ID: "~x", State: []byte(`null`)}
+	for _, test := range []struct {
+		name string
+		p    *hub.Presence
+		all  bool
+		want string
+	}{
+		{"snapshot", &hub.Presence{Room: "r", Members: 3, Snapshot: true, Here: []hub.Member{ann, anon}}, false, `{"op":"presence","room":"r","members":3,"here":[{"id":"u1","name":"Ann","state":{"a":1}},{"id":"~x","state":null}]}`},
+		{"nobody", &hub.Presence{Room: "r", Snapshot: true}, false, `{"op":"presence","room":"r","members":0,"here":[]}`},
+		{"differences", &hub.Presence{Room: "r", Members: 2, Enter: []hub.Member{anon}, Update: []hub.Member{ann}, Leave: []hub.Departure{{ID: "u2", Why: hub.WhyLeft}}}, false, `{"op":"presence","room":"r","members":2,"enter":[{"id":"~x","state":null}],"update":[{"id":"u1","name":"Ann","state":{"a":1}}],"leave":[{"id":"u2","why":"left"}]}`},
+		{"number alone", &hub.Presence{Room: "r", Members: 2, Numbers: true, Enter: []hub.Member{ann}}, true, `{"op":"presence","room":"r","members":2}`},
+		{"large", &hub.Presence{Room: "r", Members: 1001, Snapshot: true, Here: []hub.Member{ann}}, false, `{"op":"presence","room":"r","members":1001}`},
+		{"large, and all wanted", &hub.Presence{Room: "r", Members: 1001, Snapshot: true, Here: []hub.Member{anon}}, true, `{"op":"presence","room":"r","members":1001,"here":[{"id":"~x","state":null}]}`},
+	} {
+		if got := string(protocol.Presence(test.p, test.all)); got != test.want {
+			t.Errorf("%s: got  %s\nwant %s", test.name, got, test.want)
+		}
+	}
+	if got := string(protocol.Members(&hub.Presence{Room: "r", Members: 1, Snapshot: true, Here: []hub.Member{anon}}, false)); got != `{"room":"r","members":1,"here":[{"id":"~x","state":null}]}`+"\n" {
+		t.Errorf("document %s", got)
+	}
+}
+
+func TestPageOfSeveralRooms(t *testing.T) {
+	p := &protocol.Page{
+		Rooms: []string{"a", "b"}, Several: true, Conn: "c", Cursor: "a=e.1", Gaps: []*hub.Gap{{Room: "a", To: pos, Reason: hub.GapEpoch}, {Room: "b", To: pos, Reason: hub.GapSlow}},
+		Presence: []*hub.Presence{{Room: "b", Members: 1, Snapshot: true}, {Room: "a", Members: 1}}, PresenceCursor: hub.Position{Epoch: "h", Offset: 2},
+	}
+	const want = `{"rooms":["a","b"],"cursor":"a=e.1","conn":"c","gaps":[{"op":"gap","room":"a","to":"k3f9.1042","reason":"epoch"},{"op":"gap","room":"b","to":"k3f9.1042","reason":"slow"}],"messages":[],"more":false,` +
+		`"presence":[{"op":"presence","room":"b","members":1,"here":[]},{"op":"presence","room":"a","members":1}],"presence_cursor":"h.2"}`
+	if got := string(p.Append(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
