@@ -26,6 +26,8 @@ func TestImports(t *testing.T) {
 		module + "/ws":   {hub, protocol, outbound, park, frame, "github.com/coder/websocket"},
 		module + "/sse":  {hub, protocol, outbound, park},
 		module + "/poll": {hub, protocol},
+
+		module + "/client": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 	}
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{

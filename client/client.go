@@ -1,0 +1,192 @@
+// Package client holds the scripts that pages load, minified, and serves them
+// below the prefix of a handler:
+//
+//	<script type="module" src="/rt/-/realtime-chat.js"></script>
+//	<realtime-chat room="lobby"></realtime-chat>
+//
+// The sources lie beside this file. dist is made of them by tools/assets, and
+// is kept in the repository, so that building Caddy needs no tool but Go.
+package client
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"embed"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+//go:generate go -C ../tools run ./assets
+
+//go:embed dist/*.js
+var dist embed.FS
+
+// Codings are the content codings of which a client should choose, the
+// preferred one first: for scripts of this size gzip is the smaller one.
+var Codings = []string{"gzip", "zstd"}
+
+// Asset is one script. It does not change, and is safe for concurrent use.
+type Asset struct {
+	// Name is what it is called in every version, like realtime.js.
+	Name string
+	// Hashed is what these bytes and no others are called, like
+	// realtime.3f9a1c07b2.js.
+	Hashed string
+	// Integrity is the value of an attribute integrity (W3C, "Subresource
+	// Integrity").
+	Integrity string
+
+	hash  string
+	plain []byte
+	gzip  func() []byte
+	zstd  func() []byte
+}
+
+// Assets returns all there are, in the order of their names. The slice is
+// shared and must not be changed.
+var Assets = sync.OnceValue(func() []*Asset {
+	files, err := dist.ReadDir("dist")
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	all := make([]*Asset, len(files))
+	for i, file := range files {
+		content, err := dist.ReadFile("dist/" + file.Name())
+		if err != nil {
+			panic(err)
+		}
+		all[i] = newAsset(file.Name(), content)
+	}
+	return all
+})
+
+// hashLength is how many digits of the SHA-256 stand in a name. The same number
+// is in tools/assets.
+const hashLength = 10
+
+func newAsset(name string, content []byte) *Asset {
+	short, long := sha256.Sum256(content), sha512.Sum384(content)
+	hash := hex.EncodeToString(short[:])[:hashLength]
+	return &Asset{
+		Name:      name,
+		Hashed:    strings.TrimSuffix(name, ".js") + "." + hash + ".js",
+		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
+		hash:      hash,
+		plain:     content,
+		gzip:      sync.OnceValue(func() []byte { return gzipped(content) }),
+		zstd:      sync.OnceValue(func() []byte { return zstandard(content) }),
+	}
+}
+
+// Bytes returns the asset in a content coding: gzip, zstd, or as it is. They
+// are shared and must not be changed.
+func (a *Asset) Bytes(coding string) []byte {
+	switch coding {
+	case "gzip":
+		return a.gzip()
+	case "zstd":
+		return a.zstd()
+	default:
+		return a.plain
+	}
+}
+
+// Serve answers a request for the asset with one of its two names; a browser
+// keeps for ever what has the hash in its name, and asks for the other one each
+// time. accepted are the content codings that the client takes, the best one
+// first. Pages of any origin may load an asset. An error is a
+// *protocol.Problem, and nothing has been written.
+func Serve(w http.ResponseWriter, r *http.Request, name string, accepted []string) error {
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store") // of what goes wrong
+	asset := find(name)
+	if asset == nil {
+		return &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		return &protocol.Problem{
+			Status: http.StatusMethodNotAllowed, Title: "method not allowed", Detail: "a script takes GET, HEAD",
+		}
+	}
+	if name == asset.Hashed {
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	} else {
+		header.Set("Cache-Control", "no-cache")
+	}
+	header.Add("Vary", "Accept-Encoding")
+	header.Set("Content-Type", "text/javascript; charset=utf-8")
+	tag := asset.hash
+	coding := choose(accepted)
+	if coding != "" {
+		header.Set("Content-Encoding", coding)
+		tag += "-" + coding // another representation, another tag (RFC 9110, section 8.8.3.3)
+	}
+	header.Set("ETag", `"`+tag+`"`)
+	content := asset.Bytes(coding)
+	header.Set("Content-Length", strconv.Itoa(len(content))) // which ServeContent leaves out beside a coding
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	return nil
+}
+
+// find returns the asset that has the name, or nil.
+func find(name string) *Asset {
+	for _, a := range Assets() {
+		if name == a.Name || name == a.Hashed {
+			return a
+		}
+	}
+	return nil
+}
+
+// choose returns the coding to use; "" stands for none.
+func choose(accepted []string) string {
+	for _, name := range accepted {
+		switch name {
+		case "gzip", "zstd":
+			return name
+		case "identity":
+			return ""
+		}
+	}
+	return ""
+}
+
+func gzipped(content []byte) []byte {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err) // a buffer takes everything
+	}
+	return b.Bytes()
+}
+
+func zstandard(content []byte) []byte {
+	w, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(128<<10), zstd.WithEncoderCRC(false))
+	if err != nil {
+		panic(err) // these options are good
+	}
+	return w.EncodeAll(content, nil)
+}

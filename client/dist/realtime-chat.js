@@ -1,0 +1,2 @@
+/*! caddy-realtime, Apache-2.0 */
+import{Realtime as s}from"./realtime.acae5883d8.js";var o=new CSSStyleSheet;o.replaceSync(":host{display:block;color:#010203}");var t=class extends HTMLElement{connectedCallback(){this.client=new s(this.getAttribute("src")??"/rt/");let e=this.attachShadow({mode:"open"});e.adoptedStyleSheets=[o],e.append(this.getAttribute("room"))}};customElements.define("realtime-chat",t);

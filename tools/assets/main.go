@@ -1,0 +1,162 @@
+// Command assets makes client/dist of the scripts in client: it puts together
+// what a script imports from files beside it, minifies it, and has the elements
+// import ./realtime.js by the name that has its hash. With -check it writes
+// nothing and says what is not current. Run it in tools/:
+//
+//	go run ./assets [-check]
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// scripts are what pages load. The first one is what the others import.
+var scripts = []string{"realtime.js", "realtime-chat.js", "realtime-value.js"}
+
+// hashLength is how many digits of the SHA-256 stand in a name. The same number
+// is in client.go.
+const hashLength = 10
+
+func main() {
+	check := flag.Bool("check", false, "write nothing, and fail if anything would be written")
+	dir := flag.String("dir", "../client", "the folder of the sources, in which dist lies")
+	flag.Parse()
+	if err := run(*dir, *check); err != nil {
+		fmt.Fprintln(os.Stderr, "assets:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string, check bool) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	hashed := ""
+	var stale []error
+	for _, name := range scripts {
+		content, err := build(filepath.Join(dir, name), hashed)
+		if err != nil {
+			return err
+		}
+		if hashed == "" {
+			hashed = hashedName(name, content)
+		}
+		file := filepath.Join(dir, "dist", name)
+		before, err := os.ReadFile(file)
+		switch {
+		case err == nil && bytes.Equal(before, content):
+			continue
+		case check:
+			stale = append(stale, fmt.Errorf("client/dist/%s is not current: run go generate ./client", name))
+		default:
+			err = errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, content, 0o644))
+			if err != nil {
+				return err
+			}
+			fmt.Printf("client/dist/%s: %d bytes\n", name, len(content))
+		}
+	}
+	return errors.Join(append(stale, strangers(filepath.Join(dir, "dist")))...)
+}
+
+// strangers says which files of dist come from nowhere.
+func strangers(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range files {
+		if !slices.Contains(scripts, f.Name()) {
+			errs = append(errs, fmt.Errorf("client/dist/%s is made of no source: remove it", f.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func hashedName(name string, content []byte) string {
+	sum := sha256.Sum256(content)
+	return strings.TrimSuffix(name, ".js") + "." + hex.EncodeToString(sum[:])[:hashLength] + ".js"
+}
+
+// build returns a script, minified. Its imports of realtime.js become imports
+// of hashed.
+func build(file, hashed string) ([]byte, error) {
+	result := api.Build(api.BuildOptions{
+		EntryPoints:       []string{file},
+		Bundle:            true,
+		Format:            api.FormatESModule,
+		Target:            api.ES2022,
+		Charset:           api.CharsetUTF8,
+		MinifyIdentifiers: true,
+		MinifySyntax:      true,
+		MinifyWhitespace:  true,
+		MangleProps:       `_$`, // private to each script
+		LegalComments:     api.LegalCommentsNone,
+		Banner:            map[string]string{"js": "/*! caddy-realtime, Apache-2.0 */"},
+		Plugins: []api.Plugin{
+			{Name: "realtime.js stays apart", Setup: func(b api.PluginBuild) { externalize(b, hashed) }},
+			{Name: "css in templates", Setup: minifyTemplates},
+		},
+	})
+	if problems := append(result.Errors, result.Warnings...); len(problems) > 0 {
+		lines := api.FormatMessages(problems, api.FormatMessagesOptions{})
+		return nil, fmt.Errorf("building %s: %s", file, strings.Join(lines, ""))
+	}
+	return append(bytes.TrimRight(result.OutputFiles[0].Contents, "\n"), '\n'), nil
+}
+
+func externalize(b api.PluginBuild, hashed string) {
+	b.OnResolve(api.OnResolveOptions{Filter: `(^|/)realtime\.js$`}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
+		if a.Kind == api.ResolveEntryPoint {
+			return api.OnResolveResult{}, nil
+		}
+		if hashed == "" {
+			return api.OnResolveResult{}, errors.New("realtime.js imports itself")
+		}
+		return api.OnResolveResult{Path: "./" + hashed, External: true}, nil
+	})
+}
+
+// template is a style sheet as a template literal: css`…` or /* css */ `…`. One
+// with substitutions, or with escapes, is left as it is.
+var template = regexp.MustCompile("(\\bcss|/\\*\\s*css\\s*\\*/)(\\s*`)([^`\\\\$]*)`")
+
+func minifyTemplates(b api.PluginBuild) {
+	b.OnLoad(api.OnLoadOptions{Filter: `\.js$`}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {
+		source, err := os.ReadFile(a.Path)
+		if err != nil {
+			return api.OnLoadResult{}, err
+		}
+		script := template.ReplaceAllStringFunc(string(source), minifyTemplate)
+		return api.OnLoadResult{Contents: &script, Loader: api.LoaderJS}, nil
+	})
+}
+
+// minifyTemplate returns one template literal with its style sheet minified. A
+// style sheet that is not whole, or would need escapes, stays.
+func minifyTemplate(literal string) string {
+	m := template.FindStringSubmatch(literal)
+	result := api.Transform(m[3], api.TransformOptions{
+		Loader: api.LoaderCSS, Charset: api.CharsetUTF8, LegalComments: api.LegalCommentsNone,
+		MinifySyntax: true, MinifyWhitespace: true,
+	})
+	css := strings.TrimSpace(string(result.Code))
+	if len(result.Errors)+len(result.Warnings) > 0 || strings.ContainsAny(css, "`\\$") {
+		return literal
+	}
+	return m[1] + m[2] + css + "`"
+}
