@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
+	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -19,6 +21,9 @@ import (
 
 // serve serves what lies below the prefix. An error has not been answered yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) error {
+	if name, ok := strings.CutPrefix(rest, "-/"); ok {
+		return scripts.Serve(w, r, name, encode.AcceptedEncodings(r, scripts.Codings))
+	}
 	header := w.Header()
 	header.Add("Vary", "Accept, Origin, Prefer")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -90,7 +95,7 @@ func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Clie
 // that the query of the hub's own URL names. A room that is named twice counts
 // once.
 func roomNames(r *http.Request, rest string) ([]string, error) {
-	if strings.HasPrefix(rest, "-/") || rest == "-" {
+	if rest == "-" {
 		return nil, &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
 	}
 	asked := []string{rest}
@@ -244,7 +249,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		h.log.Error("serving a room", "error", err)
 	}
 	header := w.Header()
-	if p.Status == http.StatusMethodNotAllowed {
+	if p.Status == http.StatusMethodNotAllowed && header.Get("Allow") == "" {
 		header.Set("Allow", allowedMethods)
 	}
 	retry := p.RetryAfter > 0
