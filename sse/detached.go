@@ -161,6 +161,7 @@ type chunks struct{ format Format }
 var chunked = map[Format]*chunks{}
 
 func init() {
+	chunked[HTML{}] = &chunks{HTML{}}
 	for _, p := range []Told{{}, {Presence: hub.PresenceSome}, {Presence: hub.PresenceAll}, {hub.PresenceSome, true}, {hub.PresenceAll, true}} {
 		for _, f := range []Format{Events{Told: p}, Events{true, p}, Lines{p}} {
 			chunked[f] = &chunks{f}

@@ -1,0 +1,145 @@
+package sse
+
+import (
+	"bytes"
+	"encoding/json"
+	"html"
+	"math/rand/v2"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// HTML is the format of a document that never ends: the room's log for people
+// whose browser runs no script. It shows messages, and where some are missing.
+type HTML struct{}
+
+// HTMLStyle is the document's style sheet, for a policy that names its hash
+// (CSP Level 3, section 6.7.3.3). The log is the one item of a reversed box,
+// which is scrolled to its end for as long as nobody scrolls it.
+const HTMLStyle = `:root{color-scheme:light dark;height:100%;overflow:hidden}` +
+	`body{margin:0;height:100%;overflow:auto;display:flex;flex-direction:column-reverse;font:1rem/1.45 system-ui,sans-serif}` +
+	`main{padding:.5rem .75rem}article{margin:.5rem 0}` +
+	`p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}` +
+	`time,footer{font-size:.8rem;opacity:.7}footer{margin:.75rem 0;text-align:center}`
+
+const htmlBegin = `<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
+	`<title>Messages</title><base target="_top"><style>` + HTMLStyle + `</style><main>` + "\n"
+
+// ContentType implements [Format].
+func (HTML) ContentType() string { return "text/html; charset=utf-8" }
+
+// Begin implements [Format].
+func (HTML) Begin(b []byte, _ *Opening) []byte { return append(b, htmlBegin...) }
+
+// Append implements [Format].
+func (HTML) Append(b []byte, it hub.Item) []byte {
+	switch {
+	case it.Message != nil && !it.Message.Signal:
+		return appendArticle(b, it.Message)
+	case it.Gap != nil:
+		return append(b, "<footer>Some messages are missing here.</footer>\n"...)
+	default:
+		return b
+	}
+}
+
+// Heartbeat implements [Format] with a comment.
+func (HTML) Heartbeat(b []byte) []byte { return append(b, "<!-- -->\n"...) }
+
+// End implements [Format]: the browser asks for the document again after a
+// whole number of seconds, which is all that it can be told.
+func (HTML) End(b []byte) []byte {
+	b = append(b, `<meta http-equiv="refresh" content="`...)
+	b = strconv.AppendInt(b, 1+rand.Int64N(int64(RetryLast/time.Second)), 10)
+	return append(b, "\">\n"...)
+}
+
+// appendArticle appends a message. All that comes from clients is escaped, and
+// whatever its direction, it is kept to itself (bdi, dir=auto).
+func appendArticle(b []byte, m *hub.Message) []byte {
+	author, text, isText := chat(m)
+	if m.From != nil && m.From.Name != "" {
+		author = m.From.Name
+	} else if m.From != nil && author == "" {
+		author = m.From.ID
+	}
+	b = append(b, "<article>"...)
+	if author != "" {
+		b = append(b, "<b><bdi>"...)
+		b = append(b, html.EscapeString(author)...)
+		b = append(b, "</bdi></b> "...)
+	}
+	b = append(b, `<time datetime="`...)
+	b = m.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = append(b, `">`...)
+	b = m.Time.UTC().AppendFormat(b, "2006-01-02 15:04 UTC")
+	b = append(b, `</time><p dir="auto">`...)
+	if isText {
+		b = appendLinked(b, text)
+	} else {
+		b = append(b, "<code>"...)
+		b = append(b, html.EscapeString(text)...)
+		b = append(b, "</code>"...)
+	}
+	return append(b, "</p></article>\n"...)
+}
+
+// chat returns what a person should see of a message: its text if it is one, or
+// an object that has one, as chats publish it; else what it is, in words for
+// machines.
+func chat(m *hub.Message) (author, text string, isText bool) {
+	switch m.Kind {
+	case hub.Text:
+		return "", string(m.Data), true
+	case hub.Binary:
+		kind, _, _ := strings.Cut(m.Type, ";")
+		return "", strings.TrimSpace(kind + " " + strconv.Itoa(len(m.Data)) + " bytes"), false
+	}
+	var said struct {
+		Text *string         `json:"text"`
+		Name json.RawMessage `json:"name"`
+	}
+	if !bytes.HasPrefix(m.Data, []byte{'{'}) || json.Unmarshal(m.Data, &said) != nil || said.Text == nil {
+		return "", string(m.Data), false
+	}
+	if json.Unmarshal(said.Name, &author) != nil {
+		author = "" // no string, so no name
+	}
+	return author, *said.Text, true
+}
+
+// link is what looks like an address of the web. What may stand behind one, and
+// hardly at its end, is cut off by trailing.
+var link = regexp.MustCompile(`(?i)\bhttps?://[^\s\p{Z}\p{C}<>"]+`)
+
+const trailing = `.,:;!?'*_)]}`
+
+// appendLinked appends text, with addresses as links that give nothing away and
+// promise nothing.
+func appendLinked(b []byte, text string) []byte {
+	for strings.Contains(text, "://") {
+		at := link.FindStringIndex(text)
+		if at == nil {
+			break
+		}
+		address := strings.TrimRight(text[at[0]:at[1]], trailing)
+		b = append(b, html.EscapeString(text[:at[0]])...)
+		text = text[at[0]+len(address):]
+		if u, err := url.Parse(address); err != nil || u.Host == "" {
+			b = append(b, html.EscapeString(address)...)
+			continue
+		}
+		escaped := html.EscapeString(address)
+		b = append(b, `<a rel="nofollow noopener noreferrer ugc" href="`...)
+		b = append(b, escaped...)
+		b = append(b, `">`...)
+		b = append(b, escaped...)
+		b = append(b, "</a>"...)
+	}
+	return append(b, html.EscapeString(text)...)
+}
