@@ -96,6 +96,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		subprotocols                <name...>
 //		compression                 on|off
 //		poller                      on|off
+//		ui                          on|off
 //	}
 //
 // Without a prefix it is taken from the matcher, which must then be one path
@@ -160,6 +161,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 		var on bool
 		on, err = onOff(d)
 		h.DisablePoller = !on
+	case "ui":
+		h.UI, err = onOff(d)
 	default:
 		return d.Errf("unknown option %q of realtime", name)
 	}

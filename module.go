@@ -112,6 +112,11 @@ type Handler struct {
 	// connections made after a change. Default: off.
 	DisablePoller bool `json:"disable_poller,omitempty"`
 
+	// Show a room to people: a browser that opens a room's URL gets a page with
+	// a chat in it, which works without JavaScript, too. Other clients get what
+	// they got. Default: off, and a browser gets a page of JSON.
+	UI bool `json:"ui,omitempty"`
+
 	log     *slog.Logger
 	pooled  *pooledHub
 	lot     *park.Lot // where idle connections wait

@@ -45,10 +45,9 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		if err != nil {
 			return protocol.Bad("the form cannot be read: %v", err)
 		}
-		if !fields.Has("text") {
-			return protocol.Bad("the form has no field text")
+		if contentType, body, err = formContent(fields); err != nil {
+			return err
 		}
-		body, contentType = []byte(fields.Get("text")), "text/plain"
 	}
 	if p.Kind, p.Data, err = protocol.Content(contentType, body); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	want, err := negotiate(r, h.Subprotocols)
+	want, err := h.negotiate(r)
 	if err != nil {
 		return err
 	}
@@ -65,9 +65,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 			return h.members(w, rooms, want)
 		}
 		return h.page(w, r, client, rooms, want)
+	case wayUI:
+		return h.ui(w, r, rooms, rest)
 	case wayWebSocket:
 		return h.webSocket(w, r, client, rooms, want)
-	case wayEvents, wayLines:
+	case wayEvents, wayLines, wayLog:
 		return h.stream(w, r, client, rooms, want)
 	default:
 		if len(rooms) > 1 {
@@ -151,6 +153,10 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	var format sse.Format = sse.Events{Envelope: want.envelope || len(rooms) > 1, Told: told}
 	if want.way == wayLines {
 		format = sse.Lines{Told: told}
+	}
+	if want.way == wayLog {
+		format = sse.HTML{}
+		frame(w.Header())
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{

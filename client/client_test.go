@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestImports(t *testing.T) {
 		for _, m := range imports.FindAllStringSubmatch(string(a.Bytes("")), -1) {
 			got = append(got, m[1])
 		}
-		if strings.Join(got, " ") != strings.Join(want, " ") {
+		if got = slices.Compact(got); !slices.Equal(got, want) {
 			t.Errorf("%s imports %q, want %q", a.Name, got, want)
 		}
 		if !bytes.HasSuffix(a.Bytes(""), []byte("\n")) {

@@ -277,6 +277,12 @@ func (p *chatPage) Screenshot(file string) {
 	// Two frames after the last change everything is painted, and scrolled.
 	p.do(chromedp.Evaluate[chromedp.Void](`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))`,
 		chromedp.EvalAwaitPromise))
+	p.Capture(file)
+}
+
+// Capture is Screenshot for a page without script, which knows of no frames.
+func (p *chatPage) Capture(file string) {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())

@@ -90,13 +90,10 @@ func appendArticle(b []byte, m *hub.Message) []byte {
 }
 
 // chat returns what a person should see of a message: its text if it is one, or
-// an object that has one, as chats publish it; else what it is, in words for
-// machines.
+// that of an object that has one, as chats publish it, be it as JSON or as text;
+// else what it is, in words for machines.
 func chat(m *hub.Message) (author, text string, isText bool) {
-	switch m.Kind {
-	case hub.Text:
-		return "", string(m.Data), true
-	case hub.Binary:
+	if m.Kind == hub.Binary {
 		kind, _, _ := strings.Cut(m.Type, ";")
 		return "", strings.TrimSpace(kind + " " + strconv.Itoa(len(m.Data)) + " bytes"), false
 	}
@@ -105,7 +102,7 @@ func chat(m *hub.Message) (author, text string, isText bool) {
 		Name json.RawMessage `json:"name"`
 	}
 	if !bytes.HasPrefix(m.Data, []byte{'{'}) || json.Unmarshal(m.Data, &said) != nil || said.Text == nil {
-		return "", string(m.Data), false
+		return "", string(m.Data), m.Kind == hub.Text
 	}
 	if json.Unmarshal(said.Name, &author) != nil {
 		author = "" // no string, so no name

@@ -40,6 +40,8 @@ func TestHTMLAppend(t *testing.T) {
 		{"end of it", item(`</p></article></main><style>*{}`), head + "&lt;/p&gt;&lt;/article&gt;&lt;/main&gt;&lt;style&gt;*{}" + tail},
 		{"comment", item(`<!-- x --><![CDATA[`), head + "&lt;!-- x --&gt;&lt;![CDATA[" + tail},
 		{"chat", item(`{"text":"hi","name":"Ann"}`, asJSON), by("Ann", "hi")},
+		{"chat as text", item(`{"text":"hi","name":"Ann"}`), by("Ann", "hi")},
+		{"braces in text", item(`{"text":1}`), head + "{&#34;text&#34;:1}" + tail},
 		{"chat without name", item(`{"text":"hi"}`, asJSON), head + "hi" + tail},
 		{"evil name", item(`{"text":"hi","name":"<b onclick=x>\u202e\"&"}`, asJSON), by("&lt;b onclick=x&gt;\u202e&#34;&amp;", "hi")},
 		{"name is no string", item(`{"text":"hi","name":{"a":1}}`, asJSON), head + "hi" + tail},
@@ -137,7 +139,7 @@ func FuzzHTML(f *testing.F) {
 				if depth != 0 {
 					t.Fatalf("%d elements are open at the end of %q", depth, out)
 				}
-				if kind == hub.Text && strings.Join(texts, "") != string(data) {
+				if kind == hub.Text && !strings.HasPrefix(string(data), "{") && strings.Join(texts, "") != string(data) {
 					t.Fatalf("text %q, want %q", texts, data)
 				}
 				return

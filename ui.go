@@ -1,0 +1,187 @@
+package realtime
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	scripts "github.com/caddy-realtime/realtime/client"
+	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/sse"
+)
+
+// The part that shows a room to a person: the option ui.
+
+const (
+	wayUI  way = "ui"  // the page with the chat
+	wayLog way = "log" // the log as a document that never ends, for its frame
+)
+
+// negotiate is the function negotiate with HTML among what can be had, where
+// the option ui is on. It comes last: whoever takes anything gets the page of
+// JSON.
+func (h *Handler) negotiate(r *http.Request) (want, error) {
+	if !h.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
+		return negotiate(r, h.Subprotocols)
+	}
+	if !r.URL.Query().Has("log") {
+		return want{way: wayUI}, nil
+	}
+	// But for its bytes it is a stream of lines.
+	lines := *r
+	lines.Header = r.Header.Clone()
+	lines.Header.Set("Accept", "application/x-ndjson")
+	w, err := negotiate(&lines, h.Subprotocols)
+	w.way = wayLog
+	return w, err
+}
+
+func prefersHTML(h http.Header) bool {
+	chosen, ok := accept(h.Values("Accept"), []offer{
+		{"application/json", string(wayPage)},
+		{"text/event-stream", string(wayEvents)},
+		{"application/x-ndjson", string(wayLines)},
+		{"text/html", string(wayUI)},
+	})
+	return ok && chosen == string(wayUI)
+}
+
+// uiStyle is for the page; the element brings its own. Where no script runs the
+// element is never defined.
+const uiStyle = `:root{color-scheme:light dark}` +
+	`body{margin:0;font:1rem/1.5 system-ui,sans-serif}` +
+	`h1{flex:1;min-width:0;margin:0;font:inherit;font-weight:650;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}` +
+	`realtime-chat:not(:defined) h1{padding:0 .75rem;line-height:3rem}` +
+	`div{display:flex;flex-direction:column;height:calc(100vh - 3rem);height:calc(100dvh - 3rem)}` +
+	`iframe{flex:1;border:solid #8886;border-width:1px 0}` +
+	`form{display:flex;gap:.5rem;padding:.75rem}` +
+	`input,button{min-width:0;padding:.5rem .75rem;border:1px solid #888;border-radius:.5rem;font:inherit}` +
+	`input{flex:1}input+input{flex:4}::placeholder{color:inherit;opacity:.7}`
+
+// uiPage takes a uiData. What is in noscript costs nothing where scripts run:
+// above all no connection for the frame.
+var uiPage = template.Must(template.New("ui").Parse(`<!doctype html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<title>{{.Room}}</title>
+<style>` + uiStyle + `</style>
+<script type="module" src="{{.Base}}-/{{.Script}}"></script>
+</head>
+<body>
+<realtime-chat src="{{.Base}}" room="{{.Room}}" form="full"><h1 slot="header" dir="auto">{{.Room}}</h1><noscript><div>
+<iframe src="?{{.Query}}log&amp;last=50" title="Messages"></iframe>
+<form method="post" action="?{{.Query}}">
+<input name="name" maxlength="64" autocomplete="nickname" placeholder="Name" aria-label="Name" dir="auto">
+<input name="text" required autofocus autocomplete="off" placeholder="Message" aria-label="Message" dir="auto">
+<button>Send</button>
+</form>
+</div></noscript></realtime-chat>
+</body>
+</html>
+`))
+
+type uiData struct {
+	Room   string
+	Base   string       // the way from this page up to the prefix
+	Script string       // below -/ there
+	Query  template.URL // room=…& if the room is not in the path
+}
+
+// Policies of the page and of its frame (CSP Level 3). The element makes its
+// style sheets by script, which a policy for styles does not concern.
+var (
+	uiPolicy  = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; " + policyOf(uiStyle)
+	logPolicy = "default-src 'none'; form-action 'none'; " + policyOf(sse.HTMLStyle)
+)
+
+// policyOf lets one style sheet in, and nobody frame what it is in.
+func policyOf(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'self'"
+}
+
+// ui answers with the page of a room. rest is the path's rest after the prefix,
+// which need not hold the room.
+func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
+	if len(rooms) > 1 {
+		return protocol.Bad("a page shows one room")
+	}
+	data := uiData{Room: rooms[0], Base: base(r.URL, h.Prefix)}
+	for _, a := range scripts.Assets() {
+		if a.Name == "realtime-chat.js" {
+			data.Script = a.Hashed
+		}
+	}
+	if rest == "" {
+		data.Query = template.URL("room=" + url.QueryEscape(rooms[0]) + "&") //nolint:gosec // it is escaped
+	}
+	var page bytes.Buffer
+	if err := uiPage.Execute(&page, data); err != nil {
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", uiPolicy)
+	header.Set("Referrer-Policy", "same-origin") // the form's way back, and nobody else's business
+	w.WriteHeader(http.StatusOK)
+	_, _ = page.WriteTo(w) // whoever has gone does not need it
+	return nil
+}
+
+// base returns the relative way from a page to the prefix that it is below. The
+// browser may know another prefix, if one was stripped before us; it does not
+// take %2F for a slash.
+func base(page *url.URL, prefix string) string {
+	up := strings.Count(page.EscapedPath(), "/") - strings.Count(prefix, "/")
+	switch {
+	case up < 0: // a slash of the prefix itself was escaped
+		return prefix
+	case up == 0:
+		return "./"
+	default:
+		return strings.Repeat("../", up)
+	}
+}
+
+// frame sets what is particular to the log in the page's frame.
+func frame(header http.Header) {
+	header.Set("Content-Security-Policy", logPolicy)
+	header.Set("Referrer-Policy", "no-referrer")
+}
+
+// maxFormName is how much of a form's name is taken, in characters.
+const maxFormName = 64
+
+// formContent returns what a page's form publishes: its text, or an object with
+// a name beside the text, as chats do.
+func formContent(fields url.Values) (contentType string, body []byte, err error) {
+	if !fields.Has("text") {
+		return "", nil, protocol.Bad("the form has no field text")
+	}
+	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
+	if name == "" {
+		return "text/plain", []byte(text), nil
+	}
+	if !utf8.ValidString(text + name) {
+		return "", nil, protocol.Bad("the form is not UTF-8")
+	}
+	if runes := []rune(name); len(runes) > maxFormName {
+		name = string(runes[:maxFormName])
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err = encoder.Encode(struct {
+		Text string `json:"text"`
+		Name string `json:"name"`
+	}{strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), name}) // as protocol.Content does it
+	return "application/json", b.Bytes(), err
+}

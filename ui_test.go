@@ -1,0 +1,224 @@
+package realtime
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/base64"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// browser is what a browser that navigates accepts.
+const browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+func TestUIPage(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	for _, test := range []struct {
+		name, target string
+		title, log   string // log: what the frame shows, as the browser takes it
+	}{
+		{"room", "/rt/lobby", "lobby", "/rt/lobby?log&last=50"},
+		{"room in folders", "/rt/a/b/c?since=e.1", "a/b/c", "/rt/a/b/c?log&last=50"},
+		{"escaped slash", "/rt/a%2Fb", "a/b", "/rt/a%2Fb?log&last=50"},
+		{"room by query", "/rt/?room=a%26b%2Bc%20d/e", "a&amp;b&#43;c d/e", "/rt/?room=a%26b%2Bc+d%2Fe&log&last=50"},
+		{"letter case", "/RT/lobby", "lobby", "/RT/lobby?log&last=50"},
+		{"markup", "/rt/%3C%2Ftitle%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%7B%7B.%7D%7D", "&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;&#34;{{.}}", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			resp := s.do("GET", test.target, "", browser)
+			body := readAll(t, resp)
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" ||
+				resp.Header.Get("Cache-Control") != "no-store, no-transform" || resp.Header.Get("Vary") != "Accept, Origin, Prefer" {
+				t.Fatalf("%s %v\n%s", resp.Status, resp.Header, body)
+			}
+			checkPolicy(t, resp.Header.Get("Content-Security-Policy"), body)
+			if !strings.Contains(body, "<title>"+test.title+"</title>") {
+				t.Errorf("title is not %s in\n%s", test.title, body)
+			}
+			if n := strings.Count(body, "<script"); n != 1 {
+				t.Errorf("%d scripts in\n%s", n, body)
+			}
+			page, err := url.Parse(s.URL + test.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script := page.ResolveReference(link(t, body, `<script type="module" src="([^"]+)"`))
+			if got := s.do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
+				t.Errorf("script %s: %s", script, got.Status)
+			}
+			if src := page.ResolveReference(link(t, body, `<realtime-chat src="([^"]+)"`)); !strings.EqualFold(src.RequestURI(), "/rt/") {
+				t.Errorf("the element's hub is %s", src)
+			}
+			if log := page.ResolveReference(link(t, body, `<iframe src="([^"]+)"`)); test.log != "" && log.RequestURI() != test.log {
+				t.Errorf("the frame shows %s, want %s", log.RequestURI(), test.log)
+			}
+			// What the form posts arrives in this room.
+			action := page.ResolveReference(link(t, body, `<form method="post" action="([^"]+)"`))
+			posted := s.do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", browser,
+				"Content-Type: application/x-www-form-urlencoded", "Referer: "+page.String(), "Origin: "+s.URL)
+			if posted.StatusCode != http.StatusSeeOther || posted.Header.Get("Location") != page.RequestURI() {
+				t.Errorf("posting: %s to %q", posted.Status, posted.Header.Get("Location"))
+			}
+			read := *page
+			q := url.Values{"last": {"1"}}
+			if room := page.Query().Get("room"); room != "" {
+				q.Set("room", room)
+			}
+			read.RawQuery = q.Encode()
+			var got struct{ Messages []envelope }
+			decode(t, readAll(t, s.do("GET", read.RequestURI(), "")), &got)
+			if want := `{"text":"a\nb","name":"Ann <3"}`; len(got.Messages) != 1 || string(got.Messages[0].Data) != want {
+				t.Errorf("published %+v, want %s", got.Messages, want)
+			}
+		})
+	}
+}
+
+func link(t *testing.T, body, pattern string) *url.URL {
+	t.Helper()
+	m := regexp.MustCompile(pattern).FindStringSubmatch(body)
+	if m == nil {
+		t.Fatalf("no %s in\n%s", pattern, body)
+	}
+	u, err := url.Parse(html.UnescapeString(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// checkPolicy looks whether the policy lets the document's own style sheet in,
+// and nothing else inline.
+func checkPolicy(t *testing.T, policy, body string) {
+	t.Helper()
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(body)
+	if style == nil {
+		t.Fatalf("no style sheet in\n%s", body)
+	}
+	sum := sha256.Sum256([]byte(style[1]))
+	if !strings.Contains(policy, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"';") {
+		t.Errorf("policy %q does not let in the style sheet", policy)
+	}
+	if !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") || !strings.Contains(policy, "frame-ancestors 'self'") {
+		t.Errorf("policy %q", policy)
+	}
+}
+
+func TestUILog(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	s.post("lobby", "before <b>")
+	resp := s.do("GET", "/rt/lobby?log&last=50", "", browser)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Fatalf("%s %v", resp.Status, resp.Header)
+	}
+	log := &lines{t: t, Scanner: bufio.NewScanner(resp.Body), cancel: func() { _ = resp.Body.Close() }}
+	checkPolicy(t, resp.Header.Get("Content-Security-Policy"), log.next()+"</style>")
+	if got := log.until("<article>"); !strings.Contains(got, ">before &lt;b&gt;</p>") {
+		t.Errorf("it begins with %s", got)
+	}
+	s.post("lobby", `{"text":"live","name":"Ann"}`, "Content-Type: application/json")
+	if got := log.until("<article>"); !strings.Contains(got, "<bdi>Ann</bdi>") || !strings.Contains(got, ">live</p>") {
+		t.Errorf("it goes on with %s", got)
+	}
+	if got := s.do("GET", "/rt/lobby?log&last=many", "", browser); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("last=many: %s", got.Status)
+	}
+	if got := s.do("GET", "/rt/lobby?log&before=e.1", "", browser); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("before: %s", got.Status)
+	}
+}
+
+// Who gets the page, and who goes on getting what there was.
+func TestUINegotiation(t *testing.T) {
+	const problem = "application/problem+json"
+	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	check := func(s *site, method, target, accept string, status int, contentType string) {
+		t.Helper()
+		resp := s.do(method, "/rt/"+target, "", "Accept: "+accept)
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != status || got != contentType {
+			t.Errorf("%s %s, Accept %q: %s %s, want %d %s", method, target, accept, resp.Status, got, status, contentType)
+		}
+	}
+	const page = "text/html; charset=utf-8"
+	accepted := strings.TrimPrefix(browser, "Accept: ")
+	check(s, "GET", "lobby", accepted, 200, page)
+	check(s, "GET", "lobby", "text/html", 200, page)
+	check(s, "GET", "lobby", "text/*", 200, "text/event-stream")
+	check(s, "GET", "lobby", "*/*", 200, "application/json")
+	check(s, "GET", "lobby?log", "*/*", 200, "application/json")
+	check(s, "GET", "lobby", "application/json, text/html", 200, "application/json")
+	check(s, "GET", "lobby", "text/html;q=0, */*", 200, "application/json")
+	check(s, "GET", "lobby", "image/png", 406, problem)
+	check(s, "HEAD", "lobby", accepted, 200, "application/json")
+	check(s, "GET", "", accepted, 400, problem)
+	check(s, "GET", "a//b", accepted, 400, problem)
+	s.dial("lobby", browser)
+
+	s.reload("realtime {\n" + open + "}")
+	check(s, "GET", "lobby", accepted, 200, "application/json")
+	check(s, "GET", "lobby?log", accepted, 200, "application/json")
+	check(s, "GET", "lobby", "text/html", 406, problem)
+}
+
+// A prefix that was stripped is not known to us, and known to the browser.
+func TestUIBehindHandlePath(t *testing.T) {
+	s := startSite(t, "handle_path /chat/* {\nrealtime {\nprefix /\nui on\n}\n}")
+	body := readAll(t, s.do("GET", "/chat/a/b", "", browser))
+	page, _ := url.Parse("/chat/a/b")
+	script := page.ResolveReference(link(t, body, `<script type="module" src="([^"]+)"`))
+	if got := s.do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.HasPrefix(script.Path, "/chat/-/") {
+		t.Errorf("script %s: %s", script, got.Status)
+	}
+	if src := page.ResolveReference(link(t, body, `<realtime-chat src="([^"]+)"`)); src.Path != "/chat/" {
+		t.Errorf("the element's hub is %s", src)
+	}
+}
+
+func TestBase(t *testing.T) {
+	for _, test := range []struct{ page, prefix, want string }{
+		{"/rt/lobby", "/rt/", "./"},
+		{"/rt/", "/rt/", "./"},
+		{"/rt/a/b/c", "/rt/", "../../"},
+		{"/rt/a%2Fb/c", "/rt/", "../"},
+		{"/lobby", "/", "./"},
+		{"/rt%2Flobby", "/rt/", "/rt/"},
+	} {
+		u, err := url.Parse(test.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := base(u, test.prefix); got != test.want {
+			t.Errorf("%s below %s: %s, want %s", test.page, test.prefix, got, test.want)
+		}
+	}
+}
+
+func TestFormContent(t *testing.T) {
+	long := strings.Repeat("é", 70)
+	for _, test := range []struct{ form, contentType, want string }{
+		{"text=hi", "text/plain", "hi"},
+		{"text=hi&name=", "text/plain", "hi"},
+		{"text=hi&name=++", "text/plain", "hi"},
+		{"text=%ff", "text/plain", "\xff"}, // protocol.Content has something to say of it
+		{"text=&name=Ann", "application/json", `{"text":"","name":"Ann"}` + "\n"},
+		{"text=%3Cb%3E%22&name=%22", "application/json", `{"text":"<b>\"","name":"\""}` + "\n"},
+		{"text=a%0D%0Ab%0Dc&name=x", "application/json", `{"text":"a\nb\nc","name":"x"}` + "\n"},
+		{"text=x&name=" + long, "application/json", `{"text":"x","name":"` + long[:64*2] + `"}` + "\n"},
+		{"text=x&name=%ff", "", ""},
+		{"text=%ff&name=x", "", ""},
+		{"name=x", "", ""},
+	} {
+		fields, err := url.ParseQuery(test.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contentType, body, err := formContent(fields)
+		if contentType != test.contentType || string(body) != test.want || (err != nil) != (test.contentType == "") {
+			t.Errorf("%s: %s %q, %v", test.form, contentType, body, err)
+		}
+	}
+}
