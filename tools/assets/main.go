@@ -62,11 +62,11 @@ func run(dir string, check bool) error {
 		case check:
 			stale = append(stale, fmt.Errorf("client/dist/%s is not current: run go generate ./client", name))
 		default:
-			err = errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, content, 0o644))
+			err = errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, content, 0o644))
 			if err != nil {
 				return err
 			}
-			fmt.Printf("client/dist/%s: %d bytes\n", name, len(content))
+			fmt.Fprintf(os.Stderr, "client/dist/%s: %d bytes\n", name, len(content))
 		}
 	}
 	return errors.Join(append(stale, strangers(filepath.Join(dir, "dist")))...)
