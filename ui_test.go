@@ -132,6 +132,42 @@ func TestUILog(t *testing.T) {
 	}
 }
 
+// At a reload the log stays, or the browser is told to come back.
+func TestUILogInEveryVersionOfHTTP(t *testing.T) {
+	for proto, c := range clients(t) {
+		t.Run(proto, func(t *testing.T) {
+			s := startTLS(t, "realtime {\n"+open+"ui on\n}")
+			room := strings.NewReplacer("/", "", ".", "").Replace(proto)
+			log := &lines{t: t, Scanner: bufio.NewScanner(s.fetch(c, proto, "GET", room+"?log", "", browser).Body)}
+			log.until("<!doctype html>")
+			publish := func(text string) {
+				s.fetch(c, proto, "POST", room, text)
+				if got := log.until("<article>"); !strings.Contains(got, ">"+text+"</p>") {
+					t.Errorf("got %s, want %s", got, text)
+				}
+			}
+			publish("one")
+			s.reloadTLS("realtime {\n" + open + "ui on\nheartbeat 20s\n}\nheader X-Round " + room)
+			if proto == "HTTP/1.1" {
+				publish("two")
+				return
+			}
+			if rest := log.rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-1], `<meta http-equiv="refresh"`) {
+				t.Errorf("at a reload it ends with %q", rest)
+			}
+		})
+	}
+}
+
+func TestUIRefusesForeignOrigins(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	for _, target := range []string{"lobby", "lobby?log"} {
+		refused(t, s.do("GET", "/rt/"+target, "", browser, "Origin: https://evil.example"), 403, "origin")
+	}
+	form := s.do("POST", "/rt/lobby", "text=x&name=y", browser, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: cross-site")
+	refused(t, form, 403, "form")
+}
+
 // Who gets the page, and who goes on getting what there was.
 func TestUINegotiation(t *testing.T) {
 	const problem = "application/problem+json"
