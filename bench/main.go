@@ -17,6 +17,11 @@
 // cut ten times while 5000 numbered messages are published. Every client must
 // see every number once, in order; else it ends with status 1.
 //
+//	go run ./bench presence
+//
+// lets 5000 members join one room at once, restarts the server, lets them come
+// back at once, and counts the presence frames that they are sent.
+//
 // Flags change the numbers, see go run ./bench floor -h and the like.
 package main
 
@@ -27,7 +32,7 @@ import (
 )
 
 // commands are what can be asked for; others are in commands_linux.go.
-var commands = map[string]func(args []string) error{"soak": runSoak}
+var commands = map[string]func(args []string) error{"presence": runPresence, "soak": runSoak}
 
 func main() {
 	name, args := "all", os.Args[1:]
@@ -36,7 +41,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | presence | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {

@@ -25,7 +25,7 @@ func runSoak(args []string) error {
 	limit := flags.Duration("time", 20*time.Minute, "how long it may take")
 	_ = flags.Parse(args) // exits on an error
 
-	url, err := serve(o.Messages)
+	url, _, err := serveAt(o.Messages)
 	if err != nil {
 		return err
 	}
@@ -48,15 +48,16 @@ func runSoak(args []string) error {
 	return nil
 }
 
-// serve runs a Caddy that keeps so many messages, and returns its URL.
-func serve(messages int) (string, error) {
+// serveAt runs a Caddy that keeps so many messages, and returns its URL, and how
+// to end it and start it anew with nothing kept.
+func serveAt(messages int) (url string, restart func() error, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	url := "http://" + l.Addr().String()
+	url = "http://" + l.Addr().String()
 	if err := l.Close(); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	caddyfile := fmt.Sprintf(`{
 	admin off
@@ -79,7 +80,13 @@ func serve(messages int) (string, error) {
 `, url, messages)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return url, caddy.Load(config, true)
+	restart = func() error {
+		if err := caddy.Stop(); err != nil {
+			return err
+		}
+		return caddy.Load(config, true)
+	}
+	return url, restart, caddy.Load(config, true)
 }
