@@ -164,8 +164,9 @@ type Membership struct {
 	// Guarded by session.mu.
 	joined uint64 // the ring's sequence at Join: older signals are not for it
 	gap    *Gap   // to be told first
-	stale  bool   // who is there is to be told anew
-	held   bool   // presence.hold was called for it
+	stale  bool   // who is there is to be told, if it has changed since told
+	told   Position
+	held   bool // presence.hold was called for it
 }
 
 // Waker returns the session's.

@@ -41,21 +41,14 @@ func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 
 // next appends what the membership has not read yet.
 func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
-	if m.gap != nil {
-		if len(buf) == cap(buf) {
-			return buf, true
-		}
-		buf = append(buf, Item{Gap: m.gap})
-		m.gap = nil
-	}
 	for {
-		if m.stale && m.room.policy.Load().presence.Mode != PresenceOff {
+		if m.stale || m.gap != nil {
 			if len(buf) == cap(buf) {
 				return buf, true
 			}
-			buf = append(buf, Item{Presence: m.room.presence.snapshot()})
+			buf = m.catchUp(buf)
+			continue
 		}
-		m.stale = false
 		if buf, more, ok := m.fromRing(buf, s); ok {
 			return buf, more
 		}
@@ -67,6 +60,25 @@ func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
 			return buf, false
 		}
 	}
+}
+
+// catchUp appends what comes before the messages: who is there, then a gap.
+func (m *Membership) catchUp(buf []Item) []Item {
+	if !m.stale {
+		buf = append(buf, Item{Gap: m.gap})
+		m.gap = nil
+		return buf
+	}
+	m.stale = false
+	if m.room.policy.Load().presence.Mode == PresenceOff {
+		return buf
+	}
+	p := m.room.presence.snapshot()
+	if p.cursor == m.told {
+		return buf // no frame has come since
+	}
+	m.told = p.cursor
+	return append(buf, Item{Presence: p})
 }
 
 // fromRing reads from the room's delivery window. It is not ok if the window

@@ -387,3 +387,27 @@ func TestAnswersWait(t *testing.T) {
 		}
 	})
 }
+
+// Whoever comes back from far behind is told once who is there, before the gap.
+func TestPresenceBeforeAGap(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		publish(t, h, "r", count(1, 80)...)
+		advance(time.Minute)
+		s := connect(t, h, person("ann"))
+		join(t, s, "r", hub.Start{Foreign: true})
+		var kinds []string
+		for more := true; more; {
+			var items []hub.Item
+			items, more = s.Next(make([]hub.Item, 0, 16))
+			for _, it := range items {
+				switch {
+				case it.Presence != nil:
+					kinds = append(kinds, "presence")
+				case it.Gap != nil:
+					kinds = append(kinds, "gap")
+				}
+			}
+		}
+		equal(t, "told", kinds, "presence", "gap")
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -94,12 +95,27 @@ func Decode(line []byte) (*Command, error) {
 		return c, Bad("the command is not UTF-8")
 	}
 	if err := json.Unmarshal(line, c); err != nil {
-		if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && kind.Field != "" {
-			return c, badField(kind.Field, "a "+kind.Value+" where a "+kind.Type.String()+" must be")
-		}
-		return c, Bad("the command is not a JSON object: %v", err)
+		return c, c.unreadable(err)
 	}
 	return c, c.check()
+}
+
+// unreadable says what json.Unmarshal did not like.
+func (c *Command) unreadable(err error) error {
+	kind, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return Bad("the command is not JSON: %v", err)
+	case kind.Field == "":
+		return Bad("the command is no JSON object, but a JSON %s", kind.Value)
+	case kind.Field == "ref":
+		c.Ref = nil // what has been read of it is not what was sent
+	}
+	want := "an integer"
+	if kind.Type.Kind() == reflect.String {
+		want = "a string"
+	}
+	return badField(kind.Field, "it must be "+want+", not a "+kind.Value)
 }
 
 // check says which field is missing, or cannot be.

@@ -148,15 +148,15 @@ func TestCommands(t *testing.T) {
 func TestCommandsThatMakeNoSense(t *testing.T) {
 	for _, test := range []struct{ name, line, answer string }{
 		{"no JSON", `hello`, `"status":400`},
-		{"no object", `[1]`, `JSON object`},
+		{"no object", `[1]`, `no JSON object, but a JSON array`},
 		{"not UTF-8", "{\"op\":\"\xff\"}", `UTF-8`},
 		{"no op", `{"room":"r","ref":3}`, `"ref":3,"room":"r","status":400,"title":"bad request","detail":"op: it is missing: say what is to be done","field":"op"`},
 		{"unknown op", `{"op":"dance","ref":3}`, `"field":"op"`},
 		{"tokens", `{"op":"auth","token":"x","ref":3}`, `"ref":3,"status":501`},
 		{"no room", `{"op":"join"}`, `"field":"room"`},
 		{"bad room", `{"op":"join","room":"a//b"}`, `empty segment`},
-		{"room of another type", `{"op":"join","room":1,"ref":4}`, `"ref":4,"status":400,"title":"bad request","detail":"room: a number where a string must be","field":"room"`},
-		{"ref of another type", `{"op":"join","room":"r","ref":"x"}`, `"field":"ref"`},
+		{"room of another type", `{"op":"join","room":1,"ref":4}`, `"ref":4,"status":400,"title":"bad request","detail":"room: it must be a string, not a number","field":"room"`},
+		{"ref of another type", `{"op":"join","room":"r","ref":"x"}`, `{"op":"error","room":"r","status":400,"title":"bad request","detail":"ref: it must be an integer, not a string","field":"ref"}`},
 		{"no data", `{"op":"publish","room":"r"}`, `"field":"data"`},
 		{"no event", `{"op":"signal","room":"r"}`, `"field":"event"`},
 		{"no state", `{"op":"state","room":"r"}`, `"field":"state"`},
@@ -191,7 +191,9 @@ func TestRefusedCommands(t *testing.T) {
 		hub.ErrPresence:  `"status":403,"title":"no presence"`,
 		hub.ErrRooms:     `"title":"too many rooms","detail":"one connection may be in 100 rooms"`,
 		hub.ErrConn:      `"title":"no connection"`,
-		hub.ErrState:     `"status":400`,
+		hub.ErrState:     `"field":"state"`,
+		hub.ErrEventName: `"field":"event"`,
+		hub.ErrKey:       `"field":"key"`,
 		&hub.LimitError{Limit: "rate", Max: "10/s 20", RetryAfter: time.Second, Err: hub.ErrRate}: `"status":429,"title":"too many messages","detail":"rate is 10/s 20","retry_ms":1000`,
 	} {
 		a := &actor{err: err}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,14 +44,22 @@ func (p *Problem) Unwrap() error { return p.Err }
 
 // JSON returns the problem document.
 func (p *Problem) JSON() []byte {
-	b, _ := json.Marshal(struct { // strings and numbers always encode
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(struct { // strings and numbers always encode
 		Type    string `json:"type"`
 		Title   string `json:"title"`
 		Status  int    `json:"status"`
 		Detail  string `json:"detail,omitempty"`
 		RetryMS int64  `json:"retry_ms,omitempty"`
 	}{"about:blank", p.Title, p.Status, p.Detail, p.RetryAfter.Milliseconds()})
-	return append(b, '\n')
+	return b.Bytes()
+}
+
+// blame says which field of a command the hub did not like.
+var blame = map[error]string{
+	hub.ErrRoomName: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state", ErrContent: "data",
 }
 
 // ProblemOf returns how err is told to a client. What is not the client's
@@ -61,6 +70,11 @@ func ProblemOf(err error) *Problem {
 		return p
 	}
 	p = &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Err: err}
+	for bad, field := range blame {
+		if errors.Is(err, bad) {
+			p.Field = field
+		}
+	}
 	if limit, ok := errors.AsType[*hub.LimitError](err); ok {
 		p.RetryAfter = limit.RetryAfter
 		p.Detail = limit.Limit + " is " + limit.Max
