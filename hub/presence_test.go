@@ -106,6 +106,7 @@ func TestPresenceOfOneInSeveralTabs(t *testing.T) {
 		advance(2 * time.Second)
 		equal(t, "what she showed before", seen(t, watcher), "1 ~ann1")
 		tabs[0].End(hub.CauseLeft)
+		advance(time.Second)
 		tabs[1].End(hub.CauseGone)
 		advance(9 * time.Second)
 		equal(t, "grace", seen(t, watcher))

@@ -374,7 +374,7 @@ func (c *Command) page(page *hub.Page, forward bool) []byte {
 	if page.Gap != nil {
 		b = append(append(b, `,"gap":`...), Gap(page.Gap)...)
 	}
-	if !page.Cursor.IsZero() {
+	if c.Before == "" { // paging backwards leaves it alone
 		b = append(b, `,"cursor":"`...)
 		b = append(page.Cursor.AppendTo(b), '"')
 	}

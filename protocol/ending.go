@@ -2,8 +2,16 @@ package protocol
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+)
+
+// A client that is sent away comes back after a time between these two, so that
+// not all come at once.
+const (
+	RetryFirst = 500 * time.Millisecond
+	RetryLast  = 3 * time.Second
 )
 
 // Ending is one row of the table that tells clients why something was refused

@@ -39,15 +39,8 @@ type Told struct {
 	Only bool
 }
 
-// A client that is sent away comes back after a time between these two, so
-// that not all come at once.
-const (
-	RetryFirst = 500 * time.Millisecond
-	RetryLast  = 3 * time.Second
-)
-
 func slot() time.Duration {
-	return RetryFirst + rand.N(RetryLast-RetryFirst)
+	return protocol.RetryFirst + rand.N(protocol.RetryLast-protocol.RetryFirst)
 }
 
 // Events is the format of an EventSource.
@@ -103,9 +96,9 @@ func (Events) End(b []byte) []byte { return append(appendRetry(b, slot()), '\n')
 // Bye appends the event that sends a client away before it was let in. (Any
 // status but 200 would end an EventSource for good.)
 func Bye(b []byte, status int, after time.Duration) []byte {
-	after = max(after, RetryFirst)
+	after = max(after, protocol.RetryFirst)
 	b = appendRetry(b, after+slot())
-	return appendControl(b, "bye", "", protocol.Bye(status, after, after+RetryLast))
+	return appendControl(b, "bye", "", protocol.Bye(status, after, after+protocol.RetryLast))
 }
 
 func appendRetry(b []byte, d time.Duration) []byte {
@@ -244,5 +237,5 @@ func (Lines) Heartbeat(b []byte) []byte { return append(b, '\n') }
 
 // End implements [Format].
 func (Lines) End(b []byte) []byte {
-	return append(append(b, protocol.Bye(503, RetryFirst, RetryLast)...), '\n')
+	return append(append(b, protocol.Bye(503, protocol.RetryFirst, protocol.RetryLast)...), '\n')
 }

@@ -136,7 +136,7 @@ func TestBeginAndEnd(t *testing.T) {
 				}
 				if retry := parse(got).retry; retry != 0 {
 					seen[retry] = true
-					if retry < sse.RetryFirst || retry >= sse.RetryLast {
+					if retry < protocol.RetryFirst || retry >= protocol.RetryLast {
 						t.Errorf("retry %v", retry)
 					}
 				}
@@ -149,14 +149,14 @@ func TestBeginAndEnd(t *testing.T) {
 }
 
 func TestBye(t *testing.T) {
-	for _, after := range []time.Duration{0, sse.RetryFirst, 5 * time.Second} {
-		first := max(after, sse.RetryFirst)
+	for _, after := range []time.Duration{0, protocol.RetryFirst, 5 * time.Second} {
+		first := max(after, protocol.RetryFirst)
 		p := parse(string(sse.Bye(nil, 503, after)))
-		want := fmt.Sprintf(`{"op":"bye","status":503,"retry_ms":[%d,%d]}`, first.Milliseconds(), (first + sse.RetryLast).Milliseconds())
+		want := fmt.Sprintf(`{"op":"bye","status":503,"retry_ms":[%d,%d]}`, first.Milliseconds(), (first + protocol.RetryLast).Milliseconds())
 		if len(p.events) != 1 || p.events[0] != (event{"bye", want, ""}) {
 			t.Errorf("after %v: %q, want %s", after, p.events, want)
 		}
-		if p.retry < first || p.retry > first+sse.RetryLast {
+		if p.retry < first || p.retry > first+protocol.RetryLast {
 			t.Errorf("after %v: retry %v", after, p.retry)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // HTML is the format of a document that never ends: the room's log for people
@@ -55,7 +56,7 @@ func (HTML) Heartbeat(b []byte) []byte { return append(b, "<!-- -->\n"...) }
 // whole number of seconds, which is all that it can be told.
 func (HTML) End(b []byte) []byte {
 	b = append(b, `<meta http-equiv="refresh" content="`...)
-	b = strconv.AppendInt(b, 1+rand.Int64N(int64(RetryLast/time.Second)), 10)
+	b = strconv.AppendInt(b, 1+rand.Int64N(int64(protocol.RetryLast/time.Second)), 10)
 	return append(b, "\">\n"...)
 }
 

@@ -208,7 +208,7 @@ func TestLines(t *testing.T) {
 			t.Errorf("heartbeat %q", got)
 		}
 		close(s.down)
-		if got := s.ended(hub.CauseDraining); got != string(protocol.Bye(503, sse.RetryFirst, sse.RetryLast))+"\n" {
+		if got := s.ended(hub.CauseDraining); got != string(protocol.Bye(503, protocol.RetryFirst, protocol.RetryLast))+"\n" {
 			t.Errorf("ends with %q", got)
 		}
 	})

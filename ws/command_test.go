@@ -93,6 +93,27 @@ func TestSessionWithRooms(t *testing.T) {
 	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"members":1,*`, `text:{"op":"gap","room":"b","to":"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`))
 	c.expect(`text:{"id":"*`)
+	// Who stands before the module judges by the URL.
+	for _, op := range []string{`"join"`, `"publish","data":1`, `"history"`, `"state","state":1`, `"signal","event":"e"`, `"leave"`} {
+		c.send(commands(`{"op":` + op + `,"room":"staff","ref":1}`))
+		c.expect(`text:{"op":"error","ref":1,"room":"staff","status":403,"title":"not allowed"*`)
+	}
+	if n := s.hub.Stats().Rooms; n != 2 {
+		t.Errorf("%d rooms", n)
+	}
+}
+
+// Before a planned end there is a time to come back.
+func TestBye(t *testing.T) {
+	s := listen(t, settings(), session)
+	c := s.dial(t)
+	c.expect(`text:{"op":"ready"*`)
+	for _, session := range s.hub.Sessions() {
+		session.End(hub.CauseDraining)
+	}
+	c.expect(`text:{"op":"bye","status":503,"retry_ms":[500,3000]}`, "close:1012:*")
+	c.send(masked(fin|closes, closing(1012, "")))
+	c.expect("end")
 }
 
 // A room that is joined again is told again from the place that is asked for.

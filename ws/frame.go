@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"net/http"
+
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws/frame"
@@ -103,10 +105,13 @@ func (c *codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	}
 }
 
-func (*codec) Goodbye(b []byte, cause hub.Cause) []byte {
+func (c *codec) Goodbye(b []byte, cause hub.Cause) []byte {
 	if cause == hub.CauseGone {
 		return b
 	}
 	e := protocol.EndingOf(cause)
+	if c.envelope && e.Status == http.StatusServiceUnavailable {
+		b = frame.AppendFrame(b, frame.Text, protocol.Bye(e.Status, protocol.RetryFirst, protocol.RetryLast))
+	}
 	return frame.AppendClose(b, e.Close, e.Title)
 }

@@ -36,7 +36,7 @@ type Options struct {
 	Lot         *park.Lot // where idle connections wait
 	Client      hub.Client
 	Rooms       []protocol.Subscription // one, unless Session is set
-	Session     bool                    // frames are commands: realtime.v1
+	Session     bool                    // frames are commands, of these rooms or, without any, of all: realtime.v1
 	Envelope    bool                    // send envelopes and control objects, not bare data; Session implies it
 	Compression bool                    // agree on permessage-deflate (RFC 7692) if it is offered
 	Subprotocol string                  // chosen by the negotiation; empty: none
@@ -90,6 +90,7 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 	if c.commands {
 		c.session.Notify(opening.Ready())
 		for _, room := range o.Rooms {
+			c.scope = append(c.scope, room.Room)
 			if _, err := c.session.Join(ctx, room.Room, room.Answered()); err != nil {
 				return err
 			}
@@ -136,7 +137,8 @@ type conn struct {
 	room      string     // empty where the peer speaks of any
 	heartbeat time.Duration
 	stopBeat  func()
-	commands  bool // the peer speaks realtime.v1, and reads in any rooms
+	commands  bool     // the peer speaks realtime.v1
+	scope     []string // the only rooms that it may speak of; nil: any
 	envelope  bool
 	leaving   atomic.Bool  // the end is near, and bounded in time: nothing is parked any more
 	heard     atomic.Int64 // when the peer last sent something, Unix nanoseconds
