@@ -94,7 +94,24 @@ func inOrder(t *testing.T, who string, next func() string) {
 // visit comes, does something, and goes. An error is a request that met a
 // reload.
 func (s *site) visit(ctx context.Context, n int) error {
-	switch n % 4 {
+	switch n % 5 {
+	case 4: // a session
+		c, _, err := websocket.Dial(ctx, s.URL+"/rt/", &websocket.DialOptions{Subprotocols: []string{"realtime.v1"}})
+		if err != nil {
+			return err
+		}
+		defer c.CloseNow()
+		lines := `{"op":"join","room":"lobby","state":{"n":1},"last":3}` + "\n" + `{"op":"join","room":"hall"}` + "\n" +
+			`{"op":"publish","room":"lobby","data":"visitor"}` + "\n" + `{"op":"signal","room":"lobby","event":"typing","data":"visitor"}` + "\n" + `{"op":"history","room":"lobby","ref":1}`
+		if err := c.Write(ctx, websocket.MessageText, []byte(lines)); err != nil {
+			return err
+		}
+		for range 5 {
+			if _, _, err := c.Read(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	case 0: // a POST
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/rt/lobby", strings.NewReader("visitor"))
 		if err != nil {
@@ -104,7 +121,7 @@ func (s *site) visit(ctx context.Context, n int) error {
 	case 1: // a stream that is cut
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/rt/lobby?last=5", http.NoBody)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/rt/?room=lobby&room=hall&state=1&last=5", http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -119,7 +136,7 @@ func (s *site) visit(ctx context.Context, n int) error {
 		defer resp.Body.Close()
 	}
 	defer c.CloseNow()
-	if n%4 == 2 { // one that publishes, reads a little and says goodbye
+	if n%5 == 2 { // one that publishes, reads a little and says goodbye
 		if err := c.Write(ctx, websocket.MessageText, []byte("visitor")); err != nil {
 			return err
 		}

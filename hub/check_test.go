@@ -19,6 +19,7 @@ func (h *Hub) Check() error {
 	if e, ok := h.engine.(*Memory); ok {
 		c.logs(e)
 	}
+	c.that(h.fading.Load() == int64(c.fading), "%d leases fade, counted %d", c.fading, h.fading.Load())
 	c.budget(h.budget)
 	c.keys(h.keys)
 	return errors.Join(c.errs...)
@@ -63,6 +64,7 @@ type checker struct {
 	held     map[*room]int // sessions that hold a lease
 	others   map[*room]int // sessions that count without being members
 	watchers map[*room]int
+	fading   int
 	holds    map[*Message]int // by ring and log
 	errs     []error
 }
@@ -133,6 +135,7 @@ func (c *checker) presence(r *room) {
 		}
 		c.that(shown == (m.state != nil), "member %s of %s shows himself: %t", id, r.name, shown)
 	}
+	c.fading += fading
 	c.that(fading == len(p.fading), "%d leases fade in %s, %d are listed", fading, r.name, len(p.fading))
 	c.that(held == c.held[r], "%d sessions hold leases in %s, counted %d", c.held[r], r.name, held)
 	c.that(p.others == c.others[r], "%d others in %s, counted %d", c.others[r], r.name, p.others)

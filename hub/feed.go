@@ -165,8 +165,8 @@ type Membership struct {
 	joined uint64 // the ring's sequence at Join: older signals are not for it
 	gap    *Gap   // to be told first
 	stale  bool   // who is there is to be told, if it has changed since told
-	told   Position
-	held   bool // presence.hold was called for it
+	told   uint64 // number of the frame up to which that is, plus 1
+	held   bool   // presence.hold was called for it
 }
 
 // Waker returns the session's.

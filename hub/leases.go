@@ -70,14 +70,17 @@ const (
 )
 
 // hold gives the client's connection a lease that a session holds, and shows
-// state unless it is nil.
-func (p *presence) hold(c *Client, state []byte) {
+// state unless it is nil. attended says that the session has called attend.
+func (p *presence) hold(c *Client, state []byte, attended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if attended {
+		p.others--
+	}
 	m, l := p.lease(c)
 	l.sessions++
 	l.leaving = false
-	delete(p.fading, l)
+	p.unfade(l)
 	p.show(m, l, state)
 }
 
@@ -180,10 +183,15 @@ func (p *presence) lease(c *Client) (*member, *lease) {
 	return m, l
 }
 
-// fade lets the lease end after so long.
+// fade lets the lease end after so long, or at once if as many fade in the hub as
+// may be connected: what comes and goes quickly must not fill the memory.
 func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 	l.why = why
-	if d <= 0 {
+	p.unfade(l)
+	if d <= 0 || p.hub.fading.Add(1) > int64(p.hub.settings.Load().MaxConnections) {
+		if d > 0 {
+			p.hub.fading.Add(-1)
+		}
 		p.remove(m, l)
 		return
 	}
@@ -192,9 +200,17 @@ func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 	p.wakeAt(l.ends)
 }
 
+// unfade is the end of fade's work.
+func (p *presence) unfade(l *lease) {
+	if p.fading[l] != nil {
+		delete(p.fading, l)
+		p.hub.fading.Add(-1)
+	}
+}
+
 // remove ends the lease, and with the last one the member.
 func (p *presence) remove(m *member, l *lease) {
-	delete(p.fading, l)
+	p.unfade(l)
 	m.leases = slices.DeleteFunc(m.leases, func(o *lease) bool { return o == l })
 	if len(m.leases) > 0 {
 		if l.state != nil {
@@ -281,6 +297,9 @@ func (p *presence) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	for l := range p.fading {
+		p.unfade(l)
+	}
 	if p.timer != nil {
 		p.timer.Stop()
 	}

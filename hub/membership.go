@@ -74,10 +74,10 @@ func (m *Membership) catchUp(buf []Item) []Item {
 		return buf
 	}
 	p := m.room.presence.snapshot()
-	if p.cursor == m.told {
+	if p.cursor.Offset+1 == m.told {
 		return buf // no frame has come since
 	}
-	m.told = p.cursor
+	m.told = p.cursor.Offset + 1
 	return append(buf, Item{Presence: p})
 }
 
@@ -164,7 +164,7 @@ func (m *Membership) appear(state []byte) {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
 		m.held = true
-		m.room.presence.hold(c, state)
+		m.room.presence.hold(c, state, false)
 	default:
 		m.room.presence.attend(1)
 	}
@@ -176,8 +176,8 @@ func (m *Membership) show(state []byte) {
 		m.room.presence.renew(&m.session.client, state, 0)
 		return
 	}
-	m.appear(state)
-	m.room.presence.attend(-1)
+	m.held = true
+	m.room.presence.hold(&m.session.client, state, true)
 }
 
 // vanish is the end of appear's work.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 )
 
 // Presence is what a room tells of who is there: a snapshot, or what has
@@ -113,11 +112,10 @@ func (h *Hub) PresenceSince(rooms []string, since Position) (changed []*Presence
 	return changed, cursor
 }
 
-// Renew keeps a client that has no session in the room, as [Session.Join] does
-// one that has, for so long and the room's grace, and shows state unless it is
-// nil. The client is known by its ID. It returns ErrRoomName, ErrPresence,
-// ErrState, ErrDraining, a *LimitError, or the engine's error.
-func (h *Hub) Renew(ctx context.Context, c Client, room string, state []byte, d time.Duration) error {
+// renew keeps a client that has no session in the room, as [Session.Join] does
+// one that has, until [VisitLease] and the room's grace are over, and shows state
+// unless it is nil. The client is known by its ID.
+func (h *Hub) renew(ctx context.Context, c Client, room string, state []byte) error {
 	if err := checkState(state); err != nil {
 		return err
 	}
@@ -132,13 +130,13 @@ func (h *Hub) Renew(ctx context.Context, c Client, room string, state []byte, d 
 		return err
 	}
 	defer r.unpin()
-	r.presence.renew(&c, state, d+r.policy.Load().presence.Grace)
+	r.presence.renew(&c, state, VisitLease+r.policy.Load().presence.Grace)
 	return nil
 }
 
-// Withdraw ends at once what [Hub.Renew] began. Where a session is in the room
-// for the client, it ends with that, without grace.
-func (h *Hub) Withdraw(c Client, room string) {
+// withdraw ends at once what renew began. Where a session is in the room for the
+// client, it ends with that, without grace.
+func (h *Hub) withdraw(c Client, room string) {
 	if r := h.lookUp(room); r != nil {
 		r.presence.withdraw(&c)
 	}

@@ -57,9 +57,8 @@ func TestPresence(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		ann := connect(t, h, person("ann"))
 		join(t, ann, "r", hub.Start{State: []byte(`1`)})
-		equal(t, "her own snapshot", seen(t, ann), "1 =ann1")
 		advance(time.Millisecond)
-		equal(t, "and frame", seen(t, ann), "1 +ann1")
+		equal(t, "her own snapshot, and frame", seen(t, ann), "1 =ann1", "1 +ann1")
 
 		bob := connect(t, h, person("bob"))
 		join(t, bob, "r", hub.Start{State: []byte(`2`)})
@@ -151,7 +150,7 @@ func TestPresenceByLease(t *testing.T) {
 		equal(t, "nobody", seen(t, watcher), "0")
 		poller := hub.Client{ID: "poller", User: &hub.User{ID: "pat"}}
 		for range 4 { // polls that come every 25 s and leave nothing between them
-			if err := h.Renew(t.Context(), poller, "r", []byte(`0`), 20*time.Second); err != nil {
+			if err := h.Visit(poller).Renew(t.Context(), "r", []byte(`0`)); err != nil {
 				t.Fatal(err)
 			}
 			advance(25 * time.Second)
@@ -160,16 +159,16 @@ func TestPresenceByLease(t *testing.T) {
 		advance(10 * time.Second)
 		equal(t, "its time is over", seen(t, watcher), "0 -pat:timeout")
 
-		if err := h.Renew(t.Context(), poller, "r", []byte(`0`), 0); err != nil {
+		if err := h.Visit(poller).Show("r", []byte(`0`)); err != nil {
 			t.Fatal(err)
 		}
 		advance(2 * time.Second)
-		h.Withdraw(poller, "r")
+		h.Visit(poller).Leave("r")
 		advance(2 * time.Second)
 		equal(t, "withdrawn", seen(t, watcher), "1 +pat0", "0 -pat:left")
 		for name, err := range map[string]error{
-			"state": h.Renew(t.Context(), poller, "r", make([]byte, hub.MaxState+1), 0),
-			"room":  h.Renew(t.Context(), poller, "", nil, 0),
+			"state": h.Visit(poller).Show("r", make([]byte, hub.MaxState+1)),
+			"room":  h.Visit(poller).Show("", nil),
 		} {
 			if !errors.Is(err, hub.ErrState) && !errors.Is(err, hub.ErrRoomName) {
 				t.Errorf("bad %s: %v", name, err)
@@ -195,7 +194,10 @@ func TestPresenceCounts(t *testing.T) {
 		if got := join(t, s, "r", hub.Start{}); got.Members != 4 {
 			t.Errorf("joined as one of %d", got.Members)
 		}
-		equal(t, "told of all", seen(t, s), "4")
+		advance(2 * time.Second)
+		if told := seen(t, s); told[len(told)-1] != "4" {
+			t.Errorf("told of all: %q", told)
+		}
 		raw := connect(t, h, hub.Client{})
 		join(t, raw, "r", hub.Start{})
 		advance(2 * time.Second)
@@ -245,7 +247,7 @@ func TestPresenceModes(t *testing.T) {
 		if err := ann.Show("r", []byte(`2`)); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("showing a state: %v", err)
 		}
-		if err := h.Renew(t.Context(), hub.Client{ID: "x"}, "r", nil, 0); !errors.Is(err, hub.ErrPresence) {
+		if err := h.Visit(hub.Client{ID: "x"}).Show("r", nil); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("renewing: %v", err)
 		}
 		off := connect(t, h, person("bob"))
@@ -396,19 +398,63 @@ func TestPresenceBeforeAGap(t *testing.T) {
 		advance(time.Minute)
 		s := connect(t, h, person("ann"))
 		join(t, s, "r", hub.Start{Foreign: true})
+		advance(2 * time.Second) // its own coming is told, too
 		var kinds []string
 		for more := true; more; {
 			var items []hub.Item
 			items, more = s.Next(make([]hub.Item, 0, 16))
 			for _, it := range items {
 				switch {
-				case it.Presence != nil:
-					kinds = append(kinds, "presence")
+				case it.Presence != nil && it.Presence.Snapshot:
+					kinds = append(kinds, "snapshot")
 				case it.Gap != nil:
 					kinds = append(kinds, "gap")
 				}
 			}
 		}
-		equal(t, "told", kinds, "presence", "gap")
+		equal(t, "told", kinds, "snapshot", "gap")
+	})
+}
+
+// What comes and goes quickly fills no memory: there is no grace for more than
+// may be connected.
+func TestGraceIsBounded(t *testing.T) {
+	few := func(s *hub.Settings) { s.MaxConnections = 3 }
+	bubble(t, settings(few), func(t *testing.T, h *hub.Hub) {
+		for i := range 10 {
+			s := connect(t, h, person(fmt.Sprint(i)))
+			join(t, s, "r", hub.Start{})
+			s.End(hub.CauseGone)
+		}
+		if p, err := h.Presence("r"); err != nil || p.Members != 3 {
+			t.Errorf("%d members, %v", p.Members, err)
+		}
+		advance(time.Minute)
+		if p, err := h.Presence("r"); err != nil || p.Members != 0 {
+			t.Errorf("%d members, %v", p.Members, err)
+		}
+	})
+}
+
+func TestVisitorsAreRated(t *testing.T) {
+	bubble(t, settings(rated(1, 1)), func(t *testing.T, h *hub.Hub) {
+		v := h.Visit(hub.Client{ID: "x", Address: addr("192.0.2.1")})
+		for range hub.MaxRoomsJoined {
+			if err := v.Show("r", []byte(`1`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limited(t, v.Show("r", nil), hub.ErrRate, "rate of commands")
+		_, err := v.Join(t.Context(), "r", hub.Start{})
+		limited(t, err, hub.ErrRate, "rate of commands")
+		_, err = v.Read(t.Context(), "r", hub.Query{})
+		limited(t, err, hub.ErrRate, "rate of commands")
+		nobody := h.Visit(hub.Client{})
+		if err := nobody.Show("r", nil); !errors.Is(err, hub.ErrConn) {
+			t.Errorf("a visitor without a connection: %v", err)
+		}
+		if j, err := nobody.Join(t.Context(), "r", hub.Start{}); err != nil || j.Members != 1 {
+			t.Errorf("his join: %+v, %v", j, err)
+		}
 	})
 }

@@ -166,7 +166,11 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		default:
 		}
 		bell := make(hub.Bell, 1)
-		s, err := h.Connect(hub.Client{}, bell)
+		client := hub.Client{Presence: hub.PresenceLevel(rnd.IntN(3)), Observer: rnd.IntN(5) == 0}
+		if who := rnd.IntN(4); who > 0 {
+			client.User = &hub.User{ID: fmt.Sprint("u", who)}
+		}
+		s, err := h.Connect(client, bell)
 		if err != nil {
 			t.Error(err)
 			return
@@ -174,6 +178,9 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		var start hub.Start
 		if round > 0 {
 			start.After = n.pos
+		}
+		if rnd.IntN(2) == 0 {
+			start.State = []byte(`1`)
 		}
 		joined, err := s.Join(ctx, room, start)
 		if err != nil {
@@ -198,6 +205,10 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 			}
 			if len(buf) == cap(buf) {
 				bell.Wake()
+			}
+			if rnd.IntN(5) == 0 {
+				_ = s.Show(room, fmt.Append(nil, rnd.IntN(3)))
+				_ = h.Visit(s.Client()).Show(room, []byte(`2`))
 			}
 		}
 		if rnd.IntN(2) == 0 {

@@ -37,8 +37,22 @@ func (v *Visitor) ask() (err error) {
 	return err
 }
 
-// Join makes the visitor's connection a member, as [Hub.Renew] does, and says
-// where he stands: a reader that goes on there misses nothing from now on. The
+// Renew makes the visitor's connection a member until [VisitLease] and the room's
+// grace are over, and shows state unless it is nil. It returns ErrConn without a
+// connection, ErrRoomName, ErrPresence where the room tells nothing, ErrState,
+// ErrDraining, a *LimitError, or the engine's error.
+func (v *Visitor) Renew(ctx context.Context, room string, state []byte) error {
+	if v.client.ID == "" {
+		return ErrConn
+	}
+	if err := v.ask(); err != nil {
+		return err
+	}
+	return v.hub.renew(ctx, v.client, room, state)
+}
+
+// Join makes the visitor's connection a member, as Renew does, and says where he
+// stands: a reader that goes on there misses nothing from now on. The
 // start's cursor is looked at, and nothing is delivered. Without a connection
 // he is no member.
 func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, error) {
@@ -47,7 +61,7 @@ func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, e
 	}
 	joined := Joined{Presence: v.hub.settings.Load().policy(room).presence.Mode}
 	if v.client.ID != "" && joined.Presence != PresenceOff {
-		if err := v.hub.Renew(ctx, v.client, room, start.State, VisitLease); err != nil {
+		if err := v.hub.renew(ctx, v.client, room, start.State); err != nil {
 			return Joined{}, err
 		}
 	}
@@ -68,19 +82,13 @@ func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, e
 // Leave ends at once that the visitor's connection is a member.
 func (v *Visitor) Leave(room string) {
 	if v.client.ID != "" {
-		v.hub.Withdraw(v.client, room)
+		v.hub.withdraw(v.client, room)
 	}
 }
 
-// Show shows state, see [Session.Show]. It returns ErrConn without a connection.
+// Show shows state, as [Session.Show] does. It is Renew by that name.
 func (v *Visitor) Show(room string, state []byte) error {
-	if v.client.ID == "" {
-		return ErrConn
-	}
-	if err := v.ask(); err != nil {
-		return err
-	}
-	return v.hub.Renew(context.Background(), v.client, room, state, VisitLease)
+	return v.Renew(context.Background(), room, state)
 }
 
 // Publish publishes, see [Hub.Publish].

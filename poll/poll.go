@@ -129,8 +129,9 @@ func (o *Options) renew(ctx context.Context) error {
 	if o.State == nil && o.Client.Presence == hub.PresenceNothing {
 		return nil
 	}
+	v := o.Hub.Visit(o.Client)
 	for _, room := range o.Rooms {
-		err := o.Hub.Renew(ctx, o.Client, room.Name, o.State, hub.VisitLease)
+		err := v.Renew(ctx, room.Name, o.State)
 		if err != nil && !errors.Is(err, hub.ErrPresence) {
 			return err
 		}
