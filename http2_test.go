@@ -156,6 +156,34 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 	}
 }
 
+// Several rooms, commands and presence do not care for the version of HTTP.
+func TestSeveralRoomsInEveryVersionOfHTTP(t *testing.T) {
+	s := startTLS(t, "realtime {\n"+open+"}")
+	for proto, c := range clients(t) {
+		t.Run(proto, func(t *testing.T) {
+			s.t = t
+			prefix := strings.NewReplacer("/", "", ".", "").Replace(proto)
+			rooms := "?room=" + prefix + "a&room=" + prefix + "b&state=1"
+			resp := s.fetch(c, proto, "GET", rooms, "", "Accept: text/event-stream")
+			events := &lines{t: t, Scanner: bufio.NewScanner(resp.Body)}
+			var ready envelope
+			decode(t, events.until("data: "), &ready)
+			events.until(`data: {"op":"presence","room":"` + prefix + `a","members":1,"here":[{"id":"~`)
+			command := `{"op":"publish","room":"` + prefix + `b","data":"hi"}` + "\n" + `{"op":"state","room":"` + prefix + `a","state":2}`
+			answer := readAll(t, s.fetch(c, proto, "POST", "?conn="+ready.Conn, command, ndjson))
+			if strings.Count(answer, `"op":"ok"`) != 2 {
+				t.Errorf("answer %s", answer)
+			}
+			got := map[string]bool{}
+			for !got["message"] || !got["presence"] {
+				line := events.next()
+				got["message"] = got["message"] || strings.Contains(line, `"data":"hi"`)
+				got["presence"] = got["presence"] || strings.Contains(line, `"update":[{"id":"~`) || strings.Contains(line, `"state":2`)
+			}
+		})
+	}
+}
+
 func TestStreamsOutliveConfiguredTimeouts(t *testing.T) {
 	s := startSite(t, "realtime")
 	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nservers {\ntimeouts {\nread_body 300ms\nwrite 300ms\nread_body_idle 300ms\n}\n}\n}\n%s {\nrealtime {\n%s\nheartbeat 1s\n}\n}\n", s.URL, open))
