@@ -47,13 +47,9 @@ func appendMembers(b []byte, p *hub.Presence, names bool) []byte {
 	if p.Snapshot {
 		return appendGroup(b, "here", p.Here)
 	}
-	for _, g := range []struct {
-		name    string
-		members []hub.Member
-	}{{"enter", p.Enter}, {"update", p.Update}} {
-		if len(g.members) > 0 {
-			b = appendGroup(b, g.name, g.members)
-		}
+	b = appendGroup(b, "enter", p.Enter) // always: it tells differences from a number without names
+	if len(p.Update) > 0 {
+		b = appendGroup(b, "update", p.Update)
 	}
 	if len(p.Leave) == 0 {
 		return b

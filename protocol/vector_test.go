@@ -61,6 +61,7 @@ func TestPresence(t *testing.T) {
 		{"snapshot", &hub.Presence{Room: "r", Members: 3, Snapshot: true, Here: []hub.Member{ann, anon}}, false, `{"op":"presence","room":"r","members":3,"here":[{"id":"u1","name":"Ann","state":{"a":1}},{"id":"~x","state":null}]}`},
 		{"nobody", &hub.Presence{Room: "r", Snapshot: true}, false, `{"op":"presence","room":"r","members":0,"here":[]}`},
 		{"differences", &hub.Presence{Room: "r", Members: 2, Enter: []hub.Member{anon}, Update: []hub.Member{ann}, Leave: []hub.Departure{{ID: "u2", Why: hub.WhyLeft}}}, false, `{"op":"presence","room":"r","members":2,"enter":[{"id":"~x","state":null}],"update":[{"id":"u1","name":"Ann","state":{"a":1}}],"leave":[{"id":"u2","why":"left"}]}`},
+		{"others, who show nothing", &hub.Presence{Room: "r", Members: 2}, false, `{"op":"presence","room":"r","members":2,"enter":[]}`},
 		{"number alone", &hub.Presence{Room: "r", Members: 2, Numbers: true, Enter: []hub.Member{ann}}, true, `{"op":"presence","room":"r","members":2}`},
 		{"large", &hub.Presence{Room: "r", Members: 1001, Snapshot: true, Here: []hub.Member{ann}}, false, `{"op":"presence","room":"r","members":1001}`},
 		{"large, and all wanted", &hub.Presence{Room: "r", Members: 1001, Snapshot: true, Here: []hub.Member{anon}}, true, `{"op":"presence","room":"r","members":1001,"here":[{"id":"~x","state":null}]}`},
@@ -80,7 +81,7 @@ func TestPageOfSeveralRooms(t *testing.T) {
 		Presence: []*hub.Presence{{Room: "b", Members: 1, Snapshot: true}, {Room: "a", Members: 1}}, PresenceCursor: hub.Position{Epoch: "h", Offset: 2},
 	}
 	const want = `{"rooms":["a","b"],"cursor":"a=e.1","conn":"c","gaps":[{"op":"gap","room":"a","to":"k3f9.1042","reason":"epoch"},{"op":"gap","room":"b","to":"k3f9.1042","reason":"slow"}],"messages":[],"more":false,` +
-		`"presence":[{"op":"presence","room":"b","members":1,"here":[]},{"op":"presence","room":"a","members":1}],"presence_cursor":"h.2"}`
+		`"presence":[{"op":"presence","room":"b","members":1,"here":[]},{"op":"presence","room":"a","members":1,"enter":[]}],"presence_cursor":"h.2"}`
 	if got := string(p.Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
