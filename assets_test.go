@@ -75,7 +75,7 @@ func TestAssetsCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		tags := regexp.MustCompile(`<script type="module" src="([^"]+)" integrity="(sha384-[^"]+)" crossorigin></script>`).FindAllStringSubmatch(out, -1)
-		if len(tags) != 3 || strings.Count(out, "gzip ") != 3 {
+		if len(tags) != 4 || strings.Count(out, "gzip ") != 4 {
 			t.Errorf("prints\n%s", out)
 		}
 		for _, tag := range tags {
@@ -88,7 +88,7 @@ func TestAssetsCommand(t *testing.T) {
 			}
 		}
 	}
-	if out, err := run(); err != nil || strings.Count(out, `src="/rt/-/`) != 3 {
+	if out, err := run(); err != nil || strings.Count(out, `src="/rt/-/`) != 4 {
 		t.Errorf("by default it prints %v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"--prefix", "/rt"}, {"--prefix", ""}, {"surplus"}} {

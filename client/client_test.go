@@ -45,6 +45,7 @@ func TestBudgets(t *testing.T) {
 	}{
 		{"realtime.js", 4 << 10},
 		{"realtime.js realtime-chat.js", 10 << 10},
+		{"realtime-socket.js", 1 << 11},
 		{"realtime-value.js", 1 << 10},
 	} {
 		sum := 0

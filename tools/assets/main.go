@@ -23,7 +23,7 @@ import (
 )
 
 // scripts are what pages load. The first one is what the others import.
-var scripts = []string{"realtime.js", "realtime-chat.js", "realtime-value.js"}
+var scripts = []string{"realtime.js", "realtime-socket.js", "realtime-chat.js", "realtime-value.js"}
 
 // hashLength is how many digits of the SHA-256 stand in a name. The same number
 // is in client.go.

@@ -1,0 +1,81 @@
+// Defines <realtime-value>, the last value of a room as a number or a text in any page:
+//
+//	<script type="module" src="/rt/-/realtime-value.js"></script>
+//	<realtime-value room="ticker/gold" path="price" digits="2" unit="EUR">…</realtime-value>
+
+import { Realtime } from './realtime.js';
+
+/** @type {Record<string, Realtime>} One connection for each hub. */
+const hubs = {};
+
+/**
+ * The last value of a room. It replaces the element's own text, and until there is one, that text stays. Attributes: `src` is the
+ * hub's URL, `room` the room, `path` the member of the data that counts (`price.eur`; messages without it are passed over), `event`
+ * the only event that counts, `last` among how many old messages the first value is looked for (1), `digits` the number of digits
+ * after the point, `unit` a currency (EUR) or any text. Numbers are written as the nearest `lang` has it.
+ *
+ * When a number changes, the attribute `trend` becomes `up` or `down`. The element is not read aloud unless it gets an `aria-live`.
+ *
+ * @fires {CustomEvent<{value: string | number | boolean, message: object}>} realtime-value - There is a new value.
+ */
+export class RealtimeValue extends HTMLElement {
+  static observedAttributes = ['src', 'room', 'path', 'event', 'last', 'digits', 'unit', 'lang'];
+
+  /**
+   * Makes the class an element, unless the tag is taken.
+   * @param {string} tag
+   * @param {CustomElementRegistry} registry
+   */
+  static define(tag = 'realtime-value', registry = customElements) {
+    registry.get(tag) ?? registry.define(tag, this);
+  }
+
+  /** @type {any} What is shown, undefined before the first message. */
+  value;
+  /** @type {any} What the present subscription is made of. */
+  #made;
+  /** @type {any} */
+  #subscription;
+
+  connectedCallback() { this.#update(); }
+  disconnectedCallback() { this.#update(); }
+  attributeChangedCallback() { this.#update(); }
+
+  #update() {
+    queueMicrotask(() => {
+      const made = this.isConnected && RealtimeValue.observedAttributes.map((name) => this.getAttribute(name)).join();
+      if (made === this.#made) return;
+      this.#made = made;
+      this.#subscription?.close();
+      if (!made) return;
+      const [src, room, last] = ['src', 'room', 'last'].map((name) => this.getAttribute(name));
+      const url = src ?? new URL('../', import.meta.url).href;
+      this.#subscription = (hubs[url] ??= new Realtime(url, { presence: '0' })).subscribe(room ?? '', { last: Number(last ?? 1) });
+      this.#subscription.addEventListener('message', ({ detail }) => this.#take(detail));
+    });
+  }
+
+  /** @param {any} message */
+  #take(message) {
+    const [path, event, digits, unit] = ['path', 'event', 'digits', 'unit'].map((name) => this.getAttribute(name));
+    let value = message.data;
+    try {
+      value = JSON.parse(value);
+    } catch { /* a text, or JSON already */ }
+    if (path) for (const key of path.split('.')) value = value?.[key];
+    if (value == null || typeof value === 'object' || event && event !== (message.event ?? 'message')) return;
+    const currency = /^[A-Z]{3}$/.test(unit ?? '');
+    this.textContent = value.toLocaleString(/** @type {any} */ (this.closest('[lang]'))?.lang || [], {
+      ...(digits && { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+      ...(currency && { style: 'currency', currency: unit }),
+    }) + (unit && !currency ? '\xa0' + unit : '');
+    if (this.value !== undefined && value !== this.value) {
+      this.setAttribute('trend', value > this.value ? 'up' : 'down');
+      if (!matchMedia('(prefers-reduced-motion)').matches) this.animate({ backgroundColor: ['color-mix(in srgb, currentColor 25%, transparent)', 'transparent'] }, 900);
+    }
+    this.value = value;
+    this.dispatchEvent(new CustomEvent('realtime-value', { detail: { value, message }, bubbles: true, composed: true }));
+  }
+}
+
+RealtimeValue.define();

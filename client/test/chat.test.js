@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { KEYS, TEXTS, cleanName, readMessage, roomOf, splitLinks } from '../realtime-chat-text.js';
+
+/** The addresses that a text is found to hold. */
+const links = (text) => splitLinks(text).filter((_, i) => i % 2);
+
+test('addresses become links without what ends the sentence', () => {
+  for (const [text, ...want] of [
+    ['see https://example.com/a?b=c#d.', 'https://example.com/a?b=c#d'],
+    ['(see http://example.com/)', 'http://example.com/'],
+    ['https://en.wikipedia.org/wiki/Go_(game)!', 'https://en.wikipedia.org/wiki/Go_(game)'],
+    ['a@b.c is mailto:a@b.c, right?', 'mailto:a@b.c'],
+    ['看https://example.com/路径。', 'https://example.com/路径'],
+    ['HTTPS://EXAMPLE.COM and https://b.example', 'HTTPS://EXAMPLE.COM', 'https://b.example'],
+    ['"https://example.com/"onclick="x', 'https://example.com/'],
+    ['<https://example.com/>', 'https://example.com/'],
+    ['https://', ...[]],
+    ['javascript:alert(1) data:text/html,x vbscript:x file:///etc/passwd', ...[]],
+    ['xhttps://example.com', ...[]],
+    ['https://example.com/\u202Egnp.exe', 'https://example.com/'],
+  ]) assert.deepEqual(links(text), want, text);
+});
+
+test('no part of a text gets lost beside its links', () => {
+  for (const text of ['', 'plain', 'https://a.example https://b.example', 'x https://a.example/(b)c)d. y', 'mailto:x', '\nhttps://a.example\n']) {
+    assert.equal(splitLinks(text).join(''), text);
+  }
+});
+
+test('an address takes no longer than its length', { timeout: 5_000 }, () => {
+  for (const text of ['https://a' + '('.repeat(60_000), 'https://a' + '.'.repeat(60_000), 'https://a.'.repeat(6_000), 'https://a' + '()'.repeat(30_000)]) {
+    splitLinks(text);
+  }
+});
+
+test('names stay in their line', () => {
+  for (const [name, want] of [
+    ['  Ann ', 'Ann'],
+    ['\u202Eevil\u2066', 'evil'],
+    ['a\nb\u2028c', 'a b c'],
+    ['👨‍👩‍👧‍👦', '👨‍👩‍👧‍👦'],
+    ['x'.repeat(50), 'x'.repeat(40)],
+    [undefined, ''],
+    [null, ''],
+    [{}, '[object Object]'],
+  ]) assert.equal(cleanName(name), want);
+});
+
+test('a message is whatever anybody published', () => {
+  for (const [message, text, name] of [
+    [{ data: 'hi' }, 'hi', ''],
+    [{ data: { text: 'hi', name: 'Ann' } }, 'hi', 'Ann'],
+    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1', name: 'Bob' } }, 'hi', 'Bob'],
+    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1' } }, 'hi', 'Ann'],
+    [{ data: { text: 7 } }, '7', ''],
+    [{ data: { a: [1] } }, '{"a":[1]}', ''],
+    [{ data: null }, 'null', ''],
+    [{ data: 0 }, '0', ''],
+  ]) assert.deepEqual(readMessage(message), { text_: text, name_: name });
+});
+
+test('a page has a room', () => {
+  for (const [path, want] of [
+    ['/', 'index'],
+    ['/index.html', 'index'],
+    ['/blog/', 'blog'],
+    ['/blog/index.php', 'blog'],
+    ['/blog/post.html', 'blog/post'],
+    ['/blog/post', 'blog/post'],
+    ['/a', 'a'],
+    ['/-/a', 'a'],
+    ['/caf%C3%A9', 'caf%C3%A9'],
+  ]) assert.equal(roomOf(path), want, path);
+  const long = roomOf('/x'.repeat(300));
+  assert.ok(long.length <= 200 && !/^[-/]|\/$/.test(long), long);
+});
+
+test('every language has every text', () => {
+  for (const [language, texts] of Object.entries(TEXTS)) {
+    assert.equal(texts.split('|').length, KEYS.length, language);
+    assert.deepEqual(texts.split('|').map((it) => it.includes('#')), KEYS.map((it) => it === 'here' || it === 'typing'), language);
+  }
+});
