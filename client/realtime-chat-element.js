@@ -65,7 +65,7 @@ const make = (tag, part, props, ...children) => {
  */
 const live = (host, root) => {
   const { room, transport } = host;
-  const bubble = host.form === 'bubble';
+  const bubble = host.form == 'bubble';
   const lang = host.closest('[lang]')?.lang || navigator.language;
   const code = TEXTS[lang.slice(0, 2)] ? lang.slice(0, 2) : 'en';
   const t = (/** @type {string} */ key, /** @type {any} */ value = '') => (host.getAttribute('text-' + key) ?? TEXTS[code].split('|')[KEYS.indexOf(key)]).replace('#', () => value);
@@ -107,7 +107,7 @@ const live = (host, root) => {
   /** @type {(item: any, message: any) => Item} */
   const fill = (item, message) => Object.assign(item, readMessage(message), {
     id_: message.id, at_: new Date(message.at), from_: message.from?.id, state_: '',
-    own_: mine.has(message.id) || message.from?.id === (realtime.user?.id ?? 0),
+    own_: mine.has(message.id) || message.from?.id == (realtime.user?.id ?? 0),
   });
 
   /** Puts an own message at the end of the log, until the server brings it back. */
@@ -187,14 +187,14 @@ const live = (host, root) => {
     const who = (it) => it.own_ || it.from_ + it.name_;
     const words = [
       item.gap_ && t('gap'),
-      (above?.at_ ?? new Date()).toDateString() !== item.at_.toDateString()
+      (above?.at_ ?? new Date()).toDateString() != item.at_.toDateString()
         && item.at_.toLocaleDateString(code, { dateStyle: 'full' }),
-      item === mark && t('new'),
+      item == mark && t('new'),
     ].filter((it) => it).join(' · ');
     const node = (item.node_ ??= makeItem(item));
     node.dataset.mark = words;
     node.dataset.id = item.id_ ?? '';
-    node.part = node.className = `message ${item.own_ ? 'own ' : ''}${!words && above && who(above) === who(item) && item.at_ - above.at_ < GROUP ? 'follow ' : ''}${item.state_}`;
+    node.part = node.className = `message ${item.own_ ? 'own ' : ''}${!words && above && who(above) == who(item) && item.at_ - above.at_ < GROUP ? 'follow ' : ''}${item.state_}`;
     return node;
   };
 
@@ -203,14 +203,14 @@ const live = (host, root) => {
     frame = 0;
     const last = Math.max(0, items.length - SHOWN);
     if (atEnd || from > last) from = last;
-    reached = from === last;
+    reached = from == last;
     const next = items.slice(from, from + SHOWN);
     const anchor = shown.filter((item) => next.includes(item) || (item.node_ = item.node_.remove()))[0]?.node_;
     const top = anchor?.offsetTop;
     let place = log.firstChild;
     next.forEach((item, i) => {
       const node = mould(item, items[from + i - 1]);
-      if (node === place) place = place.nextSibling;
+      if (node == place) place = place.nextSibling;
       else log.insertBefore(node, place);
     });
     shown = next;
@@ -269,7 +269,7 @@ const live = (host, root) => {
   const status = make('p', 'status', { role: 'status' });
   const badge = make('span', 'badge');
   const toggle = make('summary', 'toggle', {}, t('title'), badge);
-  const panel = make('section', 'panel', { ariaLabel: t('title'), dir: code === 'ar' && !host.closest('[dir]') ? 'rtl' : '' },
+  const panel = make('section', 'panel', { ariaLabel: t('title'), dir: code == 'ar' && !host.closest('[dir]') ? 'rtl' : '' },
     make('div', 'header', {}, make('div', 'title', {}, slot('header', t('title'))), status, people),
     make('div', 'body', {}, log, empty, jump),
     slot('composer', composer));
@@ -280,7 +280,7 @@ const live = (host, root) => {
   root.replaceChildren(whole);
 
   input.onkeydown = (event) => {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return; // 229: Safari's last composing key
+    if (event.key != 'Enter' || event.shiftKey || event.isComposing || event.keyCode == 229) return; // 229: Safari's last composing key
     event.preventDefault();
     composer.requestSubmit();
   };
@@ -301,11 +301,12 @@ const live = (host, root) => {
     event.preventDefault();
     host.send(input.value);
     input.value = '';
+    typed = 0; // the message has taken the hint away elsewhere
     input.oninput();
     input.focus();
   };
   panel.onkeydown = (event) => {
-    if (event.key !== 'Escape' || event.isComposing) return;
+    if (event.key != 'Escape' || event.isComposing) return;
     people.open = false;
     if (bubble) whole.open = false;
   };
@@ -318,7 +319,7 @@ const live = (host, root) => {
     const { members, here } = realtime.presence(room);
     people.hidden = !members;
     count.textContent = t('here', members);
-    if (here) list.replaceChildren(...[...here.values()].map((it) => make('li', '', { dir: 'auto' }, nameOf(it.name ?? it.state?.name))));
+    list.replaceChildren(...[...here.values()].map((it) => make('li', '', { dir: 'auto' }, nameOf(it.name ?? it.state?.name))));
   };
   const tell = () => setTimeout(() => {
     status.textContent = /ing/.test(realtime.state) ? t('connecting') : ''; // connecting, waiting
@@ -343,7 +344,7 @@ const live = (host, root) => {
       settle();
     },
     signal: ({ event, data, from }) => {
-      if (event !== 'typing') return;
+      if (event != 'typing') return;
       hint.textContent = t('typing', `\u2068${nameOf(from?.name ?? data?.name)}\u2069`);
       clearTimeout(hinting);
       hinting = setTimeout(() => { hint.textContent = ''; }, 5_000);
@@ -366,7 +367,7 @@ const ATTRIBUTES = {
   src: (value) => value ?? new URL('../', import.meta.url).href,
   room: (value) => value || roomOf(location.pathname),
   name: cleanName,
-  transport: (value) => ['websocket', 'sse', 'poll'].find((it) => it === value) ?? '',
+  transport: (value) => ['websocket', 'sse', 'poll'].find((it) => it == value) ?? '',
   history: (value) => (value >= 0 && value ? +value : 50),
   form: (value) => value ?? '',
 };
@@ -461,7 +462,7 @@ export class RealtimeChat extends HTMLElement {
   #update() {
     queueMicrotask(() => {
       const made = this.isConnected && RealtimeChat.observedAttributes.map((name) => this.getAttribute(name)).join();
-      if (made === this.#made) return;
+      if (made == this.#made) return;
       this.#made = made;
       this.realtime?.close();
       if (made) live(this, this.shadowRoot ?? this.attachShadow({ mode: 'open' }));

@@ -21,10 +21,15 @@ const ADDRESS = /\b((?:https?:\/\/|mailto:)[\p{L}\d](?:\([^\s<>"()\p{Bidi_C}]*\)
 export const splitLinks = (text) => text.split(ADDRESS);
 
 /**
- * A name fit to stand in a line of other text: at most 40 characters, and none that controls lines or directions.
+ * A name fit to stand in a line of other text: at most 40 characters, as a reader counts them, and none that controls lines or
+ * directions.
  * @param {unknown} name
  */
-export const cleanName = (name) => [...String(name ?? '').replace(/[\p{Cc}\p{Bidi_C}\p{Zl}\p{Zp}]+/gu, ' ').trim()].slice(0, 40).join('');
+export const cleanName = (name) =>
+  [...new Intl.Segmenter().segment(String(name ?? '').replace(/[\p{Cc}\p{Bidi_C}\p{Zl}\p{Zp}]+/gu, ' ').trim().slice(0, 999))]
+    .slice(0, 40)
+    .map((it) => it.segment)
+    .join('');
 
 /**
  * Who says what. The data may have the shape that <realtime-chat> itself publishes, or be whatever anybody published.
@@ -32,7 +37,7 @@ export const cleanName = (name) => [...String(name ?? '').replace(/[\p{Cc}\p{Bid
  */
 export const readMessage = ({ data, from }) => {
   const text = data?.text ?? data;
-  return { text_: typeof text === 'string' ? text : JSON.stringify(text), name_: cleanName(from?.name ?? data?.name) };
+  return { text_: typeof text == 'string' ? text : JSON.stringify(text), name_: cleanName(from?.name ?? data?.name) };
 };
 
 /**

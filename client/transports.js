@@ -134,7 +134,7 @@ const poll = http(async (get, receive) => {
     const response = await get('application/json', query);
     const page = await response.json();
     query = { wait: 25, presence: page.presence_cursor };
-    receive({ op: 'ready', conn: page.conn, heartbeat: 25 });
+    receive({ op: 'ready', conn: page.conn, heartbeat: 12 });
     for (const room of page.rooms ?? [page.room])
       receive({
         op: 'ok',

@@ -42,6 +42,8 @@ test('names stay in their line', () => {
     ['a\nb\u2028c', 'a b c'],
     ['👨‍👩‍👧‍👦', '👨‍👩‍👧‍👦'],
     ['x'.repeat(50), 'x'.repeat(40)],
+    ['👨‍👩‍👧‍👦'.repeat(41), '👨‍👩‍👧‍👦'.repeat(40)],
+    ['e' + '\u0301'.repeat(10_000), 'e' + '\u0301'.repeat(998)],
     [undefined, ''],
     [null, ''],
     [{}, '[object Object]'],
