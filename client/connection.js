@@ -185,7 +185,7 @@ export const connect = (url, { transports = /** @type {TransportName[]} */ (Obje
       rooms.set(name, room);
       room.tabs_.add(tab);
       room.joins_.add((room.ref_ = command.ref));
-      if (!since) room.last_ = last ?? room.last_;
+      if (!since) room.last_ = /** @type {any} */ (room.last_) > (last ?? 0) ? room.last_ : last;
       else if (after(room.at_, since)) room.at_ = since;
       join(room, name);
     } else {

@@ -325,7 +325,7 @@ export class Realtime extends EventTarget {
      * @param {AbortSignal} [options.signal] Discards it, and rejects with the signal's reason.
      * @returns {Promise<{id: string, at: string, key: string}> & {key: string}}
      */
-    this.publish = (room, data, { event, key = [1, 2, 3].map(random).join('-'), ttl, signal } = {}) => {
+    this.publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
       /** @type {Message} */
       const message = { key, room, data, event, ttl, at: Date.now() };
       const promise = new Promise((resolve, reject) => Object.assign(message, { resolve, reject }));

@@ -280,3 +280,12 @@ test('sockets and streams: readers of the same room keep their own cursors', asy
   await pass(100);
   assert.deepEqual([one, two], [[1, 2], [1, 2]]);
 });
+
+for (const wishes of [[5, 1], [1, 5], [5, undefined], [undefined, 5]])
+  test(`readers that begin together want ${wishes}: the one that wants more gets it`, async (t) => {
+    const { world, realtime } = await opened(t);
+    for (let n = 1; n <= 6; n++) world.publish('a', n);
+    const got = wishes.map((last) => record(realtime.subscribe('a', { last })));
+    await pass(100);
+    assert.deepEqual(got[wishes.indexOf(5)], [2, 3, 4, 5, 6]);
+  });
