@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/language"
+
 	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
@@ -67,7 +69,7 @@ const uiStyle = `:root{color-scheme:light dark}` +
 // uiPage takes a uiData. What is in noscript costs nothing where scripts run:
 // above all no connection for the frame.
 var uiPage = template.Must(template.New("ui").Parse(`<!doctype html>
-<html>
+<html lang="{{.Lang}}"{{if eq .Lang "ar"}} dir="rtl"{{end}}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
@@ -76,20 +78,24 @@ var uiPage = template.Must(template.New("ui").Parse(`<!doctype html>
 <script type="module" src="{{.Base}}-/{{.Script}}"></script>
 </head>
 <body>
+<main>
 <realtime-chat src="{{.Base}}" room="{{.Room}}" form="full"><h1 slot="header" dir="auto">{{.Room}}</h1><noscript><div>
-<iframe src="?{{.Query}}log&amp;last=50" title="Messages"></iframe>
+<iframe src="?{{.Query}}log&amp;last=50" title="{{.Words.Title}}"></iframe>
 <form method="post" action="?{{.Query}}">
-<input name="name" maxlength="64" autocomplete="nickname" placeholder="Name" aria-label="Name" dir="auto">
-<input name="text" required autofocus autocomplete="off" placeholder="Message" aria-label="Message" dir="auto">
-<button>Send</button>
+<input name="name" maxlength="64" autocomplete="nickname" placeholder="{{.Words.Name}}" aria-label="{{.Words.Name}}" dir="auto">
+<input name="text" required autofocus autocomplete="off" placeholder="{{.Words.Message}}" aria-label="{{.Words.Message}}" dir="auto">
+<button>{{.Words.Send}}</button>
 </form>
 </div></noscript></realtime-chat>
+</main>
 </body>
 </html>
 `))
 
 type uiData struct {
 	Room   string
+	Lang   string // one that the element speaks
+	Words  uiWords
 	Base   string       // the way from this page up to the prefix
 	Script string       // below -/ there
 	Query  template.URL // room=…& if the room is not in the path
@@ -108,13 +114,31 @@ func policyOf(style string) string {
 	return "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'self'"
 }
 
+// uiWords are what the page says where no script runs.
+type uiWords struct{ Title, Name, Message, Send string }
+
+// uiLanguages are those that the element speaks, the first one for everybody
+// else.
+var (
+	uiLanguages = []language.Tag{language.English, language.Chinese, language.German, language.Spanish, language.Arabic}
+	uiMatcher   = language.NewMatcher(uiLanguages)
+	uiTexts     = []uiWords{
+		{"Messages", "Name", "Message", "Send"},
+		{"消息", "名字", "消息", "发送"},
+		{"Nachrichten", "Name", "Nachricht", "Senden"},
+		{"Mensajes", "Nombre", "Mensaje", "Enviar"},
+		{"الرسائل", "الاسم", "رسالة", "إرسال"},
+	}
+)
+
 // ui answers with the page of a room. rest is the path's rest after the prefix,
 // which need not hold the room.
 func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("a page shows one room")
 	}
-	data := uiData{Room: rooms[0], Base: base(r.URL, h.Prefix)}
+	_, i := language.MatchStrings(uiMatcher, r.Header.Get("Accept-Language"))
+	data := uiData{Room: rooms[0], Lang: uiLanguages[i].String(), Words: uiTexts[i], Base: base(r.URL, h.Prefix)}
 	for _, a := range scripts.Assets() {
 		if a.Name == "realtime-chat.js" {
 			data.Script = a.Hashed
@@ -129,6 +153,7 @@ func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, res
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Add("Vary", "Accept-Language")
 	header.Set("Content-Security-Policy", uiPolicy)
 	header.Set("Referrer-Policy", "same-origin") // the form's way back, and nobody else's business
 	w.WriteHeader(http.StatusOK)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -255,6 +256,23 @@ func TestFormContent(t *testing.T) {
 		contentType, body, err := formContent(fields)
 		if contentType != test.contentType || string(body) != test.want || (err != nil) != (test.contentType == "") {
 			t.Errorf("%s: %s %q, %v", test.form, contentType, body, err)
+		}
+	}
+}
+
+// The page speaks the reader's language, if it is one that the element speaks.
+func TestUILanguage(t *testing.T) {
+	s := startSite(t, "realtime {\nui on\n}")
+	for accepts, want := range map[string]string{
+		"":                         `<html lang="en">`,
+		"fr, tlh;q=0.5":            `<html lang="en">`,
+		"fr, de-AT;q=0.8, en;q=.5": `<html lang="de">`,
+		"ar-EG":                    `<html lang="ar" dir="rtl">`,
+		"zh-Hans-CN, en":           `<html lang="zh">`,
+	} {
+		resp := s.do("GET", "/rt/lobby", "", "Accept: text/html", "Accept-Language: "+accepts)
+		if body := readAll(t, resp); !strings.Contains(body, want) || !slices.Contains(resp.Header.Values("Vary"), "Accept-Language") {
+			t.Errorf("%q: %s, %v, want %s", accepts, body, resp.Header.Values("Vary"), want)
 		}
 	}
 }
