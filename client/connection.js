@@ -102,7 +102,7 @@ export const connect = (url, { transports = /** @type {TransportName[]} */ (Obje
       conn: memory.conn,
       presence,
       room: named && [...rooms.keys()],
-      since: since.join() || undefined,
+      since: since.join(),
       last,
       ...query,
     });

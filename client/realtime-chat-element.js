@@ -83,7 +83,7 @@ const live = (host, root) => {
   let gap, typed = 0, hinting;
   let read = keep('read ' + room) ?? Date.now(); // the time of the last message that the reader saw
   let unread = 0, mark; // how many came since, and the first one
-  const mine = new Set(keep('mine')?.split(' ')); // ids of messages that this browser wrote
+  let mine = keep('mine') ?? ''; // ids of messages that this browser wrote, each and a space
 
   const realtime = new Realtime(host.src, transport ? { transports: [transport] } : {});
   const fire = (type, detail) => host.dispatchEvent(new CustomEvent('realtime-' + type, { detail, bubbles: true, composed: true }));
@@ -107,7 +107,7 @@ const live = (host, root) => {
   /** @type {(item: any, message: any) => Item} */
   const fill = (item, message) => Object.assign(item, readMessage(message), {
     id_: message.id, at_: new Date(message.at), from_: message.from?.id, state_: '',
-    own_: mine.has(message.id) || message.from?.id == (realtime.user?.id ?? 0),
+    own_: mine.includes(message.id + ' ') || message.from?.id == (realtime.user?.id ?? 0),
   });
 
   /** Puts an own message at the end of the log, until the server brings it back. */
@@ -131,7 +131,8 @@ const live = (host, root) => {
     const item = outgoing.get(message.key) ?? /** @type {any} */ ({});
     if (outgoing.delete(message.key)) {
       items.splice(items.indexOf(item), 1);
-      keep('mine', [...mine.add(message.id)].slice(-200).join(' '));
+      mine = ((keep('mine') ?? mine) + message.id + ' ').slice(-9_999); // other tabs have written, too
+      keep('mine', mine);
     } else hint.textContent = '';
     fill(item, message).gap_ = gap;
     gap = false;

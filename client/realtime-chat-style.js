@@ -164,7 +164,7 @@ textarea {
   color: var(--_o);
 }
 .pending .text {
-  opacity: .6;
+  opacity: .85;
 }
 .message:not(.failed) .trouble {
   display: none;

@@ -5,13 +5,14 @@ export class RealtimeError extends RealtimeError_base {
     /** @param {Wire} answer */
     constructor(answer: Wire);
 }
+declare const Realtime_base: new () => Listening<"statechange" | "error">;
 /**
  * A hub's rooms.
  *
  * Events: `statechange` (its detail: `state`, `transport`, `retryAt`), and `error` (a {@link RealtimeError}) for what no
  * promise tells: there is no coming back, or a message of an earlier page could not be sent.
  */
-export class Realtime extends EventTarget {
+export class Realtime extends Realtime_base {
     /**
      * Opens nothing before it is used.
      * @param {string} [url] Resolved against the page's.
@@ -285,6 +286,7 @@ export type Reader = {
      */
     close: () => void;
 };
+export type Source = Listening<"message" | "signal" | "presence" | "gap" | "join" | "left" | "error">;
 /**
  * One reader of one room, from {@link Realtime#subscribe}.
  *
@@ -292,7 +294,13 @@ export type Reader = {
  * `presence` (with the whole {@link Presence}), `gap`, `join` (what was missed comes next), `left` (the server ended it),
  * and `error` (a {@link RealtimeError}: it could not begin).
  */
-export type Subscription = EventTarget & Reader;
+export type Subscription = Source & Reader;
+/**
+ * An EventTarget with events of these types.
+ */
+export type Listening<Type extends string> = {
+    addEventListener: (type: Type, listener: (event: CustomEvent<any>) => void, options?: AddEventListenerOptions | boolean) => void;
+} & EventTarget;
 export type Message = Pending & {
     ref?: number;
     resolve?: (answer: any) => void;

@@ -74,11 +74,19 @@ import { ask, extend } from './transports.js';
  * @property {(state: any) => void} setState Shows something else in presence: any JSON.
  * @property {() => void} close Ends it; with its last one the room is left.
  *
- * @typedef {EventTarget & Reader} Subscription One reader of one room, from {@link Realtime#subscribe}.
+ * @typedef {Listening<'message' | 'signal' | 'presence' | 'gap' | 'join' | 'left' | 'error'>} Source
+ *
+ * @typedef {Source & Reader} Subscription One reader of one room, from {@link Realtime#subscribe}.
  *
  *   Events, whose detail is the object from the wire: `message` (an {@link Envelope}, whatever its event), `signal`,
  *   `presence` (with the whole {@link Presence}), `gap`, `join` (what was missed comes next), `left` (the server ended it),
  *   and `error` (a {@link RealtimeError}: it could not begin).
+ */
+
+/**
+ * @template {string} Type
+ * @typedef {{addEventListener: (type: Type, listener: (event: CustomEvent<any>) => void, options?: AddEventListenerOptions | boolean) => void}
+ *   & EventTarget} Listening An EventTarget with events of these types.
  */
 
 /** @type {(target: EventTarget, type: string, detail: any) => boolean} */
@@ -107,7 +115,7 @@ const clients = {};
  * Events: `statechange` (its detail: `state`, `transport`, `retryAt`), and `error` (a {@link RealtimeError}) for what no
  * promise tells: there is no coming back, or a message of an earlier page could not be sent.
  */
-export class Realtime extends EventTarget {
+export class Realtime extends /** @type {new () => Listening<'statechange' | 'error'>} */ (EventTarget) {
   /** @type {State} */
   state = 'idle';
   /** @type {TransportName | ''} Empty while not open. */
@@ -271,7 +279,7 @@ export class Realtime extends EventTarget {
      */
     this.subscribe = (room, { after: cursor, last, state, signal } = {}) => {
       let waiting = 0; // for the answer to this join: it says where to begin, and nothing else is taken before
-      const subscription = Object.assign(new EventTarget(), {
+      const subscription = Object.assign(/** @type {Source} */ (new EventTarget()), {
         room,
         cursor,
         members: 0,

@@ -133,20 +133,21 @@ const poll = http(async (get, receive) => {
   for (let query = /** @type {Wire} */ ({ wait: 1 }); ; ) {
     const response = await get('application/json', query);
     const page = await response.json();
-    query = { wait: 25, presence: page.presence_cursor };
     receive({ op: 'ready', conn: page.conn, heartbeat: 12 });
-    for (const room of page.rooms ?? [page.room])
+    // The first page answers the joins.
+    for (const room of query.presence ? [] : page.rooms ?? [page.room])
       receive({
         op: 'ok',
         room,
         // Where it began: before the first message, or where the page ends.
         cursor:
           page.messages
-            .find((/** @type {Envelope} */ message) => message.room == room)
+            .find((/** @type {Envelope} */ message) => message.id && message.room == room)
             ?.id.replace(/\d+$/, (/** @type {any} */ offset) => offset - 1) ??
           new URLSearchParams(page.cursor.replace(/,/g, '&')).get(room) ??
           page.cursor,
       });
+    query = { wait: 25, presence: page.presence_cursor };
     [page.presence, page.gap, page.gaps, page.messages].flat().forEach(receive);
   }
 });
