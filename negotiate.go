@@ -59,6 +59,7 @@ type want struct {
 	presence hub.PresenceLevel
 	told     hub.Position // what a page has told before
 	state    []byte       // JSON to show; nil: none
+	answers  bool         // of each room how it was joined
 	members  bool         // nothing but who is there
 	conn     string       // that the client says is his
 }
@@ -290,6 +291,7 @@ func (w *want) membership(query url.Values) error {
 		w.presence = hub.PresenceSome
 	}
 	asked := query.Get("presence")
+	w.answers = asked != "" || w.state != nil
 	if w.members = query.Has("members"); w.members {
 		w.presence = hub.PresenceSome
 		if asked == "" {

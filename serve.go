@@ -161,7 +161,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{
 		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
-		Answered: want.presence != hub.PresenceNothing && !want.members,
+		Answered: want.answers && !want.members,
 		Format:   format, Heartbeat: h.heartbeat(), Down: h.down,
 	})
 }

@@ -189,7 +189,7 @@ const live = (host, root) => {
     const words = [
       item.gap_ && t('gap'),
       (above?.at_ ?? new Date()).toDateString() != item.at_.toDateString()
-        && item.at_.toLocaleDateString(code, { dateStyle: 'full' }),
+        && item.at_.toLocaleDateString([], { dateStyle: 'full' }),
       item == mark && t('new'),
     ].filter((it) => it).join(' · ');
     const node = (item.node_ ??= makeItem(item));

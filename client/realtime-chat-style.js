@@ -48,7 +48,9 @@ textarea {
   overflow: hidden;
 }
 :host([form=full]) .panel {
-  height: 100dvh;
+  position: fixed;
+  inset: 0;
+  height: auto;
   border: 0;
   border-radius: 0;
 }
@@ -102,7 +104,7 @@ textarea {
   display: flex;
   flex-direction: column;
   padding: .3rem max(1rem, 50% - 24rem);
-  outline-offset: -3px;
+  outline-offset: -1px;
 }
 .empty {
   position: absolute;
@@ -125,7 +127,7 @@ textarea {
   margin-top: auto;
 }
 .follow {
-  padding-top: .2rem;
+  padding-top: .3rem;
 }
 .head {
   display: flex;
@@ -182,7 +184,7 @@ textarea {
   inset: auto 0 .5rem;
   width: max-content;
   margin: auto;
-  padding: .3rem .8rem;
+  padding: .5rem .8rem;
 }
 .composer {
   padding: .3rem max(1rem, 50% - 24rem) calc(1rem + env(safe-area-inset-bottom));
@@ -199,9 +201,9 @@ textarea {
 }
 .box {
   align-items: end;
-  padding: .2rem;
+  padding: .3rem;
   border: 1px solid var(--_m);
-  border-radius: 1.5rem;
+  border-radius: 2rem;
 }
 .box:focus-within {
   outline: 2px solid var(--_a);
@@ -217,15 +219,17 @@ textarea {
 ::placeholder {
   color: var(--_m);
 }
+:placeholder-shown {
+  direction: inherit;
+}
 .send {
   width: 2.5rem;
   height: 2.5rem;
-  padding: 0;
   font-size: 1.2rem;
 }
 :host([form=bubble]) {
   position: fixed;
-  z-index: 999;
+  z-index: 99;
   bottom: calc(1rem + env(safe-area-inset-bottom));
   inset-inline-end: 1rem;
   filter: drop-shadow(0 2px 8px #0003);
@@ -235,7 +239,7 @@ textarea {
   max-height: calc(100dvh - 2rem);
 }
 .toggle {
-  padding: .8rem 1.2rem;
+  padding: .8rem 1rem;
   list-style: none;
 }
 [open]>.toggle {
@@ -250,7 +254,6 @@ textarea {
 [open]>.toggle:before {
   content: "×";
   font-size: 1.5rem;
-  line-height: 1;
 }
 :host([form=bubble]) .header {
   padding-inline-end: 3rem;
