@@ -21,7 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/caddy-realtime/realtime/protocol"
@@ -29,7 +28,7 @@ import (
 
 //go:generate go -C ../tools run ./assets
 
-//go:embed dist/*.js
+//go:embed dist/*.js dist/*.js.gz
 var dist embed.FS
 
 // Codings are the content codings of which a client should choose, the
@@ -49,7 +48,7 @@ type Asset struct {
 
 	hash  string
 	plain []byte
-	gzip  func() []byte
+	gzip  []byte // made with the scripts, as small as can be
 	zstd  func() []byte
 }
 
@@ -60,13 +59,21 @@ var Assets = sync.OnceValue(func() []*Asset {
 	if err != nil {
 		panic(err) // it is part of the program
 	}
-	all := make([]*Asset, len(files))
-	for i, file := range files {
-		content, err := dist.ReadFile("dist/" + file.Name())
+	var all []*Asset
+	for _, file := range files {
+		name := file.Name()
+		if strings.HasSuffix(name, ".gz") {
+			continue
+		}
+		content, err := dist.ReadFile("dist/" + name)
 		if err != nil {
 			panic(err)
 		}
-		all[i] = newAsset(file.Name(), content)
+		small, err := dist.ReadFile("dist/" + name + ".gz")
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, newAsset(name, content, small))
 	}
 	return all
 })
@@ -75,7 +82,7 @@ var Assets = sync.OnceValue(func() []*Asset {
 // is in tools/assets.
 const hashLength = 10
 
-func newAsset(name string, content []byte) *Asset {
+func newAsset(name string, content, small []byte) *Asset {
 	short, long := sha256.Sum256(content), sha512.Sum384(content)
 	hash := hex.EncodeToString(short[:])[:hashLength]
 	return &Asset{
@@ -84,7 +91,7 @@ func newAsset(name string, content []byte) *Asset {
 		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
 		hash:      hash,
 		plain:     content,
-		gzip:      sync.OnceValue(func() []byte { return gzipped(content) }),
+		gzip:      small,
 		zstd:      sync.OnceValue(func() []byte { return zstandard(content) }),
 	}
 }
@@ -94,7 +101,7 @@ func newAsset(name string, content []byte) *Asset {
 func (a *Asset) Bytes(coding string) []byte {
 	switch coding {
 	case "gzip":
-		return a.gzip()
+		return a.gzip
 	case "zstd":
 		return a.zstd()
 	default:
@@ -164,21 +171,6 @@ func choose(accepted []string) string {
 		}
 	}
 	return ""
-}
-
-func gzipped(content []byte) []byte {
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(content)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		panic(err) // a buffer takes everything
-	}
-	return b.Bytes()
 }
 
 func zstandard(content []byte) []byte {

@@ -43,10 +43,10 @@ func TestBudgets(t *testing.T) {
 		names string
 		most  int
 	}{
-		{"realtime.js", 4 << 10},
-		{"realtime.js realtime-chat.js", 10 << 10},
-		{"realtime-socket.js", 1 << 11},
-		{"realtime-value.js", 1 << 10},
+		{"realtime.js", 4000},
+		{"realtime.js realtime-chat.js", 10_000},
+		{"realtime-socket.js", 1500},
+		{"realtime-value.js", 1000},
 	} {
 		sum := 0
 		for name := range strings.FieldsSeq(budget.names) {

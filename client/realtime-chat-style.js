@@ -229,7 +229,7 @@ textarea {
 }
 :host([form=bubble]) {
   position: fixed;
-  z-index: 99;
+  z-index: 999;
   bottom: calc(1rem + env(safe-area-inset-bottom));
   inset-inline-end: 1rem;
   filter: drop-shadow(0 2px 8px #0003);

@@ -135,18 +135,19 @@ const poll = http(async (get, receive) => {
     const page = await response.json();
     receive({ op: 'ready', conn: page.conn, heartbeat: 12 });
     // The first page answers the joins.
-    for (const room of query.presence ? [] : page.rooms ?? [page.room])
-      receive({
-        op: 'ok',
-        room,
-        // Where it began: before the first message, or where the page ends.
-        cursor:
-          page.messages
-            .find((/** @type {Envelope} */ message) => message.id && message.room == room)
-            ?.id.replace(/\d+$/, (/** @type {any} */ offset) => offset - 1) ??
-          new URLSearchParams(page.cursor.replace(/,/g, '&')).get(room) ??
-          page.cursor,
-      });
+    if (!query.presence)
+      for (const room of page.rooms ?? [page.room])
+        receive({
+          op: 'ok',
+          room,
+          // Where it began: before the first message, or where the page ends.
+          cursor:
+            page.messages
+              .find((/** @type {Envelope} */ message) => message.id && message.room == room)
+              ?.id.replace(/\d+$/, (/** @type {any} */ offset) => offset - 1) ??
+            new URLSearchParams(page.cursor.replace(/,/g, '&')).get(room) ??
+            page.cursor,
+        });
     query = { wait: 25, presence: page.presence_cursor };
     [page.presence, page.gap, page.gaps, page.messages].flat().forEach(receive);
   }
