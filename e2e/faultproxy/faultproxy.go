@@ -87,6 +87,7 @@ type Proxy struct {
 	links    map[*link]struct{}
 	closed   bool
 	refusing bool
+	broken   string // a path
 	stalled  Direction
 	changed  chan struct{} // closed and replaced whenever stalled changes
 	upgrade  UpgradeMode
@@ -173,11 +174,32 @@ func (p *Proxy) Stall(d Direction) {
 	p.setStalled(p.stalled | d)
 }
 
-// Resume ends Refuse and Stall. What a stall has held back flows on.
+// Freeze forwards nothing more on the connections that are open, in both
+// directions and for good, and keeps them open, as a router does that has
+// forgotten them. New ones are as they always are.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.frozen = true
+	}
+}
+
+// Break resets the connection of each request from now on that is for just this
+// path, whatever its query, and answers all others, until Resume. Responses that
+// have begun go on: call Cut where they must not.
+func (p *Proxy) Break(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = path
+}
+
+// Resume ends Refuse, Break and Stall. What a stall has held back flows on.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refusing = false
+	p.broken = ""
 	p.setStalled(0)
 }
 
@@ -252,21 +274,30 @@ func (p *Proxy) accept() {
 	}
 }
 
-// pass waits while d is stalled. It returns false when done was closed first.
-func (p *Proxy) pass(d Direction, done <-chan struct{}) bool {
+// pass waits while d is stalled, or l is frozen. It returns false when l was
+// closed first.
+func (p *Proxy) pass(l *link, d Direction) bool {
 	for {
 		p.mu.Lock()
-		stalled, changed := p.stalled&d != 0, p.changed
+		stalled, frozen, changed := p.stalled&d != 0, l.frozen, p.changed
 		p.mu.Unlock()
-		if !stalled {
+		if frozen {
+			changed = nil
+		} else if !stalled {
 			return true
 		}
 		select {
 		case <-changed:
-		case <-done:
+		case <-l.done:
 			return false
 		}
 	}
+}
+
+func (p *Proxy) breaks(path string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken != "" && path == p.broken
 }
 
 // countUpgrade notes a request for an upgrade and says what becomes of it.

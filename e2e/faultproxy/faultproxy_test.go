@@ -94,6 +94,23 @@ func TestStall(t *testing.T) {
 }
 
 // A stall that adds to another one keeps both ways shut.
+func TestFreeze(t *testing.T) {
+	proxy := newEcho(t)
+	w := dial(t, proxy)
+	w.send("before\n")
+	w.wantLine("before")
+	proxy.Freeze()
+	w.send("during\n")
+	w.wantSilence()
+	proxy.Resume()
+	w.wantSilence()
+	late := dial(t, proxy)
+	late.send("late\n")
+	late.wantLine("late")
+	proxy.Cut(faultproxy.FIN)
+	w.wantEnd()
+}
+
 func TestStallHoldsTheEnd(t *testing.T) {
 	proxy := newEcho(t)
 	w := dial(t, proxy)

@@ -31,6 +31,10 @@ func (l *link) exchange(in *bufio.Reader) (again bool) {
 	if err != nil {
 		return false
 	}
+	if l.proxy.breaks(req.URL.Path) {
+		l.close(RST)
+		return false
+	}
 	mode := UpgradePass
 	if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
 		mode = l.proxy.countUpgrade()

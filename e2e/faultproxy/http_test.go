@@ -90,6 +90,24 @@ func TestStreamIsLive(t *testing.T) {
 }
 
 // Who leaves takes his request with him, and only his.
+func TestBreak(t *testing.T) {
+	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
+	proxy.Break("/a")
+	w := dial(t, proxy)
+	w.send("GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n")
+	if err := w.wantEnd(); err == nil {
+		t.Error("the path that is broken: no reset")
+	}
+	for _, path := range []string{"/", "/a/b", "/a"} {
+		if path == "/a" {
+			proxy.Resume()
+		}
+		if body, err := io.ReadAll(dial(t, proxy).get(path).Body); string(body) != path || err != nil {
+			t.Errorf("%s: %q, %v", path, body, err)
+		}
+	}
+}
+
 func TestClientLeaves(t *testing.T) {
 	left := make(chan struct{})
 	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) {

@@ -17,6 +17,7 @@ type link struct {
 	proxy  *Proxy
 	client net.Conn
 	done   chan struct{} // closed by close
+	frozen bool          // the proxy's lock guards it
 
 	mu      sync.Mutex
 	backend net.Conn
@@ -80,7 +81,7 @@ type gatedReader struct {
 
 func (g gatedReader) Read(b []byte) (int, error) {
 	n, err := g.src.Read(b)
-	if !g.l.proxy.pass(g.d, g.l.done) {
+	if !g.l.proxy.pass(g.l, g.d) {
 		return 0, net.ErrClosed
 	}
 	return n, err
@@ -89,7 +90,7 @@ func (g gatedReader) Read(b []byte) (int, error) {
 type gatedWriter struct{ l *link }
 
 func (g gatedWriter) Write(b []byte) (int, error) {
-	if !g.l.proxy.pass(ToClient, g.l.done) {
+	if !g.l.proxy.pass(g.l, ToClient) {
 		return 0, net.ErrClosed
 	}
 	return g.l.client.Write(b)
