@@ -30,9 +30,11 @@ func TestNetworkCut(t *testing.T) {
 	s.Cut(faultproxy.RST)
 	want := append([]string{"before"}, numbered("missed", 30)...)
 	for _, p := range pages {
-		p.WaitState("waiting")
+		p.wait(`chat.realtime.state !== 'open'`)
+		p.Say("typed first by " + p.name)
 		p.Say("typed by " + p.name)
-		p.wait(`document.querySelectorAll('#log .pending').length === 1`)
+		p.WaitPending(2)
+		p.wait(`part('status').textContent !== ''`)
 	}
 	for _, text := range want[1:] {
 		s.publish(t, "Zoe", text)
@@ -41,18 +43,20 @@ func TestNetworkCut(t *testing.T) {
 	for _, p := range pages {
 		p.WaitText("typed by " + p.name)
 		p.WaitTransport(p.name)
+		p.WaitPending(0)
+		p.wait(`part('status').textContent === ''`)
 	}
 	s.publish(t, "Zoe", "after")
 	stored := s.texts(t)
 	typed := stored[min(len(stored), len(want)):]
 	for _, p := range pages {
 		p.WaitExactly(stored...)
-		p.wait(`!document.querySelector('#log .pending')`)
-		if !slices.Contains(typed, "typed by "+p.name) {
-			t.Errorf("what was typed by %s is not in the room", p.name)
+		first, second := slices.Index(typed, "typed first by "+p.name), slices.Index(typed, "typed by "+p.name)
+		if first < 0 || second < first {
+			t.Errorf("what was typed by %s is in the room at %d and %d", p.name, first, second)
 		}
 	}
-	if !slices.Equal(stored[:len(stored)-len(typed)], want) || len(typed) != len(pages)+1 {
+	if !slices.Equal(stored[:len(stored)-len(typed)], want) || len(typed) != 2*len(pages)+1 {
 		t.Errorf("the room has %q", stored)
 	}
 }
@@ -61,7 +65,7 @@ func TestNetworkCut(t *testing.T) {
 // and gets what is still there.
 func TestGap(t *testing.T) {
 	s := startSite(t, "max_message_size 1KiB", "history_memory 16KiB")
-	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	pages := s.openBy(t, transports...)
 	s.publish(t, "Zoe", "before")
 	for _, p := range pages {
 		p.WaitText("before")
@@ -69,13 +73,13 @@ func TestGap(t *testing.T) {
 	s.Refuse()
 	s.Cut(faultproxy.RST)
 	for _, p := range pages {
-		p.WaitState("waiting")
+		p.wait(`chat.realtime.state !== 'open'`)
 	}
 	for _, text := range numbered("missed", 120) {
 		s.publish(t, "Zoe", text)
 	}
 	stored := s.texts(t)
-	if len(stored) == 0 || stored[0] == "before" {
+	if len(stored) == 0 || len(stored) > 90 || stored[0] == "before" {
 		t.Fatalf("the room forgot nothing, or all: %q", stored)
 	}
 	s.Resume()
@@ -91,7 +95,7 @@ func TestGap(t *testing.T) {
 // The network comes and goes, at any moment, while somebody goes on talking.
 func TestNetworkFlaps(t *testing.T) {
 	s := startSite(t)
-	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	pages := s.openBy(t, transports...)
 	want := numbered("flap", 60)
 	for i, text := range want {
 		switch i % 10 {
@@ -111,5 +115,62 @@ func TestNetworkFlaps(t *testing.T) {
 	}
 	for _, p := range pages {
 		p.WaitExactly(want...)
+	}
+}
+
+// Connections that were good fall silent, and stay open: the client finds out
+// and comes back, what was said meanwhile comes once, and so goes what was
+// typed.
+func TestSilence(t *testing.T) {
+	s := startSite(t, "heartbeat 2s")
+	pages := s.openBy(t, "websocket", "sse") // a poll is silent anyway
+	s.publish(t, "Zoe", "before")
+	for _, p := range pages {
+		p.WaitText("before")
+	}
+	s.Freeze()
+	for _, text := range numbered("missed", 3) {
+		s.publish(t, "Zoe", text)
+	}
+	for _, p := range pages {
+		p.Say("typed by " + p.name)
+		p.WaitPending(1)
+	}
+	for _, p := range pages {
+		p.WaitText("typed by " + p.name)
+		p.WaitPending(0)
+	}
+	s.publish(t, "Zoe", "after")
+	stored := s.texts(t)
+	if len(stored) != 4+len(pages)+1 {
+		t.Errorf("the room has %q", stored)
+	}
+	for _, p := range pages {
+		p.WaitExactly(stored...)
+	}
+}
+
+// Sockets that were good are dropped, and from then on each new one is as soon
+// as it is open, or says nothing.
+func TestSocketsGoBad(t *testing.T) {
+	caddy := startSite(t, shortGrace)
+	for name, mode := range map[string]faultproxy.UpgradeMode{
+		"refused": faultproxy.UpgradeRefused, "killed": faultproxy.UpgradeKilled, "silent": faultproxy.UpgradeSilent,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := caddy.another(t)
+			ann := s.open(t, "Ann")[0]
+			ann.WaitTransport("websocket")
+			s.publish(t, "Zoe", "before")
+			ann.WaitText("before")
+			s.BlockUpgrade(mode)
+			s.Cut(faultproxy.RST)
+			s.publish(t, "Zoe", "meanwhile")
+			ann.Say("typed")
+			ann.WaitText("typed")
+			ann.WaitTransport("sse")
+			caddy.talk(t, ann, s.texts(t)...)
+		})
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,24 +20,34 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
-// recordStates runs before the page's own script and notes each state that the
-// page goes through, with its transport.
-const recordStates = `window.states = [];
-new MutationObserver((changes) => {
-	for (const { target } of changes) {
-		const now = target.dataset.state + ' ' + target.dataset.transport;
-		if (window.states.at(-1) !== now) window.states.push(now);
-	}
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ['data-state', 'data-transport'] });`
+// prelude runs before the page's own scripts. It notes each state that the
+// connection goes through, with its transport, and finds parts of the element.
+const prelude = `window.states = [];
+window.stateTimes = [];
+window.persisted = [];
+document.addEventListener('realtime-status', ({ detail }) => {
+	const now = detail.state + ' ' + detail.transport;
+	stateTimes.push(Math.round(performance.now()) + ' ' + now);
+	if (states.at(-1) !== now) states.push(now);
+});
+addEventListener('pageshow', (event) => persisted.push(event.persisted));
+Object.defineProperty(window, 'chat', { get: () => document.querySelector('realtime-chat') });
+window.parts = (name) => [...(chat?.shadowRoot?.querySelectorAll('[part~=' + name + ']') ?? [])];
+window.part = (name) => parts(name)[0];
+window.messages = () => parts('message').filter((node) => node.dataset.id);
+window.texts = () => messages().map((node) => node.querySelector('[part~=text]').textContent);
+window.gaps = () => parts('message').filter((node) => node.dataset.mark?.includes('missing'));`
 
-// A chatPage is the chat page in a tab of its own, with storage of its own: one
-// person at one computer.
+// A chatPage is a page with a <realtime-chat> in a tab of its own, usually with
+// storage of its own: one person at one computer.
 type chatPage struct {
 	t    *testing.T
 	name string
 	ctx  context.Context
+	end  context.CancelFunc
 
 	mu      sync.Mutex
 	faults  []string // errors of the page's script, violations of its policy
@@ -52,7 +63,7 @@ func openPages(t *testing.T, address string, names ...string) []*chatPage {
 	}
 	for _, p := range pages {
 		p.WaitState("open")
-		p.set("#name", p.name)
+		p.Name(p.name)
 	}
 	return pages
 }
@@ -65,8 +76,24 @@ func openPage(t *testing.T, address, name string) *chatPage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, closeTab := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
-	p := &chatPage{t: t, name: name, ctx: ctx}
+	p := newPage(t, name, parent, chromedp.WithNewBrowserContext())
+	p.do(chromedp.Navigate(address))
+	return p
+}
+
+// Tab opens address in another tab of the same browser: with the same storage.
+func (p *chatPage) Tab(address, name string) *chatPage {
+	p.t.Helper()
+	tab := newPage(p.t, name, p.ctx)
+	tab.do(chromedp.Navigate(address))
+	return tab
+}
+
+// newPage makes a tab that knows of no address yet.
+func newPage(t *testing.T, name string, parent context.Context, options ...chromedp.ContextOption) *chatPage {
+	t.Helper()
+	ctx, closeTab := chromedp.NewContext(parent, options...)
+	p := &chatPage{t: t, name: name, ctx: ctx, end: closeTab}
 	t.Cleanup(func() {
 		if t.Failed() {
 			p.describe()
@@ -81,13 +108,18 @@ func openPage(t *testing.T, address, name string) *chatPage {
 	if err := chromedp.Listen(ctx, p.listen); err != nil {
 		t.Fatal(err)
 	}
+	p.beforeScripts(prelude)
+	return p
+}
+
+// beforeScripts lets each document that the page loads run something first.
+func (p *chatPage) beforeScripts(source string) {
+	p.t.Helper()
 	p.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument,
-			page.AddScriptToEvaluateOnNewDocumentParams{Source: recordStates})
+			page.AddScriptToEvaluateOnNewDocumentParams{Source: source})
 		return err
 	}))
-	p.do(chromedp.Navigate(address))
-	return p
 }
 
 // listen takes what goes wrong. What the network does to a page is no fault of
@@ -134,6 +166,12 @@ func js[T any](p *chatPage, expression string) T {
 	return value
 }
 
+// eval runs statements in the page.
+func (p *chatPage) eval(statements string) {
+	p.t.Helper()
+	js[chromedp.Void](p, statements)
+}
+
 // wait fails the test unless the expression becomes true in time. It asks from
 // outside, since the page's policy forbids chromedp.Poll to run text as code;
 // and a page that is just loading may not answer.
@@ -156,54 +194,86 @@ func (p *chatPage) wait(expression string) {
 	}
 }
 
-// set gives a control a value as its user would: with the event that follows.
-func (p *chatPage) set(selector, value string) {
+// Name enters the writer's name, as its user would: with the event that follows.
+func (p *chatPage) Name(name string) {
 	p.t.Helper()
-	js[chromedp.Void](p, fmt.Sprintf(`{
-		const control = document.querySelector(%q);
-		control.value = %q;
-		control.dispatchEvent(new Event('change', { bubbles: true }));
-	}`, selector, value))
+	p.eval(fmt.Sprintf(`{
+		part('name').value = %q;
+		part('name').dispatchEvent(new Event('change', { bubbles: true }));
+	}`, name))
 }
 
-// Say types text into the composer and presses Enter.
-func (p *chatPage) Say(text string) {
+// Type puts text into what has the focus, as an input method does.
+func (p *chatPage) Type(text string) {
 	p.t.Helper()
-	js[chromedp.Void](p, `document.querySelector('#text').focus()`)
 	p.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
-		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
-			_, keyErr := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{
+		return err
+	}))
+}
+
+// Press presses keys on the keyboard and lets them go again.
+func (p *chatPage) Press(keys string, modifiers ...chromedp.Modifier) {
+	p.t.Helper()
+	if keys != kb.Enter {
+		p.do(chromedp.KeyEvent(keys, chromedp.KeyModifiers(modifiers...)))
+		return
+	}
+	// A key's character is part of its press: who prevents one prevents both.
+	p.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) {
+		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			key := input.DispatchKeyEventParams{
 				Type: kind, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13, NativeVirtualKeyCode: 13,
-			})
+			}
+			if kind == input.DispatchKeyEventTypeKeyDown {
+				key.Text = "\r"
+			}
+			for _, modifier := range modifiers {
+				key.Modifiers |= int64(modifier)
+			}
+			_, keyErr := cdp.Call(ctx, t, input.DispatchKeyEvent, key)
 			err = errors.Join(err, keyErr)
 		}
 		return err
 	}))
 }
 
-// Pick chooses a transport by hand.
+// Say types text into the composer and presses Enter.
+func (p *chatPage) Say(text string) {
+	p.t.Helper()
+	p.eval(`part('input').focus()`)
+	p.Type(text)
+	p.Press(kb.Enter)
+}
+
+// Pick chooses a transport by hand; "" stands for the page's own choice.
 func (p *chatPage) Pick(transport string) {
 	p.t.Helper()
-	p.set("#transport", transport)
+	p.eval(fmt.Sprintf(`chat.setAttribute('transport', %q)`, transport))
 }
 
 // WaitTransport waits until the page is connected by transport.
 func (p *chatPage) WaitTransport(transport string) {
 	p.t.Helper()
-	p.wait(fmt.Sprintf(`document.body.dataset.state === 'open' && document.body.dataset.transport === %q`, transport))
+	p.wait(fmt.Sprintf(`chat.realtime?.state === 'open' && chat.realtime.transport === %q`, transport))
 }
 
-// texts are the messages that the server has, as an array in the page.
-const texts = `[...document.querySelectorAll('#log li.message[data-id] .text')].map((node) => node.textContent)`
-
 // Texts are the messages in the log that the server has, oldest first.
-func (p *chatPage) Texts() []string { return js[[]string](p, texts) }
+func (p *chatPage) Texts() []string { return js[[]string](p, `texts()`) }
 
 // WaitText waits until a message of this text, which the server has, is shown.
 func (p *chatPage) WaitText(text string) {
 	p.t.Helper()
-	p.wait(fmt.Sprintf(`%s.includes(%q)`, texts, text))
+	p.wait(fmt.Sprintf(`texts().includes(%s)`, quote(text)))
+}
+
+// quote returns a literal of JavaScript.
+func quote(text string) string {
+	literal, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a string can be written
+	}
+	return string(literal)
 }
 
 // WaitExactly waits for the last text and wants just these, once each and in
@@ -215,32 +285,44 @@ func (p *chatPage) WaitExactly(want ...string) {
 		p.t.Errorf("%s's page has\n\t%s\nwant\n\t%s", p.name, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 	p.WaitGaps(0)
-	ids := js[[]string](p, `[...document.querySelectorAll('#log li[data-id]')].map((li) => li.dataset.id)`)
+	ids := js[[]string](p, `messages().map((node) => node.dataset.id)`)
 	if slices.Sort(ids); len(slices.Compact(ids)) != len(want) {
 		p.t.Errorf("%s's page has ids %q", p.name, ids)
 	}
 }
 
-// WaitGaps wants so many dividers where messages are missing.
+// WaitPending wants so many messages that the server does not have yet.
+func (p *chatPage) WaitPending(n int) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf(`parts('pending').length === %d && parts('failed').length === 0`, n))
+}
+
+// WaitGaps wants so many places where messages are announced to be missing.
 func (p *chatPage) WaitGaps(n int) {
 	p.t.Helper()
-	p.wait(fmt.Sprintf(`document.querySelectorAll('#log .gap').length === %d`, n))
+	p.wait(fmt.Sprintf(`gaps().length === %d`, n))
+}
+
+// WaitMembers wants so many people in the room, as the page shows it.
+func (p *chatPage) WaitMembers(n int) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf(`part('people')?.querySelector('summary').textContent.trim() === '%d here'`, n))
 }
 
 // State and Transport are what the page says of its connection.
-func (p *chatPage) State() string     { return js[string](p, `document.body.dataset.state`) }
-func (p *chatPage) Transport() string { return js[string](p, `document.body.dataset.transport`) }
+func (p *chatPage) State() string     { return js[string](p, `chat.realtime.state`) }
+func (p *chatPage) Transport() string { return js[string](p, `chat.realtime.transport`) }
 
 // WaitState waits for one state of the connection.
 func (p *chatPage) WaitState(state string) {
 	p.t.Helper()
-	p.wait(fmt.Sprintf(`document.body?.dataset.state === %q`, state))
+	p.wait(fmt.Sprintf(`chat?.realtime?.state === %q`, state))
 }
 
 // States are the states gone through since the page was loaded, or since the
 // last call of ForgetStates, each with its transport.
 func (p *chatPage) States() []string { return js[[]string](p, `window.states`) }
-func (p *chatPage) ForgetStates()    { js[chromedp.Void](p, `window.states = []`) }
+func (p *chatPage) ForgetStates()    { p.eval(`window.states = []`) }
 
 // Look makes the screen a desktop's or a phone's, and light or dark.
 func (p *chatPage) Look(phone, dark bool) {
@@ -301,9 +383,9 @@ func (p *chatPage) Capture(file string) {
 func (p *chatPage) describe() {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	said, err := chromedp.Run(ctx, chromedp.Evaluate[string](`[document.querySelector('#status')?.textContent,
-		...(window.states ?? []), ...[...document.querySelectorAll('#log > li')].slice(-50)].map((it) =>
-		it.outerHTML ? it.className + ' ' + (it.dataset.id ?? '-') + ' ' + it.innerText.replace(/\s+/g, ' ') : it).join('\n\t')`))
+	said, err := chromedp.Run(ctx, chromedp.Evaluate[string](`[chat?.realtime?.state, chat?.realtime?.transport, part('error')?.textContent, part('people')?.textContent,
+		...(window.stateTimes ?? []), ...parts('message').slice(-50)].map((it) =>
+		it?.outerHTML ? it.className + ' ' + it.dataset.id + ' ' + it.innerText.replace(/\s+/g, ' ').slice(0, 200) : it).join('\n\t')`))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.t.Logf("%s's page (%v): %s\n\t%s", p.name, err, said, strings.Join(p.network, "\n\t"))

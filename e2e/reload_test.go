@@ -31,7 +31,7 @@ func TestCaddyReload(t *testing.T) {
 		s.load(t, fmt.Sprint(round))
 		talk("after")
 		for _, p := range pages { // what is under way would only get entangled
-			p.wait(`!document.querySelector('#log .pending')`)
+			p.WaitPending(0)
 		}
 	}
 	s.publish(t, "Zoe", "the end")
@@ -61,7 +61,7 @@ func TestCaddyReload(t *testing.T) {
 // Caddy ends and comes back: the room is another one, the pages say so and go on.
 func TestCaddyRestart(t *testing.T) {
 	s := startSite(t)
-	pages := s.openBy(t, "websocket", "sse", "long-poll")
+	pages := s.openBy(t, transports...)
 	s.publish(t, "Zoe", "before")
 	for _, p := range pages {
 		p.WaitText("before")
@@ -70,7 +70,7 @@ func TestCaddyRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range pages {
-		p.WaitState("waiting")
+		p.wait(`chat.realtime.state !== 'open'`)
 	}
 	s.load(t, "second")
 	s.publish(t, "Zoe", "after")

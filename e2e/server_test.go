@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -20,13 +21,16 @@ import (
 	"github.com/caddy-realtime/realtime/e2e/faultproxy"
 )
 
-// A site is a Caddy in this process that serves the chat page and its rooms,
-// with a proxy before it. Browsers go through the proxy.
+// A site is a Caddy in this process that serves site/, the pages in testdata
+// and their rooms, with a proxy before it. Browsers go through the proxy.
 type site struct {
 	*faultproxy.Proxy
 	backend string   // Caddy itself, a host and a port
 	options []string // of realtime, one a line
 }
+
+// shortGrace is an option: who has gone is gone.
+const shortGrace = "room * {\n\t\t\tpresence on 1s\n\t\t}"
 
 // startSite runs Caddy until t ends, with these options of realtime beside the
 // usual ones. There is one Caddy in a process, so tests
@@ -56,6 +60,10 @@ func (s *site) load(t *testing.T, version string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	caddyfile := fmt.Sprintf(`{
 	admin off
 	persist_config off
@@ -72,9 +80,20 @@ http://%s {
 		%s
 	}
 	header X-Version %s
+	handle_path /e2e/* {
+		root * %s
+		try_files {path} {path}.html
+		templates
+		file_server
+	}
+	rewrite /two-lines/* /two-lines.html
+	handle /two-lines.html {
+		root * %[5]s
+		file_server
+	}
 	file_server
 }
-`, s.backend, root, strings.Join(s.options, "\n\t\t"), version)
+`, s.backend, root, strings.Join(s.options, "\n\t\t"), version, own)
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
@@ -95,25 +114,33 @@ func (s *site) another(t *testing.T) *site {
 	return &site{proxy, s.backend, s.options}
 }
 
+// address is that of a page with an element for the room of this test, which
+// may have further parameters, like form=full.
+func (s *site) address(t *testing.T, parameters ...string) string {
+	t.Helper()
+	return s.URL() + "/e2e/chat?" + strings.Join(append(parameters, "room="+room(t)), "&")
+}
+
 // open is openPages in the room of this test.
 func (s *site) open(t *testing.T, names ...string) []*chatPage {
 	t.Helper()
-	return openPages(t, s.URL()+"/?room="+room(t), names...)
+	return openPages(t, s.address(t), names...)
 }
 
-// transports are all there are, in the order in which the page tries them.
-var transports = []string{"websocket", "sse", "stream", "long-poll", "poll"}
+// transports are all there are, in the order in which the client tries them.
+var transports = []string{"websocket", "sse", "poll"}
 
-// openBy opens one page for each of some transports, by that transport and under
-// its name.
+// openBy opens one page for each of some transports, by that transport and
+// under its name.
 func (s *site) openBy(t *testing.T, transports ...string) []*chatPage {
 	t.Helper()
-	pages := s.open(t, transports...)
-	for _, p := range pages {
-		p.Pick(p.name)
+	pages := make([]*chatPage, len(transports))
+	for i, transport := range transports {
+		pages[i] = openPage(t, s.address(t, "transport="+transport), transport)
 	}
 	for _, p := range pages {
 		p.WaitTransport(p.name)
+		p.Name(p.name)
 		p.ForgetStates()
 	}
 	return pages
@@ -155,6 +182,19 @@ func (s *site) publish(t *testing.T, name, text string) {
 	}
 }
 
+// post publishes JSON in a room past the proxy.
+func (s *site) post(t *testing.T, room, data string) {
+	t.Helper()
+	resp, err := http.Post("http://"+s.backend+"/rt/"+room, "application/json", strings.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("publish in %s: %s", room, resp.Status)
+	}
+}
+
 // texts are what the room holds, as Caddy itself says.
 func (s *site) texts(t *testing.T) []string {
 	t.Helper()
@@ -163,18 +203,38 @@ func (s *site) texts(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var page struct{ Messages []struct{ Data any } }
+	var page struct {
+		Messages []struct{ Data struct{ Text string } }
+	}
 	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
 		t.Fatal(err)
 	}
 	all := make([]string, len(page.Messages))
 	for i, message := range page.Messages {
-		if text, ok := message.Data.(string); ok { // the page sends JSON, but calls it text
-			if err := json.Unmarshal([]byte(text), &message.Data); err != nil {
-				t.Fatal(err)
-			}
-		}
-		all[i], _ = message.Data.(map[string]any)["text"].(string)
+		all[i] = message.Data.Text
 	}
 	return all
+}
+
+// members is how many there are in the room, as Caddy itself says.
+func (s *site) members(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Head("http://" + s.backend + "/rt/" + room(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.Header.Get("Realtime-Members")
+}
+
+// eventually fails t unless ok holds in time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
 }

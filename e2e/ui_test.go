@@ -78,7 +78,7 @@ func TestUIWithoutScript(t *testing.T) {
 	ann.Capture(filepath.Join(shots, "ui-without-script-phone.png"))
 
 	// Who reads up in the log is left there.
-	js[chromedp.Void](ann, framed+`.body.scrollTo(0, -1e6)`)
+	ann.eval(framed + `.body.scrollTo(0, -1e6)`)
 	ann.wait(framed + `.querySelector('article').getBoundingClientRect().top >= 0`)
 	s.publish(t, "Bob", "not looked at")
 	ann.wait(framed + `.querySelector('article:last-of-type p').textContent === 'not looked at'`)
@@ -116,7 +116,7 @@ func TestUIWithScript(t *testing.T) {
 		t.Errorf("title and heading are %q", got)
 	}
 	// The policy lets no other style sheet in, nor any other script.
-	js[chromedp.Void](ann, `{
+	ann.eval(`{
 		const style = document.createElement('style');
 		style.textContent = 'h1 { color: rgb(1, 2, 3) }';
 		document.head.append(style);
@@ -135,7 +135,7 @@ func TestUIWithScript(t *testing.T) {
 // Enter.
 func (p *chatPage) enter(field, text string, send bool) {
 	p.t.Helper()
-	js[chromedp.Void](p, fmt.Sprintf(`document.querySelector('[name=%s]').focus()`, field))
+	p.eval(fmt.Sprintf(`document.querySelector('[name=%s]').focus()`, field))
 	p.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: text})
 		if !send {
