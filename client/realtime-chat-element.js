@@ -369,7 +369,7 @@ const ATTRIBUTES = {
   room: (value) => value || roomOf(location.pathname),
   name: cleanName,
   transport: (value) => ['websocket', 'sse', 'poll'].find((it) => it == value) ?? '',
-  history: (value) => (value >= 0 && value ? +value : 50),
+  history: (value) => (value >= 0 && value ? Math.min(value, 1_000) : 50),
   form: (value) => value ?? '',
 };
 
