@@ -99,7 +99,7 @@ func (p *presence) attend(by int) {
 func (p *presence) release(c *Client, why Why, grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, l := p.find(c)
+	m, l := p.find(p.hub.memberID(c), c.ID)
 	if l == nil {
 		return
 	}
@@ -136,7 +136,7 @@ func later(a, b time.Time) time.Time {
 func (p *presence) withdraw(c *Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch m, l := p.find(c); {
+	switch m, l := p.find(p.hub.memberID(c), c.ID); {
 	case l == nil:
 	case l.sessions > 0:
 		l.leaving = true
@@ -145,15 +145,15 @@ func (p *presence) withdraw(c *Client) {
 	}
 }
 
-// find returns the client's member and lease, or nil. Called with mu held, as
-// are those below.
-func (p *presence) find(c *Client) (*member, *lease) {
-	m := p.members[p.hub.memberID(c)]
+// find returns the member of that id and his connection's lease, or nil. Called
+// with mu held, as are those below.
+func (p *presence) find(id, conn string) (*member, *lease) {
+	m := p.members[id]
 	if m == nil {
 		return nil, nil
 	}
 	for _, l := range m.leases {
-		if l.conn == c.ID {
+		if l.conn == conn {
 			return m, l
 		}
 	}
@@ -162,9 +162,10 @@ func (p *presence) find(c *Client) (*member, *lease) {
 
 // lease returns the client's member and lease, making them.
 func (p *presence) lease(c *Client) (*member, *lease) {
-	m, l := p.find(c)
+	id := p.hub.memberID(c)
+	m, l := p.find(id, c.ID)
 	if m == nil {
-		m = &member{id: p.hub.memberID(c)}
+		m = &member{id: id}
 		if c.User != nil {
 			m.name = c.User.Name
 		}
@@ -274,10 +275,7 @@ func (p *presence) count() {
 	p.flushSoon()
 }
 
-func (p *presence) flushSoon() {
-	now := time.Now()
-	p.wakeAt(later(p.next, now))
-}
+func (p *presence) flushSoon() { p.wakeAt(later(p.next, time.Now())) }
 
 // wakeAt sees to it that tick runs at t.
 func (p *presence) wakeAt(t time.Time) {
@@ -347,26 +345,40 @@ func (p *presence) flush(now time.Time) {
 	p.next = now.Add(presenceEvery)
 	p.flushed = p.hub.flushed.Add(1)
 	p.latest = nil
-	f := &Presence{Room: p.room.name, Members: p.number(), cursor: p.position()}
-	mode := p.room.policy.Load().presence.Mode
-	if f.Numbers = mode != PresenceOn; !f.Numbers {
-		for id, c := range p.pending {
-			m := p.members[id]
-			switch {
-			case c.kind == left || m == nil || m.state == nil:
-				f.Leave = append(f.Leave, Departure{id, c.why})
-			case c.kind == entered:
-				f.Enter = append(f.Enter, m.public())
-			default:
-				f.Update = append(f.Update, m.public())
-			}
-		}
+	if p.heard() {
+		p.tell(p.changes(), now)
 	}
 	clear(p.pending)
 	p.counted = false
-	if mode == PresenceOff || p.room.watchers.Load() == 0 {
-		return
+}
+
+// changes returns what has happened since the last frame.
+func (p *presence) changes() *Presence {
+	f := &Presence{Room: p.room.name, Members: p.number(), cursor: p.position()}
+	if f.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; f.Numbers {
+		return f
 	}
+	for id, c := range p.pending {
+		m := p.members[id]
+		switch {
+		case c.kind == left || m == nil || m.state == nil:
+			f.Leave = append(f.Leave, Departure{id, c.why})
+		case c.kind == entered:
+			f.Enter = append(f.Enter, m.public())
+		default:
+			f.Update = append(f.Update, m.public())
+		}
+	}
+	return f
+}
+
+// heard reports whether anybody is to be told.
+func (p *presence) heard() bool {
+	return p.room.watchers.Load() > 0 && p.room.policy.Load().presence.Mode != PresenceOff
+}
+
+// tell puts the frame into the room's delivery window.
+func (p *presence) tell(f *Presence, now time.Time) {
 	p.room.append(&Message{Room: p.room.name, Signal: true, Time: now, Presence: f})
 }
 
@@ -375,10 +387,9 @@ func (p *presence) announce() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.latest = nil
-	if p.closed || p.room.watchers.Load() == 0 || p.room.policy.Load().presence.Mode == PresenceOff {
-		return
+	if !p.closed && p.heard() {
+		p.tell(p.look(), time.Now())
 	}
-	p.room.append(&Message{Room: p.room.name, Signal: true, Time: time.Now(), Presence: p.look()})
 }
 
 // number is how many are there.

@@ -148,7 +148,7 @@ func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		return buf, false // the engine's log has not got there yet
 	}
 	for _, e := range page.Messages {
-		if !s.client.NoEcho || e.Conn != s.client.ID {
+		if !e.echoes(s.client.ID, s.client.NoEcho) {
 			buf = append(buf, Item{Message: e})
 		}
 	}

@@ -63,6 +63,14 @@ type Settings struct {
 	Rooms []RoomRule
 }
 
+// asking is how often somebody may ask for what is no publication. Its burst is
+// at least one join of each room.
+func (s *Settings) asking() Rate {
+	r := s.Rate
+	r.Burst = max(r.Burst, MaxRoomsJoined)
+	return r
+}
+
 // Defaults returns the settings of a hub that is told nothing.
 func Defaults() *Settings {
 	return &Settings{

@@ -81,22 +81,7 @@ func whyOf(c Cause) Why {
 
 // Presence returns who is in the room. It returns ErrRoomName, or ErrPresence
 // where the room tells nothing.
-func (h *Hub) Presence(room string) (*Presence, error) {
-	if err := CheckRoomName(room); err != nil {
-		return nil, err
-	}
-	rule := h.settings.Load().policy(room).presence
-	if rule.Mode == PresenceOff {
-		return nil, ErrPresence
-	}
-	r := h.lookUp(room)
-	if r == nil {
-		return &Presence{Room: room, Snapshot: true, Numbers: rule.Mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
-	}
-	r.presence.mu.Lock()
-	defer r.presence.mu.Unlock()
-	return r.presence.look(), nil
-}
+func (h *Hub) Presence(room string) (*Presence, error) { return h.presenceAfter(room, Position{}) }
 
 // PresenceSince returns the presence of those among the rooms where it has
 // changed since the cursor, and the cursor to ask with next time. The zero
@@ -104,12 +89,55 @@ func (h *Hub) Presence(room string) (*Presence, error) {
 func (h *Hub) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
 	cursor = Position{Epoch: h.epoch, Offset: h.flushed.Load()}
 	for _, name := range rooms {
-		p, err := h.Presence(name)
-		if err == nil && (since.Epoch != h.epoch || p.cursor.Offset > since.Offset) {
+		if p, err := h.presenceAfter(name, since); err == nil && p != nil {
 			changed = append(changed, p)
 		}
 	}
 	return changed, cursor
+}
+
+// presenceAfter returns who is in the room, or nil if that has not changed since
+// the cursor.
+func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
+	r, mode, err := h.telling(room)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		if since.Epoch == h.epoch {
+			return nil, nil //nolint:nilnil // nothing has changed, and that is no error
+		}
+		return &Presence{Room: room, Snapshot: true, Numbers: mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
+	}
+	r.presence.mu.Lock()
+	defer r.presence.mu.Unlock()
+	if since.Epoch == h.epoch && r.presence.flushed <= since.Offset {
+		return nil, nil //nolint:nilnil // likewise
+	}
+	return r.presence.look(), nil
+}
+
+// Present returns how many members are in the room. It returns the errors of
+// [Hub.Presence].
+func (h *Hub) Present(room string) (int, error) {
+	r, _, err := h.telling(room)
+	if err != nil || r == nil {
+		return 0, err
+	}
+	return r.told(), nil
+}
+
+// telling returns the room, nil if there is none, and how much it tells, which
+// is not nothing.
+func (h *Hub) telling(name string) (*room, PresenceMode, error) {
+	if err := CheckRoomName(name); err != nil {
+		return nil, 0, err
+	}
+	mode := h.settings.Load().policy(name).presence.Mode
+	if mode == PresenceOff {
+		return nil, mode, ErrPresence
+	}
+	return h.lookUp(name), mode, nil
 }
 
 // renew keeps a client that has no session in the room, as [Session.Join] does

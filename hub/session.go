@@ -188,14 +188,12 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	return joined, nil
 }
 
-// ask spends a token of what a session may ask for, beside publishing. Its
-// burst is at least one join of each room.
+// ask spends a token of what a session may ask for, beside publishing.
 func (s *Session) ask() error {
 	if s.cause.Load() != 0 {
 		return ErrEnded
 	}
-	r := s.hub.settings.Load().Rate
-	r.Burst = max(r.Burst, MaxRoomsJoined)
+	r := s.hub.settings.Load().asking()
 	s.mu.Lock()
 	wait, ok := s.asking.take(r, time.Now())
 	s.mu.Unlock()

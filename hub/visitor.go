@@ -27,8 +27,7 @@ func (h *Hub) Visit(c Client) *Visitor { return &Visitor{h, c} }
 
 // ask spends a token of what the address may ask for, beside publishing.
 func (v *Visitor) ask() (err error) {
-	r := v.hub.settings.Load().Rate
-	r.Burst = max(r.Burst, MaxRoomsJoined)
+	r := v.hub.settings.Load().asking()
 	v.hub.addresses.with(v.client.Address, func(a *address) {
 		if wait, ok := a.asks.take(r, time.Now()); !ok {
 			err = v.hub.bite(rateError("rate of commands", r, wait))
@@ -73,8 +72,8 @@ func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, e
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	if p, err := v.hub.Presence(room); err == nil {
-		joined.Members = p.Members
+	if n, err := v.hub.Present(room); err == nil {
+		joined.Members = n
 	}
 	return joined, nil
 }
