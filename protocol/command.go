@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -60,11 +61,8 @@ type Subscription struct {
 // Answered returns the start with an answer to it, as if a command had asked.
 func (s *Subscription) Answered() hub.Start {
 	c := Command{Op: OpJoin, Room: s.Room}
-	if s.Start.Foreign || !s.Start.After.IsZero() {
-		c.Since = "given"
-	}
 	start := s.Start
-	start.Answer = c.Joined
+	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, start.Foreign || !start.After.IsZero()) }
 	return start
 }
 
@@ -203,7 +201,7 @@ func (c *Command) join(ctx context.Context, a Actor) error {
 	if err != nil {
 		return err
 	}
-	start.Answer = func(j hub.Joined) []byte { return c.Joined(j) }
+	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, c.Since != "") }
 	_, err = a.Join(ctx, c.Room, start)
 	return err
 }
@@ -242,8 +240,8 @@ func ParseLast(s string) (n int, age time.Duration, err error) {
 		return n, 0, nil
 	}
 	if age, err = time.ParseDuration(s); err != nil || age <= 0 {
-		if days, found := bytes.CutSuffix([]byte(s), []byte("d")); found {
-			if n, err := strconv.ParseUint(string(days), 10, 16); err == nil && n > 0 {
+		if days, found := strings.CutSuffix(s, "d"); found {
+			if n, err := strconv.ParseUint(days, 10, 16); err == nil && n > 0 {
 				return 0, time.Duration(n) * 24 * time.Hour, nil
 			}
 		}
@@ -398,15 +396,15 @@ func (c *Command) appendRef(b []byte) []byte {
 	return b
 }
 
-// Joined is the answer to a join: where the client stands now and, if it came
-// with a cursor, whether that could be honoured.
-func (c *Command) Joined(j hub.Joined) []byte {
+// Joined is the answer to a join: where the client stands now and, if it resumes
+// from a cursor, whether that could be honoured.
+func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 	b := c.ok()
 	if !j.Cursor.IsZero() {
 		b = append(b, `,"cursor":"`...)
 		b = append(j.Cursor.AppendTo(b), '"')
 	}
-	if c.Since != "" {
+	if resumes {
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, j.Gap == nil)
 	}

@@ -207,12 +207,17 @@ func appendUser(b []byte, id, name string) []byte {
 }
 
 func appendMessages(b []byte, messages []*hub.Message) []byte {
+	return appendList(b, messages, func(b []byte, m *hub.Message) []byte { return append(b, Envelope(m)...) })
+}
+
+// appendList appends a JSON list, each item by one.
+func appendList[T any](b []byte, items []T, one func([]byte, T) []byte) []byte {
 	b = append(b, '[')
-	for i, m := range messages {
+	for i, item := range items {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, Envelope(m)...)
+		b = one(b, item)
 	}
 	return append(b, ']')
 }
@@ -232,9 +237,15 @@ func appendString(b []byte, s string) []byte {
 }
 
 func appendEscaped(b []byte, s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
+	return append(b, bytes.TrimSuffix(line(s), []byte("\n"))...)
+}
+
+// line returns v, which can always be encoded, as a line of JSON that is not made
+// safe for HTML.
+func line(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+	_ = enc.Encode(v)
+	return b.Bytes()
 }

@@ -24,14 +24,8 @@ type Page struct {
 // Append appends the page as JSON.
 func (p *Page) Append(b []byte) []byte {
 	if p.Several {
-		b = append(b, `{"rooms":[`...)
-		for i, room := range p.Rooms {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendString(b, room)
-		}
-		b = append(b, ']')
+		b = append(b, `{"rooms":`...)
+		b = appendList(b, p.Rooms, appendString)
 	} else {
 		b = append(b, `{"room":`...)
 		b = appendString(b, p.Rooms[0])
@@ -44,14 +38,8 @@ func (p *Page) Append(b []byte) []byte {
 	b = appendString(b, p.Conn)
 	switch {
 	case len(p.Gaps) > 0 && p.Several:
-		b = append(b, `,"gaps":[`...)
-		for i, g := range p.Gaps {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, Gap(g)...)
-		}
-		b = append(b, ']')
+		b = append(b, `,"gaps":`...)
+		b = appendList(b, p.Gaps, func(b []byte, g *hub.Gap) []byte { return append(b, Gap(g)...) })
 	case len(p.Gaps) > 0:
 		b = append(b, `,"gap":`...)
 		b = append(b, Gap(p.Gaps[0])...)
@@ -61,14 +49,9 @@ func (p *Page) Append(b []byte) []byte {
 	b = append(b, `,"more":`...)
 	b = strconv.AppendBool(b, p.More)
 	if !p.PresenceCursor.IsZero() {
-		b = append(b, `,"presence":[`...)
-		for i, o := range p.Presence {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, Presence(o, false)...)
-		}
-		b = append(b, `],"presence_cursor":"`...)
+		b = append(b, `,"presence":`...)
+		b = appendList(b, p.Presence, func(b []byte, o *hub.Presence) []byte { return append(b, Presence(o, false)...) })
+		b = append(b, `,"presence_cursor":"`...)
 		b = append(p.PresenceCursor.AppendTo(b), '"')
 	}
 	return append(b, '}')

@@ -54,32 +54,24 @@ func appendMembers(b []byte, p *hub.Presence, names bool) []byte {
 	if len(p.Leave) == 0 {
 		return b
 	}
-	b = append(b, `,"leave":[`...)
-	for i, d := range p.Leave {
-		if i > 0 {
-			b = append(b, ',')
-		}
+	b = append(b, `,"leave":`...)
+	return appendList(b, p.Leave, func(b []byte, d hub.Departure) []byte {
 		b = append(b, `{"id":`...)
 		b = appendString(b, d.ID)
 		b = append(b, `,"why":"`...)
 		b = append(b, d.Why...)
-		b = append(b, `"}`...)
-	}
-	return append(b, ']')
+		return append(b, `"}`...)
+	})
 }
 
 func appendGroup(b []byte, name string, members []hub.Member) []byte {
 	b = append(b, `,"`...)
 	b = append(b, name...)
-	b = append(b, `":[`...)
-	for i, m := range members {
-		if i > 0 {
-			b = append(b, ',')
-		}
+	b = append(b, `":`...)
+	return appendList(b, members, func(b []byte, m hub.Member) []byte {
 		b = appendUser(b, m.ID, m.Name)
 		b = append(b, `,"state":`...)
 		b = append(b, m.State...)
-		b = append(b, '}')
-	}
-	return append(b, ']')
+		return append(b, '}')
+	})
 }

@@ -1,8 +1,6 @@
 package protocol
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,17 +42,13 @@ func (p *Problem) Unwrap() error { return p.Err }
 
 // JSON returns the problem document.
 func (p *Problem) JSON() []byte {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(struct { // strings and numbers always encode
+	return line(struct {
 		Type    string `json:"type"`
 		Title   string `json:"title"`
 		Status  int    `json:"status"`
 		Detail  string `json:"detail,omitempty"`
 		RetryMS int64  `json:"retry_ms,omitempty"`
 	}{"about:blank", p.Title, p.Status, p.Detail, p.RetryAfter.Milliseconds()})
-	return b.Bytes()
 }
 
 // blame says which field of a command the hub did not like.
