@@ -92,7 +92,7 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	if w.conn = r.Header.Get("Realtime-Conn"); w.conn == "" {
 		w.conn = query.Get("conn")
 	}
-	if w.way == wayPublish && !query.Has("room") && (isCommands(r.Header) || query.Has("commands")) {
+	if w.way == wayPublish && !query.Has("room") && (isOfType(r.Header, "application/x-ndjson") || query.Has("commands")) {
 		w.way = wayCommands
 		return w, nil
 	}
@@ -113,10 +113,17 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	return w, w.options(r.Header, query)
 }
 
-// isCommands reports whether a body is commands, one a line.
-func isCommands(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(media), "application/x-ndjson")
+// isOfType reports whether a body is of the media type.
+func isOfType(h http.Header, media string) bool {
+	given, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(given), media)
+}
+
+// offers is what a room can be had as.
+var offers = []offer{
+	{"application/json", string(wayPage)},
+	{"text/event-stream", string(wayEvents)},
+	{"application/x-ndjson", string(wayLines)},
 }
 
 // chooseWay says by which way a request is to be served. Several may fit: an
@@ -133,11 +140,7 @@ func chooseWay(r *http.Request) (way, error) {
 		if asksForWebSocket(r) {
 			return wayWebSocket, nil
 		}
-		chosen, ok := accept(r.Header.Values("Accept"), []offer{
-			{"application/json", string(wayPage)},
-			{"text/event-stream", string(wayEvents)},
-			{"application/x-ndjson", string(wayLines)},
-		})
+		chosen, ok := accept(r.Header.Values("Accept"), offers)
 		if !ok {
 			return "", &protocol.Problem{
 				Status: http.StatusNotAcceptable, Title: "not acceptable",
@@ -175,8 +178,7 @@ func asksForWebSocket(r *http.Request) bool {
 // isForm reports whether a page's form posts, which no script does: only a
 // browser that navigates accepts HTML.
 func isForm(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(media), "application/x-www-form-urlencoded") {
+	if !isOfType(h, "application/x-www-form-urlencoded") {
 		return false
 	}
 	for _, v := range h.Values("Accept") {

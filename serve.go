@@ -225,8 +225,8 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	case 0:
 	case 1:
 		w.Header().Set("ETag", `"`+cursor[0].Position.String()+`"`)
-		if p, err := h.pooled.hub.Presence(rooms[0]); err == nil {
-			w.Header().Set("Realtime-Members", strconv.Itoa(p.Members))
+		if n, err := h.pooled.hub.Present(rooms[0]); err == nil {
+			w.Header().Set("Realtime-Members", strconv.Itoa(n))
 		}
 	default:
 		w.Header().Set("ETag", `"`+cursor.String()+`"`)

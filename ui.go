@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -44,13 +45,11 @@ func (h *Handler) negotiate(r *http.Request) (want, error) {
 	return w, err
 }
 
+// uiOffers has HTML beside what a room can be had as otherwise.
+var uiOffers = append(slices.Clip(offers), offer{"text/html", string(wayUI)})
+
 func prefersHTML(h http.Header) bool {
-	chosen, ok := accept(h.Values("Accept"), []offer{
-		{"application/json", string(wayPage)},
-		{"text/event-stream", string(wayEvents)},
-		{"application/x-ndjson", string(wayLines)},
-		{"text/html", string(wayUI)},
-	})
+	chosen, ok := accept(h.Values("Accept"), uiOffers)
 	return ok && chosen == string(wayUI)
 }
 
