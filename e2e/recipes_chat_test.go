@@ -304,9 +304,6 @@ func TestClientTypes(t *testing.T) {
 		t.Skip("TypeScript is missing: run npm ci --prefix client")
 	}
 	declarations := readAllOf(t, "client/realtime.d.ts")
-	if !strings.Contains(declarations, "CustomEvent") {
-		t.Skip("realtime.d.ts says nothing of what events hold")
-	}
 	dir := t.TempDir()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
