@@ -1,8 +1,6 @@
 package realtime
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -283,11 +281,7 @@ func (w *want) etag(values []string) (found bool) {
 // membership reads who the client is in the room, and what of it he is told.
 func (w *want) membership(query url.Values) error {
 	if state := query.Get("state"); state != "" {
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, []byte(state)); err != nil {
-			return protocol.Bad("state: it is not JSON: %v", err)
-		}
-		w.state = compact.Bytes()
+		w.state = []byte(state)
 	}
 	if w.state != nil || w.subprotocol == sessionSubprotocol {
 		w.presence = hub.PresenceSome

@@ -114,9 +114,13 @@ func (h *Hub) Configure(s *Settings) error {
 }
 
 // Connect makes a session of a client. w is woken when there is something for
-// [Session.Next]; if it belongs to a [Crowd], that is told of news in rooms. It returns [ErrDraining], or a [LimitError] with [ErrFull]
-// that names max_connections or max_connections_per_address.
+// [Session.Next]; if it belongs to a [Crowd], that is told of news in rooms. It
+// returns [ErrUser], [ErrDraining], or a [LimitError] with [ErrFull] that names
+// max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
+	if err := c.User.check(); err != nil {
+		return nil, err
+	}
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
@@ -148,6 +152,9 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 
 // Admits returns what Connect would refuse the client with now, or nil.
 func (h *Hub) Admits(c Client) error {
+	if err := c.User.check(); err != nil {
+		return err
+	}
 	set := h.settings.Load()
 	var refused error
 	h.addresses.with(c.Address, func(a *address) { refused = h.crowded(a, set) })
@@ -189,8 +196,8 @@ func (h *Hub) disconnect(s *Session) {
 }
 
 // Publish publishes for a client that has no session: its address is rated.
-// It returns ErrRoomName, ErrEventName, ErrKey, ErrKeyReused, ErrDraining, a
-// *LimitError, or the engine's error.
+// It returns ErrRoomName, ErrEventName, ErrKey, ErrType, ErrData, ErrUser,
+// ErrKeyReused, ErrDraining, a *LimitError, or the engine's error.
 func (h *Hub) Publish(ctx context.Context, c Client, p Publication) (Receipt, error) {
 	return h.publish(ctx, &c, nil, p)
 }
@@ -198,14 +205,11 @@ func (h *Hub) Publish(ctx context.Context, c Client, p Publication) (Receipt, er
 // publish checks p, and publishes it for the client and, if there is one, its
 // session.
 func (h *Hub) publish(ctx context.Context, c *Client, s *Session, p Publication) (Receipt, error) {
-	if err := CheckRoomName(p.Room); err != nil {
+	if err := p.check(); err != nil {
 		return Receipt{}, err
 	}
-	if err := CheckEventName(p.Event); err != nil {
+	if err := c.User.check(); err != nil {
 		return Receipt{}, err
-	}
-	if len(p.Key) > MaxKey {
-		return Receipt{}, ErrKey
 	}
 	set := h.settings.Load()
 	limits := set.policy(p.Room)
@@ -213,6 +217,9 @@ func (h *Hub) publish(ctx context.Context, c *Client, s *Session, p Publication)
 		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge})
 	}
 	if err := h.rate(c, s, limits.rate); err != nil {
+		return Receipt{}, err
+	}
+	if err := p.checkData(); err != nil {
 		return Receipt{}, err
 	}
 	if p.Key == "" {
@@ -233,7 +240,7 @@ func (h *Hub) append(ctx context.Context, c *Client, p *Publication) (Receipt, e
 	}
 	defer r.unpin()
 	m := &Message{
-		Room: p.Room, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: p.Data,
+		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: fit(p.Data),
 		From: c.User, Key: p.Key, Conn: c.ID, Signal: p.Signal,
 	}
 	if p.TTL > 0 {

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 )
 
@@ -144,7 +143,11 @@ func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 // one that has, until [VisitLease] and the room's grace are over, and shows state
 // unless it is nil. The client is known by its ID.
 func (h *Hub) renew(ctx context.Context, c Client, room string, state []byte) error {
-	if err := checkState(state); err != nil {
+	state, err := stateOf(state)
+	if err != nil {
+		return err
+	}
+	if err := c.User.check(); err != nil {
 		return err
 	}
 	if err := CheckRoomName(room); err != nil {
@@ -168,11 +171,4 @@ func (h *Hub) withdraw(c Client, room string) {
 	if r := h.lookUp(room); r != nil {
 		r.presence.withdraw(&c)
 	}
-}
-
-func checkState(state []byte) error {
-	if len(state) > MaxState {
-		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrState, len(state), MaxState)
-	}
-	return nil
 }

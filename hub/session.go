@@ -144,7 +144,8 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if err := CheckRoomName(name); err != nil {
 		return Joined{}, err
 	}
-	if err := checkState(start.State); err != nil {
+	state, err := stateOf(start.State)
+	if err != nil {
 		return Joined{}, err
 	}
 	if err := s.ask(); err != nil {
@@ -172,7 +173,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	}
 	// The new membership holds its place before the old one lets go.
 	r.enter(m, s.crowd)
-	m.appear(start.State)
+	m.appear(state)
 	if i >= 0 {
 		s.leave(s.rooms[i], WhyLeft, 0)
 		s.rooms[i] = m
@@ -236,7 +237,8 @@ func (s *Session) Leave(name string) {
 // returns ErrState, ErrNotJoined, ErrPresence where the room tells nothing,
 // ErrEnded, or a *LimitError.
 func (s *Session) Show(room string, state []byte) error {
-	if err := checkState(state); err != nil {
+	state, err := stateOf(state)
+	if err != nil {
 		return err
 	}
 	if err := s.ask(); err != nil {

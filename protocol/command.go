@@ -297,7 +297,7 @@ func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err 
 		if data, err = base64.StdEncoding.DecodeString(bytes64); err != nil {
 			return 0, "", nil, badField("data", err.Error())
 		}
-		if len(media) > maxType {
+		if len(media) > hub.MaxType {
 			return 0, "", nil, badField("data", "its type is too long")
 		}
 		return hub.Binary, media, data, nil

@@ -15,17 +15,14 @@ import (
 // ErrContent is wrapped by the errors of [Content].
 var ErrContent = errors.New("bad content")
 
-// maxType is the longest Content-Type that is kept with a message, in bytes.
-const maxType = 255
-
 // Content turns a published body of a media type into a message's data: JSON
 // is checked and made compact, text is checked to be UTF-8 and its line ends
 // become LF, anything else stays as it is. Without a media type, UTF-8 is text.
 // A body of type application/x-www-form-urlencoded is taken as text, so that
 // curl -d publishes what it was given. Errors wrap [ErrContent].
 func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
-	if len(contentType) > maxType {
-		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, at most %d are allowed", ErrContent, len(contentType), maxType)
+	if len(contentType) > hub.MaxType {
+		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, at most %d are allowed", ErrContent, len(contentType), hub.MaxType)
 	}
 	if contentType == "" {
 		if !utf8.Valid(body) {

@@ -53,7 +53,8 @@ func (p *Problem) JSON() []byte {
 
 // blame says which field of a command the hub did not like.
 var blame = map[error]string{
-	hub.ErrRoomName: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state", ErrContent: "data",
+	hub.ErrRoomName: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
+	hub.ErrData: "data", hub.ErrType: "data", ErrContent: "data",
 }
 
 // ProblemOf returns how err is told to a client. What is not the client's
@@ -75,7 +76,10 @@ func ProblemOf(err error) *Problem {
 	}
 	switch {
 	case errors.Is(err, hub.ErrRoomName), errors.Is(err, hub.ErrEventName), errors.Is(err, hub.ErrKey),
-		errors.Is(err, hub.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, ErrContent):
+		errors.Is(err, hub.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
+		errors.Is(err, hub.ErrType), errors.Is(err, ErrContent):
+	case errors.Is(err, hub.ErrUser):
+		p.Status, p.Title = http.StatusForbidden, "bad user"
 	case errors.Is(err, hub.ErrRooms):
 		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in %d rooms", hub.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):

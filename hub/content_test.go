@@ -1,0 +1,113 @@
+package hub_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// Whichever way it comes in, what is stored as text or JSON is that.
+func TestNothingButTextAndJSONIsStored(t *testing.T) {
+	ann := &hub.User{ID: "ann"}
+	for name, test := range map[string]struct {
+		p    hub.Publication
+		user *hub.User
+		want error
+	}{
+		"text":                    {hub.Publication{Kind: hub.Text, Data: []byte("naïve")}, ann, nil},
+		"text that is not UTF-8":  {hub.Publication{Kind: hub.Text, Data: []byte("\xff")}, ann, hub.ErrData},
+		"half a rune":             {hub.Publication{Kind: hub.Text, Data: []byte("a\xe2\x82")}, ann, hub.ErrData},
+		"a surrogate":             {hub.Publication{Kind: hub.Text, Data: []byte("\xed\xa0\x80")}, ann, hub.ErrData},
+		"JSON":                    {hub.Publication{Kind: hub.JSON, Data: []byte(`{"a":"ï"}`)}, ann, nil},
+		"JSON that is not UTF-8":  {hub.Publication{Kind: hub.JSON, Data: []byte("\"\xff\"")}, ann, hub.ErrData},
+		"JSON that is none":       {hub.Publication{Kind: hub.JSON, Data: []byte(`{`)}, ann, hub.ErrData},
+		"JSON that is empty":      {hub.Publication{Kind: hub.JSON}, ann, hub.ErrData},
+		"JSON on two lines":       {hub.Publication{Kind: hub.JSON, Data: []byte("[1,\n2]")}, ann, hub.ErrData},
+		"two values":              {hub.Publication{Kind: hub.JSON, Data: []byte(`1 2`)}, ann, hub.ErrData},
+		"bytes":                   {hub.Publication{Kind: hub.Binary, Data: []byte("\xff")}, ann, nil},
+		"no kind":                 {hub.Publication{Kind: 9}, ann, hub.ErrData},
+		"key that is not UTF-8":   {hub.Publication{Key: "k\xff"}, ann, hub.ErrKey},
+		"long key":                {hub.Publication{Key: strings.Repeat("k", hub.MaxKey+1)}, ann, hub.ErrKey},
+		"type that is not UTF-8":  {hub.Publication{Type: "image/\xff"}, ann, hub.ErrType},
+		"long type":               {hub.Publication{Type: strings.Repeat("t", hub.MaxType+1)}, ann, hub.ErrType},
+		"event that is not UTF-8": {hub.Publication{Event: "e\xff"}, ann, hub.ErrEventName},
+		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, hub.ErrUser},
+		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, hub.ErrUser},
+		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, hub.ErrUser},
+		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", hub.MaxUserID+1)}, hub.ErrUser},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+				test.p.Room = "r"
+				if _, err := h.Publish(t.Context(), hub.Client{User: test.user}, test.p); !errors.Is(err, test.want) {
+					t.Errorf("published: %v, want %v", err, test.want)
+				}
+				signal := test.p
+				signal.Signal = true
+				if _, err := h.Visit(hub.Client{User: test.user}).Publish(t.Context(), signal); !errors.Is(err, test.want) {
+					t.Errorf("signalled: %v, want %v", err, test.want)
+				}
+				if s, err := h.Connect(hub.Client{User: test.user}, deaf{}); err == nil {
+					if _, err = s.Publish(t.Context(), test.p); !errors.Is(err, test.want) {
+						t.Errorf("published by a session: %v, want %v", err, test.want)
+					}
+					s.End(hub.CauseLeft)
+				} else if !errors.Is(err, test.want) {
+					t.Errorf("connecting: %v, want %v", err, test.want)
+				}
+				if n := len(read(t, h, "r", hub.Query{Last: 9, Limit: 9})); (n > 0) != (test.want == nil) {
+					t.Errorf("%d messages are kept", n)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingButJSONIsShown(t *testing.T) {
+	for name, test := range map[string]struct {
+		state string
+		want  error
+	}{
+		"compact":        {`{"a":1}`, nil},
+		"with spaces":    {"{ \"a\" :\n1 }", nil},
+		"not UTF-8":      {"\"\xff\"", hub.ErrState},
+		"not JSON":       {`{`, hub.ErrState},
+		"empty":          {``, hub.ErrState},
+		"too large":      {`"` + strings.Repeat("x", hub.MaxState) + `"`, hub.ErrState},
+		"large by space": {`{"a":` + strings.Repeat(" ", hub.MaxState) + `1}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+				s := connect(t, h, hub.Client{})
+				_, joined := s.Join(t.Context(), "a", hub.Start{State: []byte(test.state)})
+				join(t, s, "b", hub.Start{})
+				v := h.Visit(hub.Client{ID: "visitor"})
+				_, visited := v.Join(t.Context(), "c", hub.Start{State: []byte(test.state)})
+				for door, err := range map[string]error{
+					"join": joined, "state": s.Show("b", []byte(test.state)), "visit": visited,
+					"renewed": v.Renew(t.Context(), "d", []byte(test.state)),
+				} {
+					if !errors.Is(err, test.want) {
+						t.Errorf("%s: %v, want %v", door, err, test.want)
+					}
+				}
+				for _, room := range []string{"a", "b", "c", "d"} {
+					p, err := h.Presence(room)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if (len(p.Here) > 0) != (test.want == nil) {
+						t.Errorf("%s: %d are listed", room, len(p.Here))
+					}
+					for _, m := range p.Here {
+						if string(m.State) != `{"a":1}` || cap(m.State) > 16 {
+							t.Errorf("%s shows %q in an array of %d bytes", room, m.State, cap(m.State))
+						}
+					}
+				}
+			})
+		})
+	}
+}
