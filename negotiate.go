@@ -1,6 +1,8 @@
 package realtime
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -102,13 +104,13 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	if r.Method != http.MethodGet {
 		return w, nil
 	}
+	if err := w.options(r.Header, query); err != nil {
+		return w, err
+	}
 	if err := w.begin(r.Header, query); err != nil {
 		return w, err
 	}
-	if err := w.membership(query); err != nil {
-		return w, err
-	}
-	return w, w.options(r.Header, query)
+	return w, w.membership(query)
 }
 
 // isOfType reports whether a body is of the media type.
@@ -210,14 +212,10 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	return "", protocol.Bad("none of the offered subprotocols is known; known are: %s", strings.Join(known, ", "))
 }
 
-// begin finds where to begin: the Last-Event-ID header (an EventSource repeats
-// its first URL for ever, so the header knows better), else since, else
-// If-None-Match; else last.
+// begin finds where to begin. The first that is there decides: a last event id,
+// in the header (an EventSource repeats its first URL for ever, so the header
+// knows better) or in the query; since; If-None-Match; last.
 func (w *want) begin(h http.Header, query url.Values) error {
-	header, since := h.Get("Last-Event-Id"), query.Get("since")
-	if len(header) > protocol.MaxCursor || len(since) > protocol.MaxCursor {
-		return protocol.Bad("a cursor has at most %d bytes", protocol.MaxCursor)
-	}
 	if before := query.Get("before"); before != "" {
 		if w.way != wayPage {
 			return protocol.Bad("before pages backwards and is for GET with Accept: application/json")
@@ -228,12 +226,20 @@ func (w *want) begin(h http.Header, query url.Values) error {
 		}
 		return nil
 	}
+	name, cursor := "Last-Event-ID", h.Get("Last-Event-Id")
+	if cursor == "" {
+		name, cursor = lastEventID(query)
+	}
+	if cursor == "" {
+		name, cursor = "since", query.Get("since")
+	}
 	switch {
-	case header != "":
-		w.foreign = w.cursor(header) != nil // a gap, never a 400: the client cannot help it
-	case since != "":
-		if err := w.cursor(since); err != nil {
-			return protocol.Bad("since: %v", err)
+	case cursor != "":
+		if err := w.cursor(cursor); err != nil {
+			if w.way == wayPage && w.wait == 0 {
+				return protocol.Bad("%s: %v", name, err)
+			}
+			w.foreign = true // a gap, never a 400: the client would end for good
 		}
 	case w.way == wayPage:
 		w.conditional = w.etag(h.Values("If-None-Match"))
@@ -249,14 +255,37 @@ func (w *want) begin(h http.Header, query url.Values) error {
 	return nil
 }
 
+// lastEventID returns the last event id of the query, under whichever name an
+// EventSource that can't send headers gives it: lastEventId, last-event-id,
+// lastEventID, Last-Event-ID.
+func lastEventID(query url.Values) (name, id string) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if id := query.Get(name); id != "" && isLastEventID(name) {
+			return name, id
+		}
+	}
+	return "", ""
+}
+
+func isLastEventID(name string) bool {
+	return strings.EqualFold(strings.NewReplacer("-", "", "_", "").Replace(name), "lasteventid")
+}
+
 // cursor reads a cursor, of one room or of several.
 func (w *want) cursor(s string) (err error) {
+	if len(s) > protocol.MaxCursor {
+		return fmt.Errorf("a cursor has at most %d bytes, this one %d", protocol.MaxCursor, len(s))
+	}
 	if w.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
 		return err
 	}
 	w.vector, err = protocol.ParseVector(s)
 	return err
 }
+
+// codings end the entity tag of an answer that a proxy, or another handler, has
+// compressed.
+var codings = []string{"-gzip", "-br", "-zstd", "-deflate", ";gzip", ";br"}
 
 // etag takes the first cursor of ours among entity tags (RFC 9110, section
 // 13.1.2), weak ones too; what is not ours is ignored.
@@ -268,7 +297,10 @@ func (w *want) etag(values []string) (found bool) {
 			if !opened || !closed {
 				break
 			}
-			if len(tag) <= protocol.MaxCursor && w.cursor(tag) == nil {
+			for _, coding := range codings {
+				tag = strings.TrimSuffix(tag, coding)
+			}
+			if w.cursor(tag) == nil {
 				return true
 			}
 			v = after

@@ -44,6 +44,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
+	if want.way != wayWebSocket && len(rooms) > 1 { // there each room's cursor stands by itself
+		if err := h.checkReturn(r, rooms); err != nil {
+			return err
+		}
+	}
 	client := identify(r)
 	if anyOrigin {
 		// Any page may have sent this with its visitor's cookies: it does not
@@ -117,6 +122,40 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 		}
 	}
 	return rooms, nil
+}
+
+// checkReturn refuses a request about several rooms that would be too large for
+// the server once it comes back with a cursor.
+func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
+	if h.server == nil || h.server.MaxHeaderBytes <= 0 {
+		return nil
+	}
+	page, err := h.pooled.hub.Read(r.Context(), rooms[0], hub.Query{})
+	if err != nil {
+		return err
+	}
+	line := len(": \r\n")
+	if r.ProtoMajor > 1 {
+		line = 32 // RFC 9113, section 6.5.2
+	}
+	size := len(r.RequestURI) + len(r.Host) + 2*line + protocol.VectorSize(rooms, len(page.Cursor.String())+1)
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v) + line
+		}
+	}
+	// The cursor that came will be another one.
+	size -= len(r.Header.Get("Last-Event-Id")) + len(r.Header.Get("If-None-Match"))
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		if name, _, _ := strings.Cut(part, "="); name == "since" || isLastEventID(name) {
+			size -= len(part)
+		}
+	}
+	if limit := h.server.MaxHeaderBytes; size > limit {
+		return protocol.Bad("the names of these rooms are too long together: with a cursor the request would have %d bytes, and max_header_bytes of the server is %d; use several connections, or a WebSocket of the subprotocol %s",
+			size, limit, sessionSubprotocol)
+	}
+	return nil
 }
 
 // subscriptions returns where a stream begins in its rooms.

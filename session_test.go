@@ -160,10 +160,10 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 		}
 	}
 	var many strings.Builder
-	for i := range 33 {
+	for i := range 101 {
 		fmt.Fprintf(&many, "room=r%d&", i)
 	}
-	refused(t, s.do("GET", "/rt/?"+many.String(), ""), 400, "32 rooms")
+	refused(t, s.do("GET", "/rt/?"+many.String(), ""), 400, "100 rooms")
 }
 
 func TestGapsOfSeveralRooms(t *testing.T) {

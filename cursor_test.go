@@ -1,0 +1,138 @@
+package realtime
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// Whatever cursor a client is given it may come back with, on any transport.
+func TestCursorsThatAreIssuedAreAccepted(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for name, test := range map[string]struct {
+		rooms int
+		name  string
+	}{
+		"one":                 {1, "r"},
+		"32 of 100 bytes":     {32, strings.Repeat("x", 98)},
+		"100 rooms":           {100, "room"},
+		"100 of 90 bytes":     {100, strings.Repeat("x", 88)},
+		"encoded":             {100, strings.Repeat("é", 12)},
+		"long and encoded":    {20, strings.Repeat("日", 64)},
+		"characters of lists": {100, strings.Repeat(",=%", 6)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			query := make(url.Values)
+			for i := range test.rooms {
+				query.Add("room", fmt.Sprintf("%s%02d", test.name, i))
+			}
+			cursors := s.cursorsOf(t, "?"+query.Encode())
+			last := query["room"][test.rooms-1]
+			for from, cursor := range cursors {
+				s.post("?room="+url.QueryEscape(last), "after "+from)
+				for to, read := range map[string]func() string{
+					"SSE, header":  func() string { return s.streamed(t, from, query, "text/event-stream", "Last-Event-ID: "+cursor) },
+					"SSE, query":   func() string { return s.streamed(t, from, with(query, "lastEventId", cursor), "text/event-stream") },
+					"NDJSON":       func() string { return s.streamed(t, from, with(query, "since", cursor), "application/x-ndjson") },
+					"page":         func() string { return s.read(t, with(query, "since", cursor)) },
+					"conditional":  func() string { return s.read(t, query, `If-None-Match: "`+cursor+`"`) },
+					"long polling": func() string { return s.read(t, with(query, "since", cursor), "Prefer: wait=5") },
+				} {
+					if got := read(); !strings.Contains(got, "after "+from) || strings.Contains(got, `"gap`) {
+						t.Errorf("from %s to %s: %.200s", from, to, got)
+					}
+				}
+			}
+		})
+	}
+}
+
+// cursorsOf returns the cursors that the transports give for the rooms.
+func (s *site) cursorsOf(t *testing.T, rooms string) map[string]string {
+	t.Helper()
+	cursors := make(map[string]string)
+	cursors["page"] = s.page(rooms).Cursor
+	cursors["ETag"] = strings.Trim(s.do("HEAD", "/rt/"+rooms, "").Header.Get("ETag"), `"`)
+	events := s.stream(rooms, "text/event-stream")
+	cursors["SSE"] = events.until("id: ")
+	events.cancel()
+	lines := s.stream(rooms, "application/x-ndjson")
+	var ready envelope
+	decode(t, lines.next(), &ready)
+	lines.cancel()
+	cursors["NDJSON"] = ready.Cursor
+	return cursors
+}
+
+func with(query url.Values, name, value string) url.Values {
+	more := url.Values{name: {value}}
+	for k, v := range query {
+		more[k] = v
+	}
+	return more
+}
+
+// streamed returns what a stream of the rooms begins with, up to the message that
+// was published after the cursor was taken.
+func (s *site) streamed(t *testing.T, from string, query url.Values, accept string, headers ...string) string {
+	t.Helper()
+	l := s.stream("?"+query.Encode(), accept, headers...)
+	defer l.cancel()
+	var all strings.Builder
+	for {
+		line := l.next()
+		all.WriteString(line + "\n")
+		if strings.Contains(line, `after `+from) || strings.Contains(line, `"gap"`) {
+			return all.String()
+		}
+	}
+}
+
+func (s *site) read(t *testing.T, query url.Values, headers ...string) string {
+	t.Helper()
+	resp := s.do("GET", "/rt/?"+query.Encode(), "", headers...)
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s", resp.Status)
+	}
+	return readAll(t, resp)
+}
+
+// Rooms whose cursor could not be taken back are refused before one is given.
+func TestRoomsWithoutACursorAreRefused(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	query := make(url.Values)
+	for i := range 28 {
+		query.Add("room", fmt.Sprintf("%s%03d", strings.Repeat("é", 98), i))
+	}
+	for _, accept := range []string{"text/event-stream", "application/x-ndjson", "application/json"} {
+		refused(t, s.do("GET", "/rt/?"+query.Encode(), "", "Accept: "+accept), 400, "too long together")
+	}
+	c := s.dial("?"+query.Encode(), sessionHeader)
+	hear(t, c, `"op":"ok"`)
+}
+
+// An EventSource cannot recover from an error, nor can a page that only knows
+// that its WebSocket did not open.
+func TestACursorThatCannotBeReadIsAGap(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	s.post("lobby", "one")
+	for _, cursor := range []string{"42", "x", "a=b", "e.-1", strings.Repeat("9", 20_000), "%FF", "undefined", "null"} {
+		for _, name := range []string{"since", "lastEventId"} {
+			target := "lobby?envelope=1&" + name + "=" + cursor
+			if l := s.stream(target, "text/event-stream"); l.until("event: ") != "ready" || l.until("event: ") != "gap" {
+				t.Errorf("SSE with %s=%.20s: no gap", name, cursor)
+			}
+			if l := s.stream(target, "application/x-ndjson"); !strings.Contains(l.next()+l.next(), `"op":"gap"`) {
+				t.Errorf("NDJSON with %s=%.20s: no gap", name, cursor)
+			}
+			if p := s.page(target + "&wait=5"); p.Gap == nil || len(p.texts()) != 1 {
+				t.Errorf("long poll with %s=%.20s: %+v", name, cursor, p)
+			}
+			c := s.dial(target)
+			hear(t, c, `"op":"gap"`)
+			refused(t, s.do("GET", "/rt/"+target, ""), 400, name)
+		}
+	}
+}
