@@ -50,10 +50,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		}
 	}
 	client := identify(r)
-	if anyOrigin {
+	foreign := crossSite(r)
+	if anyOrigin || foreign {
 		// Any page may have sent this with its visitor's cookies: it does not
-		// speak for him.
+		// speak for them.
 		client.User = nil
+	}
+	if foreign {
+		if err := want.withoutEffect(); err != nil {
+			return err
+		}
 	}
 	if h.pooled.hub.Owns(want.conn, client.User) {
 		client.ID = strings.Clone(want.conn)
