@@ -203,10 +203,9 @@ func TestFullIsToldInEveryForm(t *testing.T) {
 	if line := l.next(); line != "event: bye" {
 		t.Errorf("SSE goes on with %q, want event: bye", line)
 	}
+	refused(t, s.do("GET", "/rt/lobby", ""), 503, "max_connections is 1")
+	refused(t, s.do("GET", "/rt/lobby?members=all", ""), 503, "max_connections is 1")
 	s.post("lobby", "publishing needs no connection")
-	if got := s.page("lobby").texts(); len(got) != 1 {
-		t.Errorf("a page has %q", got)
-	}
 }
 
 func TestRateOfAWebSocket(t *testing.T) {
@@ -361,5 +360,25 @@ func TestFrameThatIsCutInTheMiddle(t *testing.T) {
 	}
 	if n := hubOf(t, "").Stats().Endings; n[causeGone] == 0 {
 		t.Errorf("endings are %v, want one gone", n)
+	}
+}
+
+// Answers to commands by POST are bounded, too.
+func TestAnswersOfCommandsAreBounded(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for range 4 {
+		s.post("lobby", strings.Repeat("\x01", 60_000))
+	}
+	lines := make([]string, 20)
+	for i := range lines {
+		lines[i] = `{"op":"history","room":"lobby","limit":1}`
+	}
+	lines = append(lines, `{"op":"publish","room":"lobby","data":"goes on"}`)
+	answers := s.commands("", lines...)
+	if len(answers) != len(lines) || answers[0].Op != "ok" || answers[len(lines)-1].Op != "ok" {
+		t.Fatalf("%d answers", len(answers))
+	}
+	if last := answers[len(lines)-2]; last.Status != 413 || !strings.Contains(last.Detail, "another") {
+		t.Errorf("the last history is answered with %+v", last)
 	}
 }

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -140,10 +142,16 @@ func back(w http.ResponseWriter, r *http.Request) {
 const (
 	maxCommands     = 1000    // in one request
 	maxCommandBytes = 8 << 20 // of one request's body
+	maxAnswers      = 1 << 20 // bytes of answers after which no history is answered
 )
 
 // commands takes a POST of commands, one a line, and answers each by a line.
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
+	leave, err := h.pooled.hub.Occupy(c)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	body, err := readBody(w, r, maxCommandBytes, "the body of commands")
 	if err != nil {
 		return err
@@ -163,13 +171,20 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 			a.Answer(command.Refusal(err))
 			continue
 		}
+		if command.Op == protocol.OpHistory && len(a.answers) > maxAnswers {
+			a.Answer(command.Refusal(&protocol.Problem{
+				Status: http.StatusRequestEntityTooLarge, Title: "answer too large",
+				Detail: "the answers of this request have more than 1 MiB: ask in another one",
+			}))
+			continue
+		}
 		// What went wrong has been answered.
 		if err := command.Do(r.Context(), a, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
 			h.log.Error("carrying out a command", "error", err)
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	_, _ = w.Write(a.answers) // whoever has gone does not need it
+	poll.Write(w, slices.Values([][]byte{a.answers}))
 	return nil
 }
 

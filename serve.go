@@ -73,7 +73,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		return h.head(w, r, client, rooms)
 	case wayPage:
 		if want.members {
-			return h.members(w, rooms, want)
+			return h.members(w, client, rooms, want)
 		}
 		return h.page(w, r, client, rooms, want)
 	case wayUI:
@@ -238,7 +238,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 }
 
 // members answers with who is in the room.
-func (h *Handler) members(w http.ResponseWriter, rooms []string, want want) error {
+func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, want want) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("members is about one room")
 	}
@@ -246,8 +246,13 @@ func (h *Handler) members(w http.ResponseWriter, rooms []string, want want) erro
 	if err != nil {
 		return err
 	}
+	leave, err := h.pooled.hub.Occupy(c)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(protocol.Members(p, want.presence == hub.PresenceAll)) // whoever has gone does not need it
+	poll.Write(w, protocol.Members(p, want.presence == hub.PresenceAll))
 	return nil
 }
 

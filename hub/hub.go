@@ -29,6 +29,7 @@ type Hub struct {
 	rooms    map[string]*room
 	byUse    useHeap // the same rooms
 	sessions map[*Session]struct{}
+	answers  int // clients that are being answered without a session
 
 	secret  secret
 	epoch   string        // of presence cursors
@@ -118,15 +119,39 @@ func (h *Hub) Configure(s *Settings) error {
 // returns [ErrUser], [ErrDraining], or a [LimitError] with [ErrFull] that names
 // max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
-	if err := c.User.check(); err != nil {
-		return nil, err
-	}
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
 	s := &Session{hub: h, client: c, waker: w, crowd: &h.bells, since: time.Now()}
 	if of, ok := w.(interface{ Crowd() Crowd }); ok {
 		s.crowd = of.Crowd()
+	}
+	if err := h.count(c, func() { h.sessions[s] = struct{}{} }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Occupy counts a client among the connections that has no session, while it is
+// being answered. leave undoes that, and must be called once. It returns what
+// Connect would refuse the client with.
+func (h *Hub) Occupy(c Client) (leave func(), err error) {
+	if err := h.count(c, func() { h.answers++ }); err != nil {
+		return nil, err
+	}
+	return func() {
+		h.mu.Lock()
+		h.answers--
+		h.mu.Unlock()
+		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
+	}, nil
+}
+
+// count counts a client among the connections, of the hub and of its address. add
+// is called with mu held.
+func (h *Hub) count(c Client, add func()) error {
+	if err := c.User.check(); err != nil {
+		return err
 	}
 	set := h.settings.Load()
 	var refused error
@@ -136,18 +161,17 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 		}
 	})
 	if refused != nil {
-		return nil, refused
+		return refused
 	}
 	h.mu.Lock()
 	if refused = h.occupied(set); refused == nil {
-		h.sessions[s] = struct{}{}
+		add()
 	}
 	h.mu.Unlock()
 	if refused != nil {
 		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
-		return nil, refused
 	}
-	return s, nil
+	return refused
 }
 
 // Admits returns what Connect would refuse the client with now, or nil.
@@ -180,7 +204,7 @@ func (h *Hub) occupied(set *Settings) error {
 	switch {
 	case h.closed:
 		return ErrDraining
-	case len(h.sessions) >= set.MaxConnections:
+	case len(h.sessions)+h.answers >= set.MaxConnections:
 		return h.full("max_connections", set.MaxConnections)
 	default:
 		return nil

@@ -43,9 +43,13 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	for _, room := range o.Rooms {
 		page.Rooms = append(page.Rooms, room.Name)
 	}
-	if err := o.fill(r.Context(), page); err != nil {
+	// It counts among the connections until it is written: whoever asks and does not
+	// read has no more of them than others.
+	leave, err := o.fill(r.Context(), page)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	if o.Client.Presence != hub.PresenceNothing {
 		page.Presence, page.PresenceCursor = o.Hub.PresenceSince(page.Rooms, o.Told)
 	}
@@ -57,20 +61,42 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return nil
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(page.Append(nil), '\n')) // whoever has gone does not need it
+	Write(w, page.Parts)
 	return nil
 }
 
-// fill reads what there is, or waits for it.
-func (o *Options) fill(ctx context.Context, page *protocol.Page) error {
-	backwards := !o.Rooms[0].Query.Before.IsZero()
-	if o.Wait > 0 && !backwards {
-		return o.wait(ctx, page)
+// fill reads what there is, or waits for it. leave is to be called when the page
+// is written.
+func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), err error) {
+	if o.Wait > 0 && o.Rooms[0].Query.Before.IsZero() {
+		bell := make(hub.Bell, 1)
+		session, err := o.Hub.Connect(o.Client, bell)
+		if err != nil {
+			return nil, err
+		}
+		leave = func() { session.End(hub.CauseLeft) }
+		if err := o.wait(ctx, session, bell, page); err != nil {
+			leave()
+			return nil, err
+		}
+		return leave, nil
 	}
+	if leave, err = o.Hub.Occupy(o.Client); err != nil {
+		return nil, err
+	}
+	if err := o.read(ctx, page); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// read fills the page with what there is.
+func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 	if err := o.renew(ctx); err != nil {
 		return err
 	}
-	cursor, logs := make(protocol.Vector, len(o.Rooms)), make([][]*hub.Message, len(o.Rooms))
+	cursor, reads := make(protocol.Vector, len(o.Rooms)), make([]hub.Page, len(o.Rooms))
 	for i, room := range o.Rooms {
 		room.Query.Limit = o.Limit
 		if room.Query.Last > 0 {
@@ -80,14 +106,19 @@ func (o *Options) fill(ctx context.Context, page *protocol.Page) error {
 		if err != nil {
 			return err
 		}
+		reads[i] = read
+	}
+	page.More = cut(o.Rooms, reads)
+	logs := make([][]*hub.Message, len(reads))
+	for i, read := range reads {
 		logs[i] = read.Messages
 		page.More = page.More || read.More
 		if read.Gap != nil {
 			page.Gaps = append(page.Gaps, read.Gap)
 		}
-		cursor[i] = protocol.Place{Room: room.Name, Position: read.Cursor}
+		cursor[i] = protocol.Place{Room: o.Rooms[i].Name, Position: read.Cursor}
 	}
-	if !backwards { // paging backwards leaves it alone
+	if o.Rooms[0].Query.Before.IsZero() { // paging backwards leaves it alone
 		page.Cursor = o.text(cursor)
 	}
 	page.Messages = merge(logs)
@@ -101,12 +132,12 @@ func merge(logs [][]*hub.Message) (merged []*hub.Message) {
 		return logs[0]
 	}
 	for {
-		first := -1
-		for i, log := range logs {
-			if len(log) > 0 && (first < 0 || log[0].Time.Before(logs[first][0].Time)) {
-				first = i
+		first := oldest(len(logs), func(i int) *hub.Message {
+			if len(logs[i]) == 0 {
+				return nil
 			}
-		}
+			return logs[i][0]
+		})
 		if first < 0 {
 			return merged
 		}
@@ -140,14 +171,8 @@ func (o *Options) renew(ctx context.Context) error {
 }
 
 // wait fills the page from a session, for as long as it takes.
-func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
-	bell := make(hub.Bell, 1)
-	session, err := o.Hub.Connect(o.Client, bell)
-	if err != nil {
-		return err
-	}
-	defer session.End(hub.CauseLeft)
-	room := o.Limit
+func (o *Options) wait(ctx context.Context, session *hub.Session, bell hub.Bell, page *protocol.Page) error {
+	room, at := o.Limit, make(place)
 	for _, asked := range o.Rooms {
 		q := asked.Query
 		start := hub.Start{Foreign: q.Foreign, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
@@ -155,7 +180,7 @@ func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
 		if err != nil {
 			return err
 		}
-		if joined.Gap != nil {
+		if at[asked.Name] = joined.Cursor; joined.Gap != nil {
 			room++ // beside the messages
 		}
 		if o.Client.Presence != hub.PresenceNothing {
@@ -183,13 +208,8 @@ func (o *Options) wait(ctx context.Context, page *protocol.Page) error {
 		}
 		break
 	}
-	for _, it := range items {
-		if it.Gap != nil {
-			page.Gaps = append(page.Gaps, it.Gap)
-		}
-		if it.Message != nil {
-			page.Messages = append(page.Messages, it.Message)
-		}
+	if take(page, items, at); page.More {
+		page.Cursor = o.text(o.places(at))
 	}
 	return nil
 }
@@ -205,6 +225,15 @@ func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
 	}
 	page.Cursor = o.text(v)
 	return true
+}
+
+// places returns where a reader stands in the rooms.
+func (o *Options) places(at place) protocol.Vector {
+	v := make(protocol.Vector, len(o.Rooms))
+	for i, room := range o.Rooms {
+		v[i] = protocol.Place{Room: room.Name, Position: at[room.Name]}
+	}
+	return v
 }
 
 // told reports whether the items end the wait.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"iter"
+	"slices"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -97,13 +99,13 @@ func TestControlObjects(t *testing.T) {
 		{"receipt", protocol.Receipt(hub.Receipt{Position: pos, Time: at}), `{"id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`},
 		{"receipt of a signal", protocol.Receipt(hub.Receipt{Time: at}), `{"at":"2026-11-21T07:00:00.123Z"}`},
 		{"problem", refusal.JSON(), `{"type":"about:blank","title":"too many","status":429,"detail":"\"x\"","retry_ms":1500}` + "\n"},
-		{"empty page", (&protocol.Page{Rooms: []string{"r"}, Conn: "c"}).Append(nil), `{"room":"r","conn":"c","messages":[],"more":false}`},
-		{"page", (&protocol.Page{
+		{"empty page", whole((&protocol.Page{Rooms: []string{"r"}, Conn: "c"}).Parts), `{"room":"r","conn":"c","messages":[],"more":false}` + "\n"},
+		{"page", whole((&protocol.Page{
 			Rooms: []string{"lobby"}, Conn: "c", Cursor: to.String(), More: true, Gaps: []*hub.Gap{{Room: "lobby", To: to, Reason: hub.GapEpoch}},
 			Messages: []*hub.Message{message(), message(func(m *hub.Message) { m.Signal = true })},
-		}).Append([]byte("x")), `x{"room":"lobby","cursor":"k3f9.7","conn":"c","gap":{"op":"gap","room":"lobby","to":"k3f9.7","reason":"epoch"},"messages":[` +
+		}).Parts), `{"room":"lobby","cursor":"k3f9.7","conn":"c","gap":{"op":"gap","room":"lobby","to":"k3f9.7","reason":"epoch"},"messages":[` +
 			`{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"},` +
-			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}`},
+			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}` + "\n"},
 	}
 	for _, test := range tests {
 		if string(test.got) != test.want {
@@ -173,3 +175,6 @@ func sameData(t *testing.T, kind hub.Kind, data []byte, got json.RawMessage) {
 		}
 	}
 }
+
+// whole joins the parts of an answer.
+func whole(parts iter.Seq[[]byte]) []byte { return bytes.Join(slices.Collect(parts), nil) }

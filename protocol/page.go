@@ -21,8 +21,38 @@ type Page struct {
 	PresenceCursor hub.Position
 }
 
-// Append appends the page as JSON.
-func (p *Page) Append(b []byte) []byte {
+// Parts gives the page as a line of JSON, part by part. Messages and presence are
+// parts of their own, which are shared and must not be changed.
+func (p *Page) Parts(yield func([]byte) bool) {
+	if !yield(p.head()) {
+		return
+	}
+	for i, m := range p.Messages {
+		if i > 0 && !yield(comma) || !yield(Envelope(m)) {
+			return
+		}
+	}
+	b := strconv.AppendBool([]byte(`],"more":`), p.More)
+	if p.PresenceCursor.IsZero() {
+		yield(append(b, "}\n"...))
+		return
+	}
+	if !yield(append(b, `,"presence":[`...)) {
+		return
+	}
+	for i, o := range p.Presence {
+		if i > 0 && !yield(comma) || !yield(Presence(o, false)) {
+			return
+		}
+	}
+	b = p.PresenceCursor.AppendTo([]byte(`],"presence_cursor":"`))
+	yield(append(b, "\"}\n"...))
+}
+
+var comma = []byte{','}
+
+// head is what stands before the messages.
+func (p *Page) head() (b []byte) {
 	if p.Several {
 		b = append(b, `{"rooms":`...)
 		b = appendList(b, p.Rooms, appendString)
@@ -44,15 +74,5 @@ func (p *Page) Append(b []byte) []byte {
 		b = append(b, `,"gap":`...)
 		b = append(b, Gap(p.Gaps[0])...)
 	}
-	b = append(b, `,"messages":`...)
-	b = appendMessages(b, p.Messages)
-	b = append(b, `,"more":`...)
-	b = strconv.AppendBool(b, p.More)
-	if !p.PresenceCursor.IsZero() {
-		b = append(b, `,"presence":`...)
-		b = appendList(b, p.Presence, func(b []byte, o *hub.Presence) []byte { return append(b, Presence(o, false)...) })
-		b = append(b, `,"presence_cursor":"`...)
-		b = append(p.PresenceCursor.AppendTo(b), '"')
-	}
-	return append(b, '}')
+	return append(b, `,"messages":[`...)
 }

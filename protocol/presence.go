@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"iter"
 	"strconv"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -19,21 +20,31 @@ const (
 // names only if all are wanted. The result is shared and must not be changed.
 func Presence(p *hub.Presence, all bool) []byte { return p.Form(FormPresence, all, presence) }
 
+// presenceHead begins the control object of presence.
+const presenceHead = `{"op":"presence",`
+
 // presence encodes p anew.
 func presence(p *hub.Presence, names bool) []byte {
-	b := append(make([]byte, 0, 64+64*(len(p.Here)+len(p.Enter)+len(p.Update)+len(p.Leave))), `{"op":"presence",`...)
+	b := append(make([]byte, 0, 64+64*(len(p.Here)+len(p.Enter)+len(p.Update)+len(p.Leave))), presenceHead...)
 	b = appendMembers(b, p, names)
 	return append(b, '}')
 }
 
-// Members returns who is there as a document of its own.
-func Members(p *hub.Presence, all bool) []byte {
-	b := appendMembers([]byte{'{'}, p, !p.Numbers && (all || p.Members <= hub.LargeRoom))
-	if c := p.Cursor(); !c.IsZero() {
-		b = append(b, `,"presence_cursor":"`...)
-		b = append(c.AppendTo(b), '"')
+// Members gives who is there as a document of its own, in parts that are shared
+// and must not be changed.
+func Members(p *hub.Presence, all bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		object := Presence(p, all)
+		if !yield([]byte{'{'}) || !yield(object[len(presenceHead):len(object)-1]) {
+			return
+		}
+		var b []byte
+		if c := p.Cursor(); !c.IsZero() {
+			b = append(b, `,"presence_cursor":"`...)
+			b = append(c.AppendTo(b), '"')
+		}
+		yield(append(b, "}\n"...))
 	}
-	return append(b, "}\n"...)
 }
 
 func appendMembers(b []byte, p *hub.Presence, names bool) []byte {

@@ -1,0 +1,121 @@
+package poll
+
+import (
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// maxPage bounds the messages of a page, in bytes as they are written; one that
+// is larger comes alone.
+const maxPage = 1 << 20
+
+// budget is what a page has room for.
+type budget struct {
+	left  int
+	taken bool // something was
+}
+
+// take reports whether there is room for the message, and takes it.
+func (b *budget) take(m *hub.Message) bool {
+	n := len(protocol.Envelope(m)) + 1
+	if b.taken && n > b.left {
+		return false
+	}
+	b.left, b.taken = b.left-n, true
+	return true
+}
+
+// cut takes from what was read in each room all that a page has no room for: the
+// newest where it is read forwards, so that the client goes on there, the oldest
+// elsewhere. It reports whether something was.
+func cut(rooms []Room, reads []hub.Page) (more bool) {
+	b := &budget{left: maxPage}
+	forward := func(i int) bool { q := rooms[i].Query; return q.Foreign || !q.After.IsZero() }
+	ends := make([]int, len(reads)) // of each room, how many messages stay
+	for {
+		i := oldest(len(reads), func(i int) *hub.Message {
+			if !forward(i) || ends[i] == len(reads[i].Messages) {
+				return nil
+			}
+			return reads[i].Messages[ends[i]]
+		})
+		if i < 0 || !b.take(reads[i].Messages[ends[i]]) {
+			break
+		}
+		ends[i]++
+	}
+	for {
+		i := newest(len(reads), func(i int) *hub.Message {
+			if forward(i) || ends[i] == len(reads[i].Messages) {
+				return nil
+			}
+			return reads[i].Messages[len(reads[i].Messages)-1-ends[i]]
+		})
+		if i < 0 || !b.take(reads[i].Messages[len(reads[i].Messages)-1-ends[i]]) {
+			break
+		}
+		ends[i]++
+	}
+	for i := range reads {
+		read, n := &reads[i], ends[i]
+		all := len(read.Messages)
+		switch {
+		case n == all:
+			continue
+		case !forward(i):
+			read.Messages = read.Messages[all-n:]
+		case n == 0:
+			read.Messages, read.Cursor = nil, read.Start
+		default:
+			read.Messages, read.Cursor = read.Messages[:n], read.Messages[n-1].Position
+		}
+		more = true
+	}
+	return more
+}
+
+// oldest returns which of n next messages was published first, or -1 where all
+// are nil.
+func oldest(n int, next func(int) *hub.Message) (first int) {
+	return best(n, next, func(m, o *hub.Message) bool { return m.Time.Before(o.Time) })
+}
+
+func newest(n int, next func(int) *hub.Message) (last int) {
+	return best(n, next, func(m, o *hub.Message) bool { return m.Time.After(o.Time) })
+}
+
+func best(n int, next func(int) *hub.Message, better func(m, o *hub.Message) bool) (at int) {
+	at = -1
+	var found *hub.Message
+	for i := range n {
+		if m := next(i); m != nil && (found == nil || better(m, found)) {
+			at, found = i, m
+		}
+	}
+	return at
+}
+
+// place is where a reader stands in a room after what a page tells.
+type place map[string]hub.Position
+
+// take fills the page with what a session has told, as far as there is room, and
+// notes in at where that ends. Of what has no room gaps are told all the same,
+// and signals are lost.
+func take(page *protocol.Page, items []hub.Item, at place) {
+	b, full := &budget{left: maxPage}, false
+	for _, it := range items {
+		switch {
+		case it.Gap != nil:
+			page.Gaps = append(page.Gaps, it.Gap)
+			at[it.Gap.Room] = it.Gap.To
+		case it.Message == nil:
+		case full || !b.take(it.Message):
+			full, page.More = true, true
+		default:
+			page.Messages = append(page.Messages, it.Message)
+			if !it.Message.Signal {
+				at[it.Message.Room] = it.Message.Position
+			}
+		}
+	}
+}
