@@ -168,7 +168,7 @@ func (c *checker) rooms() {
 }
 
 func (c *checker) ring(room string, r *ring) {
-	last, at := r.floor, time.Time{}
+	last, at, messages := r.floor, time.Time{}, 0
 	for i, m := range r.entries.all() {
 		c.that(r.at(r.first+uint64(i)) == m, "room %s: sequence %d is not entry %d", room, r.first+uint64(i), i)
 		c.that(m.Room == room, "room %s has a message of %s", room, m.Room)
@@ -181,7 +181,10 @@ func (c *checker) ring(room string, r *ring) {
 		}
 		c.that(m.Offset > last.Offset, "room %s: %v comes after %v in the ring", room, m.Position, last)
 		last = m.Position
+		c.that(messages < r.messages.len() && r.messages.at(messages) == r.first+uint64(i), "room %s: %v is not found in the ring", room, m.Position)
+		messages++
 	}
+	c.that(messages == r.messages.len(), "room %s: %d messages in the ring, %d are listed", room, messages, r.messages.len())
 	c.that(r.last() == last, "room %s: the last position is %v, not %v", room, r.last(), last)
 	for _, m := range r.entries.buf[:r.entries.head] {
 		c.that(m == nil, "room %s: the ring holds what it has let go", room)

@@ -33,7 +33,7 @@ type log struct {
 	mu       sync.Mutex
 	gone     bool // forgotten: look it up again
 	keep     History
-	messages deque
+	messages deque[*Message]
 	lost     uint64    // highest offset that is no longer kept
 	soonest  time.Time // when the first message's own time ends; zero: never
 	readers  []*reader

@@ -10,10 +10,12 @@ import "time"
 // of an occupied room. The budget may shorten it. A ring is guarded by its
 // room's mu.
 type ring struct {
-	entries deque
-	first   uint64   // sequence of the oldest entry
-	floor   Position // a cursor at or after it has missed nothing that is not here; zero: unknown
-	budget  *budget
+	entries  deque[*Message]
+	messages deque[uint64] // sequences of the entries that are no signals
+	first    uint64        // sequence of the oldest entry
+	floor    Position      // a cursor at or after it has missed nothing that is not here; zero: unknown
+	newest   Position      // of the newest message that was ever here; zero: none was
+	budget   *budget
 }
 
 // next is the sequence that the next entry will have.
@@ -24,6 +26,10 @@ func (r *ring) at(seq uint64) *Message { return r.entries.at(int(seq - r.first))
 
 func (r *ring) push(m *Message) {
 	r.budget.hold(m)
+	if !m.Signal {
+		r.messages.push(r.next())
+		r.newest = m.Position
+	}
 	r.entries.push(m)
 	if n := r.entries.len(); n > windowCount {
 		// Out of the short window: whoever is that far behind encodes anew.
@@ -35,6 +41,7 @@ func (r *ring) shift() {
 	m := r.entries.shift()
 	r.first++
 	if !m.Signal {
+		r.messages.shift()
 		r.floor = m.Position
 	}
 	r.budget.release(m)
@@ -73,21 +80,21 @@ func (r *ring) covers(p Position) bool {
 
 // last returns the position of the newest message, or the floor.
 func (r *ring) last() Position {
-	for i := r.entries.len() - 1; i >= 0; i-- {
-		if m := r.entries.at(i); !m.Signal {
-			return m.Position
-		}
+	if r.newest.IsZero() {
+		return r.floor
 	}
-	return r.floor
+	return r.newest
 }
 
 // after returns the sequence at which a reader goes on that stands at p, which
 // the ring covers.
 func (r *ring) after(p Position) uint64 {
-	for i := r.entries.len() - 1; i >= 0; i-- {
-		if m := r.entries.at(i); !m.Signal && m.Offset <= p.Offset {
-			return r.first + uint64(i) + 1
-		}
+	i := r.messages.search(func(seq uint64) bool {
+		m := r.at(seq)
+		return m.Epoch != p.Epoch || m.Offset > p.Offset
+	})
+	if i == 0 {
+		return r.first
 	}
-	return r.first
+	return r.messages.at(i-1) + 1
 }

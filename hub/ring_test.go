@@ -1,0 +1,77 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+)
+
+// windowOf returns a ring with so many messages, at offsets 1, 2, and on, and
+// so many signals after each.
+func windowOf(messages, signals int) *ring {
+	r := &ring{floor: Position{"e", 0}, budget: &budget{max: Off}}
+	for i := range messages {
+		r.push(&Message{Position: Position{"e", uint64(i + 1)}})
+		for range signals {
+			r.push(&Message{Signal: true})
+		}
+	}
+	return r
+}
+
+// What is asked for with each delivery walks through no signals.
+func TestRingSkipsSignals(t *testing.T) {
+	r := windowOf(3, 1000)
+	for i, m := range r.entries.all() {
+		if m.Signal {
+			r.entries.all()[i] = nil // whoever looks at it panics
+		}
+	}
+	if got := r.last(); got != (Position{"e", 3}) {
+		t.Errorf("the last is %v", got)
+	}
+	for offset, want := range []uint64{0, 1, 1002, 2003} {
+		if got := r.after(Position{"e", uint64(offset)}); got != want {
+			t.Errorf("after %d comes entry %d, want %d", offset, got, want)
+		}
+	}
+}
+
+// A log that begins anew leaves both its parts readable.
+func TestRingAfterANewEpoch(t *testing.T) {
+	r := windowOf(3, 0)
+	r.push(&Message{Position: Position{"f", 1}})
+	for p, want := range map[Position]uint64{{"e", 0}: 0, {"e", 2}: 2, {"e", 3}: 3} {
+		if got := r.after(p); got != want {
+			t.Errorf("after %v comes entry %d, want %d", p, got, want)
+		}
+	}
+}
+
+// What a burst needed is given back with it.
+func TestDequeShrinks(t *testing.T) {
+	var d deque[int]
+	for i := range 100_000 {
+		d.push(i)
+	}
+	for want := range 100_000 - 64 {
+		if got := d.shift(); got != want {
+			t.Fatalf("%d comes where %d should", got, want)
+		}
+	}
+	if d.len() != 64 || d.at(0) != 100_000-64 || cap(d.buf) > 1000 {
+		t.Errorf("%d are left from %d on, in an array of %d", d.len(), d.at(0), cap(d.buf))
+	}
+}
+
+// BenchmarkRing finds a reader's place in the middle of a busy window.
+func BenchmarkRing(b *testing.B) {
+	for _, n := range []int{64, 100_000} {
+		r := windowOf(n/2, 1)
+		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
+			for b.Loop() {
+				r.after(Position{"e", uint64(n / 4)})
+				r.last()
+			}
+		})
+	}
+}
