@@ -128,12 +128,21 @@ func (c *checker) presence(r *room) {
 		for _, l := range m.leases {
 			held += l.sessions
 			shown = shown || l.state != nil
-			c.that((p.fading[l] == m) == (l.sessions == 0), "a lease of %s in %s is held by %d and fades: %t", id, r.name, l.sessions, p.fading[l] == m)
+			c.that((l.fades > 0) == (l.sessions == 0), "a lease of %s in %s is held by %d and fades: %t", id, r.name, l.sessions, l.fades > 0)
+			c.that(l.member == m && l.index < len(m.leases) && m.leases[l.index] == l && m.find(l.conn) == l, "a lease of %s in %s is not where it belongs", id, r.name)
 			if l.sessions == 0 {
 				fading++
 			}
 		}
-		c.that(shown == (m.state != nil), "member %s of %s shows himself: %t", id, r.name, shown)
+		c.that(len(m.byConn) == 0 || len(m.byConn) == len(m.leases), "member %s of %s has %d leases, found by connection are %d", id, r.name, len(m.leases), len(m.byConn))
+		c.that(shown == (m.state != nil) && shown == (m.top != nil), "member %s of %s shows itself: %t", id, r.name, shown)
+		if m.top != nil {
+			c.that(m.top.newer == nil && string(m.top.state) == string(m.state), "member %s of %s shows %s, not %s", id, r.name, m.state, m.top.state)
+		}
+	}
+	for i, l := range p.fading {
+		c.that(l.fades == i+1 && !l.ends.Before(p.fading[0].ends), "a lease in %s fades in the wrong place", r.name)
+		c.that(!p.due.IsZero() && !p.due.After(p.fading[0].ends), "leases in %s fade unnoticed", r.name)
 	}
 	c.fading += fading
 	c.that(fading == len(p.fading), "%d leases fade in %s, %d are listed", fading, r.name, len(p.fading))

@@ -34,7 +34,6 @@ type Hub struct {
 	secret  secret
 	epoch   string        // of presence cursors
 	flushed atomic.Uint64 // presence frames
-	shown   atomic.Uint64 // states that members have shown
 	fading  atomic.Int64  // leases that no session holds
 
 	vacant    atomic.Int64 // rooms without members

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"container/heap"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -25,34 +26,16 @@ type presence struct {
 
 	mu      sync.Mutex
 	members map[string]*member
-	others  int                // sessions that count without being members
-	fading  map[*lease]*member // leases that no session holds
-	pending map[string]change  // since the last frame
-	counted bool               // the number may have changed since
-	latest  *Presence          // the snapshot, until the next frame
-	flushed uint64             // number of the last frame, hub-wide
-	next    time.Time          // when the next frame may go
+	others  int               // sessions that count without being members
+	fading  leases            // that no session holds
+	pending map[string]change // since the last frame
+	counted bool              // the number may have changed since
+	latest  *snapshot         // until the next frame
+	flushed uint64            // number of the last frame, hub-wide
+	next    time.Time         // when the next frame may go
 	timer   *time.Timer
 	due     time.Time // when timer fires; zero: it does not
 	closed  bool
-}
-
-// member is one person in a room.
-type member struct {
-	id, name string
-	state    []byte // of the lease that showed one last; nil: he does not show himself
-	leases   []*lease
-}
-
-// lease is one connection's part in a member.
-type lease struct {
-	conn     string
-	sessions int  // that hold it
-	leaving  bool // it has no grace
-	state    []byte
-	shown    uint64 // grows with each state that the hub is given
-	ends     time.Time
-	why      Why
 }
 
 // change is what has happened to a member since the last frame.
@@ -119,8 +102,7 @@ func (p *presence) renew(c *Client, state []byte, d time.Duration) {
 	defer p.mu.Unlock()
 	m, l := p.lease(c)
 	if l.sessions == 0 {
-		l.ends = later(l.ends, time.Now().Add(d))
-		p.fade(m, l, WhyTimeout, time.Until(l.ends))
+		p.fade(m, l, WhyTimeout, time.Until(later(l.ends, time.Now().Add(d))))
 	}
 	p.show(m, l, state)
 }
@@ -152,12 +134,7 @@ func (p *presence) find(id, conn string) (*member, *lease) {
 	if m == nil {
 		return nil, nil
 	}
-	for _, l := range m.leases {
-		if l.conn == conn {
-			return m, l
-		}
-	}
-	return m, nil
+	return m, m.find(conn)
 }
 
 // lease returns the client's member and lease, making them.
@@ -171,15 +148,13 @@ func (p *presence) lease(c *Client) (*member, *lease) {
 		}
 		if p.members == nil {
 			p.members = make(map[string]*member)
-			p.fading = make(map[*lease]*member)
 			p.pending = make(map[string]change)
 		}
 		p.members[m.id] = m
 		p.count()
 	}
 	if l == nil {
-		l = &lease{conn: c.ID}
-		m.leases = append(m.leases, l)
+		l = m.add(c.ID)
 	}
 	return m, l
 }
@@ -197,14 +172,14 @@ func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 		return
 	}
 	l.ends = time.Now().Add(d)
-	p.fading[l] = m
+	heap.Push(&p.fading, l)
 	p.wakeAt(l.ends)
 }
 
 // unfade is the end of fade's work.
 func (p *presence) unfade(l *lease) {
-	if p.fading[l] != nil {
-		delete(p.fading, l)
+	if l.fades > 0 {
+		p.fading.remove(l)
 		p.hub.fading.Add(-1)
 	}
 }
@@ -212,11 +187,9 @@ func (p *presence) unfade(l *lease) {
 // remove ends the lease, and with the last one the member.
 func (p *presence) remove(m *member, l *lease) {
 	p.unfade(l)
-	m.leases = slices.DeleteFunc(m.leases, func(o *lease) bool { return o == l })
+	m.remove(l)
 	if len(m.leases) > 0 {
-		if l.state != nil {
-			p.reshow(m)
-		}
+		p.reshow(m)
 		return
 	}
 	delete(p.members, m.id)
@@ -231,22 +204,16 @@ func (p *presence) show(m *member, l *lease, state []byte) {
 	if state == nil {
 		return
 	}
-	l.state, l.shown = state, p.hub.shown.Add(1)
+	m.show(l, state)
 	p.reshow(m)
 }
 
-// reshow makes the member show what his leases showed last.
+// reshow makes the member show what its leases showed last.
 func (p *presence) reshow(m *member) {
-	var newest *lease
-	for _, l := range m.leases {
-		if l.state != nil && (newest == nil || l.shown > newest.shown) {
-			newest = l
-		}
-	}
 	before := m.state
 	m.state = nil
-	if newest != nil {
-		m.state = newest.state
+	if m.top != nil {
+		m.state = m.top.state
 	}
 	switch {
 	case before == nil && m.state != nil:
@@ -295,9 +262,8 @@ func (p *presence) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for l := range p.fading {
-		p.unfade(l)
-	}
+	p.hub.fading.Add(-int64(len(p.fading)))
+	p.fading = nil
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -317,10 +283,8 @@ func (p *presence) tick() {
 	}
 	p.due = time.Time{}
 	now := time.Now()
-	for l, m := range p.fading {
-		if !l.ends.After(now) {
-			p.remove(m, l)
-		}
+	for len(p.fading) > 0 && !p.fading[0].ends.After(now) {
+		p.remove(p.fading[0].member, p.fading[0])
 	}
 	if p.counted || len(p.pending) > 0 {
 		if p.next.After(now) {
@@ -329,14 +293,8 @@ func (p *presence) tick() {
 			p.flush(now)
 		}
 	}
-	var next time.Time
-	for l := range p.fading {
-		if next.IsZero() || l.ends.Before(next) {
-			next = l.ends
-		}
-	}
-	if !next.IsZero() {
-		p.wakeAt(next)
+	if len(p.fading) > 0 {
+		p.wakeAt(p.fading[0].ends)
 	}
 }
 
@@ -388,7 +346,7 @@ func (p *presence) announce() {
 	defer p.mu.Unlock()
 	p.latest = nil
 	if !p.closed && p.heard() {
-		p.tell(p.look(), time.Now())
+		p.tell(p.look().sorted(), time.Now())
 	}
 }
 
@@ -402,28 +360,60 @@ func (p *presence) position() Position { return Position{Epoch: p.hub.epoch, Off
 // would cost a million: what has changed since comes with the next frame.
 func (p *presence) snapshot() *Presence {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	s := p.share()
+	p.mu.Unlock()
+	return s.sorted()
+}
+
+// since returns who is there, as snapshot does, or nil if that has not changed
+// since the cursor.
+func (p *presence) since(cursor Position) *Presence {
+	p.mu.Lock()
+	if cursor.Epoch == p.hub.epoch && p.flushed <= cursor.Offset {
+		p.mu.Unlock()
+		return nil
+	}
+	s := p.share()
+	p.mu.Unlock()
+	return s.sorted()
+}
+
+// share returns the snapshot that all share, or one of its own in a room of few.
+// Called with mu held.
+func (p *presence) share() *snapshot {
 	if p.latest == nil || len(p.members) <= exactSnapshots {
 		p.latest = p.look()
 	}
 	return p.latest
 }
 
+// snapshot is a Presence that is put in order by the first who needs it, and not
+// with the lock held that everybody who comes or goes waits for.
+type snapshot struct {
+	Presence
+	once sync.Once
+}
+
+// sorted returns the Presence, in order.
+func (s *snapshot) sorted() *Presence {
+	s.once.Do(func() {
+		slices.SortFunc(s.Here, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	})
+	return &s.Presence
+}
+
 // look returns who is there.
-func (p *presence) look() *Presence {
-	s := &Presence{Room: p.room.name, Members: p.number(), Snapshot: true, cursor: p.position()}
+func (p *presence) look() *snapshot {
+	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.number(), Snapshot: true, cursor: p.position()}}
 	if s.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !s.Numbers {
 		for _, m := range p.members {
 			if m.state != nil {
 				s.Here = append(s.Here, m.public())
 			}
 		}
-		slices.SortFunc(s.Here, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	}
 	return s
 }
-
-func (m *member) public() Member { return Member{m.id, m.name, m.state} }
 
 // lasts reports whether somebody is still there by a lease alone.
 func (p *presence) lasts() bool {

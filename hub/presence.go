@@ -108,12 +108,7 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 		}
 		return &Presence{Room: room, Snapshot: true, Numbers: mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
 	}
-	r.presence.mu.Lock()
-	defer r.presence.mu.Unlock()
-	if since.Epoch == h.epoch && r.presence.flushed <= since.Offset {
-		return nil, nil //nolint:nilnil // likewise
-	}
-	return r.presence.look(), nil
+	return r.presence.since(since), nil
 }
 
 // Present returns how many members are in the room. It returns the errors of

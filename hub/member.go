@@ -1,0 +1,141 @@
+package hub
+
+import (
+	"container/heap"
+	"time"
+)
+
+// member is one person in a room. Where many share one user's name it holds as
+// many leases, so none of them is looked for one by one.
+type member struct {
+	id, name string
+	state    []byte // of the lease that showed one last; nil: it does not show itself
+	leases   []*lease
+	byConn   map[string]*lease // the same, where there are many; nil: there are not
+	top      *lease            // of those that show a state, the one that did last
+}
+
+// lease is one connection's part in a member.
+type lease struct {
+	conn     string
+	member   *member
+	index    int  // in member.leases
+	sessions int  // that hold it
+	leaving  bool // it has no grace
+	state    []byte
+	newer    *lease // of the member's, in the order in which they showed a state
+	older    *lease
+	fades    int // its index in presence.fading, plus 1; 0: it does not fade
+	ends     time.Time
+	why      Why
+}
+
+// fewLeases is up to how many leases are looked through.
+const fewLeases = 16
+
+// find returns the connection's lease, or nil.
+func (m *member) find(conn string) *lease {
+	if m.byConn != nil {
+		return m.byConn[conn]
+	}
+	for _, l := range m.leases {
+		if l.conn == conn {
+			return l
+		}
+	}
+	return nil
+}
+
+// add gives the member a lease for the connection, which has none.
+func (m *member) add(conn string) *lease {
+	l := &lease{conn: conn, member: m, index: len(m.leases)}
+	m.leases = append(m.leases, l)
+	switch {
+	case m.byConn != nil:
+		m.byConn[conn] = l
+	case len(m.leases) > fewLeases:
+		m.byConn = make(map[string]*lease, len(m.leases))
+		for _, o := range m.leases {
+			m.byConn[o.conn] = o
+		}
+	}
+	return l
+}
+
+// remove takes the lease away, and what it shows.
+func (m *member) remove(l *lease) {
+	m.hide(l)
+	last := len(m.leases) - 1
+	m.leases[l.index] = m.leases[last]
+	m.leases[l.index].index = l.index
+	m.leases[last] = nil
+	m.leases = m.leases[:last]
+	if delete(m.byConn, l.conn); m.byConn != nil && last < fewLeases/2 {
+		m.byConn, m.leases = nil, append([]*lease(nil), m.leases...)
+	}
+}
+
+// show makes the lease the one that showed a state last.
+func (m *member) show(l *lease, state []byte) {
+	m.hide(l)
+	l.state, l.older = state, m.top
+	if m.top != nil {
+		m.top.newer = l
+	}
+	m.top = l
+}
+
+// hide takes back what the lease shows, if it does.
+func (m *member) hide(l *lease) {
+	if l.state == nil {
+		return
+	}
+	if l.older != nil {
+		l.older.newer = l.newer
+	}
+	if l.newer != nil {
+		l.newer.older = l.older
+	} else {
+		m.top = l.older
+	}
+	l.state, l.newer, l.older = nil, nil, nil
+}
+
+func (m *member) public() Member { return Member{m.id, m.name, m.state} }
+
+// leases is a heap of those that no session holds, the next one to end on top
+// (container/heap).
+type leases []*lease
+
+func (f leases) Len() int           { return len(f) }
+func (f leases) Less(i, j int) bool { return f[i].ends.Before(f[j].ends) }
+
+func (f leases) Swap(i, j int) {
+	f[i], f[j] = f[j], f[i]
+	f[i].fades, f[j].fades = i+1, j+1
+}
+
+// Push implements heap.Interface.
+func (f *leases) Push(x any) {
+	l := x.(*lease)
+	*f = append(*f, l)
+	l.fades = len(*f)
+}
+
+// Pop implements heap.Interface.
+func (f *leases) Pop() any {
+	last := len(*f) - 1
+	l := (*f)[last]
+	l.fades = 0
+	(*f)[last] = nil
+	*f = (*f)[:last]
+	return l
+}
+
+// remove takes out a lease that is in the heap.
+func (f *leases) remove(l *lease) {
+	heap.Remove(f, l.fades-1)
+	if len(*f) == 0 {
+		*f = nil // what a crowd that left at once needed is not kept for ever
+	}
+}
