@@ -210,15 +210,23 @@ func (c *checker) logs(e *Memory) {
 		}
 		c.that(len(l.readers) == 1, "the log of %s has %d readers", name, len(l.readers))
 		c.that(l.keep == r.policy.Load().history, "the log of %s keeps %v, not %v", name, l.keep, r.policy.Load().history)
-		c.that(l.messages.len() <= l.keep.Count, "the log of %s has %d messages, keeps %d", name, l.messages.len(), l.keep.Count)
-		last := l.lost
-		for _, m := range l.messages.all() {
-			c.that(m.Offset > last, "log of %s: %d comes after %d", name, m.Offset, last)
-			c.that(!m.Signal && m.Epoch == e.epoch && m.Room == name, "log of %s: %v does not belong there", name, m.Position)
-			c.that(m.Expires.IsZero() || !l.soonest.IsZero() && !m.Expires.Before(l.soonest), "log of %s: %v expires unnoticed", name, m.Position)
-			last = m.Offset
+		c.that(l.live() <= l.keep.Count, "the log of %s has %d messages, keeps %d", name, l.live(), l.keep.Count)
+		last, over := l.lost, 0
+		for i, k := range l.messages.all() {
+			m := k.message
+			c.that(k.offset > last, "log of %s: %d comes after %d", name, k.offset, last)
+			last = k.offset
+			if m == nil {
+				c.that(i > 0, "the log of %s begins with nothing", name)
+				over++
+				continue
+			}
+			c.that(!m.Signal && m.Epoch == e.epoch && m.Offset == k.offset && m.Room == name, "log of %s: %v does not belong there", name, m.Position)
+			c.that(m.Expires.IsZero() || slices.Contains(l.mortal, expiry{m.Expires, m.Offset}), "log of %s: %v expires unnoticed", name, m.Position)
 			c.holds[m]++
 		}
+		c.that(over == l.over && over <= max(minOver, l.messages.len()/4), "log of %s: %d of %d are over, counted %d", name, over, l.messages.len(), l.over)
+		c.that(len(l.mortal) <= 2*l.live()+minOver, "log of %s: %d messages, %d expire", name, l.live(), len(l.mortal))
 	}
 }
 

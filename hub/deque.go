@@ -7,11 +7,12 @@ type deque[T any] struct {
 	head int // index in buf of the oldest element
 }
 
-func (d *deque[T]) len() int    { return len(d.buf) - d.head }
-func (d *deque[T]) at(i int) T  { return d.buf[d.head+i] }
-func (d *deque[T]) all() []T    { return d.buf[d.head:] }
-func (d *deque[T]) push(e T)    { d.buf = append(d.buf, e) }
-func (d *deque[T]) reset(e []T) { d.buf, d.head = e, 0 }
+func (d *deque[T]) len() int       { return len(d.buf) - d.head }
+func (d *deque[T]) at(i int) T     { return d.buf[d.head+i] }
+func (d *deque[T]) set(i int, e T) { d.buf[d.head+i] = e }
+func (d *deque[T]) all() []T       { return d.buf[d.head:] }
+func (d *deque[T]) push(e T)       { d.buf = append(d.buf, e) }
+func (d *deque[T]) reset(e []T)    { d.buf, d.head = e, 0 }
 
 // shift takes the oldest element away.
 func (d *deque[T]) shift() T {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -33,9 +34,10 @@ type log struct {
 	mu       sync.Mutex
 	gone     bool // forgotten: look it up again
 	keep     History
-	messages deque[*Message]
-	lost     uint64    // highest offset that is no longer kept
-	soonest  time.Time // when the first message's own time ends; zero: never
+	messages deque[kept]
+	over     int      // how many of them have no message any more
+	mortal   expiries // of those that end by themselves
+	lost     uint64   // highest offset that is no longer kept
 	readers  []*reader
 }
 
@@ -65,8 +67,7 @@ func (e *Memory) Publish(_ context.Context, m *Message) error {
 		m.Position = e.next()
 		if l.keep.Count > 0 {
 			e.budget.hold(m)
-			l.messages.push(m)
-			l.noteExpiry(m)
+			l.push(m)
 			e.trim(l, m.Time)
 		} else {
 			l.lost = m.Offset
@@ -160,7 +161,7 @@ func (l *log) read(room string, q Query, tail Position) Page {
 	page := Page{Cursor: tail, Start: tail}
 	floor := Position{tail.Epoch, l.lost}
 	from, to := l.messages.len(), l.messages.len()
-	backwards := false
+	backwards, age := false, time.Duration(0)
 	switch {
 	case q.Foreign, !q.After.IsZero():
 		page.Start = q.After
@@ -172,32 +173,32 @@ func (l *log) read(room string, q Query, tail Position) Page {
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapExpired}
 			page.Start = floor
 		}
-		from = l.messages.search(func(m *Message) bool { return m.Offset > page.Start.Offset })
+		from = l.messages.search(func(k kept) bool { return k.offset > page.Start.Offset })
 	case !q.Before.IsZero():
 		backwards = true
 		from, to = 0, 0
 		if q.Before.Epoch == tail.Epoch {
-			to = l.messages.search(func(m *Message) bool { return m.Offset >= q.Before.Offset })
+			to = l.messages.search(func(k kept) bool { return k.offset >= q.Before.Offset })
 		}
 	case q.Last > 0:
 		backwards = true
 		from, q.Limit = 0, min(q.Limit, q.Last)
 	case q.Age > 0:
 		backwards = true
-		from = l.messages.search(func(m *Message) bool { return now.Sub(m.Time) <= q.Age })
+		from, age = 0, q.Age
 	}
 	messages := l.messages.all()[from:to]
 	if backwards {
-		page.backward(messages, q.Limit, now)
+		page.backward(newer(messages, age, now), q.Limit, now)
 	} else {
-		page.forward(messages, q.Limit, now)
+		page.forward(older(messages), q.Limit, now)
 	}
 	return page
 }
 
 // forward fills the page with the first of the messages.
-func (p *Page) forward(messages []*Message, limit int, now time.Time) {
-	for _, m := range messages {
+func (p *Page) forward(messages iter.Seq[*Message], limit int, now time.Time) {
+	for m := range messages {
 		if m.Signal || m.expired(now) {
 			continue
 		}
@@ -213,9 +214,10 @@ func (p *Page) forward(messages []*Message, limit int, now time.Time) {
 	}
 }
 
-// backward fills the page with the last of the messages.
-func (p *Page) backward(messages []*Message, limit int, now time.Time) {
-	for _, m := range slices.Backward(messages) {
+// backward fills the page with the first of the messages, which come the newest
+// first.
+func (p *Page) backward(messages iter.Seq[*Message], limit int, now time.Time) {
+	for m := range messages {
 		if m.expired(now) {
 			continue
 		}
@@ -248,40 +250,18 @@ func (e *Memory) Retain(room string, keep History) {
 
 // trim lets go of what is over the log's retention. Called with l.mu held.
 func (e *Memory) trim(l *log, now time.Time) {
-	if !l.soonest.IsZero() && !now.Before(l.soonest) {
-		e.expire(l, now)
+	// What ended by itself is no loss: its publisher wanted it so.
+	for m := l.expired(now); m != nil; m = l.expired(now) {
+		e.budget.release(m)
 	}
-	for l.messages.len() > l.keep.Count || l.messages.len() > 0 && l.keep.Age > 0 && now.Sub(l.messages.at(0).Time) > l.keep.Age {
+	for l.live() > l.keep.Count || l.live() > 0 && l.keep.Age > 0 && now.Sub(l.messages.at(0).message.Time) > l.keep.Age {
 		e.shift(l)
-	}
-}
-
-// expire takes out the messages whose own time is over. That is no loss: their
-// publisher wanted it so.
-func (e *Memory) expire(l *log, now time.Time) {
-	l.soonest = time.Time{}
-	rest := make([]*Message, 0, l.messages.len())
-	for _, m := range l.messages.all() {
-		if m.expired(now) {
-			e.budget.release(m)
-			continue
-		}
-		l.noteExpiry(m)
-		rest = append(rest, m)
-	}
-	l.messages.reset(rest)
-}
-
-// noteExpiry keeps soonest true when m is in the log.
-func (l *log) noteExpiry(m *Message) {
-	if !m.Expires.IsZero() && (l.soonest.IsZero() || m.Expires.Before(l.soonest)) {
-		l.soonest = m.Expires
 	}
 }
 
 // shift lets go of the oldest message.
 func (e *Memory) shift(l *log) {
-	m := l.messages.shift()
+	m := l.shift()
 	l.lost = m.Offset
 	e.budget.release(m)
 }
@@ -297,10 +277,10 @@ func (e *Memory) Forget(room string, force bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.trim(l, time.Now())
-	if l.messages.len() > 0 && !force {
+	if l.live() > 0 && !force {
 		return false
 	}
-	for l.messages.len() > 0 {
+	for l.live() > 0 {
 		e.shift(l)
 	}
 	l.gone = true
@@ -317,7 +297,7 @@ func (e *Memory) evict(room string, offset uint64) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.messages.len() > 0 && l.messages.at(0).Offset <= offset {
+	for l.live() > 0 && l.messages.at(0).offset <= offset {
 		e.shift(l)
 	}
 }

@@ -100,7 +100,7 @@ func (r *room) read(q Query) (Page, bool) {
 	}
 	page := Page{Start: q.After, Cursor: last}
 	from := int(r.ring.after(q.After) - r.ring.first)
-	page.forward(r.ring.entries.all()[from:], q.Limit, time.Now())
+	page.forward(slices.Values(r.ring.entries.all()[from:]), q.Limit, time.Now())
 	return page, true
 }
 

@@ -1,0 +1,128 @@
+package hub
+
+import (
+	"container/heap"
+	"iter"
+	"slices"
+	"time"
+)
+
+// The part of a log that holds its messages: a queue, in which one that ends by
+// itself leaves an empty place, so that the others stay where they are.
+
+// kept is a place in a log. Its message is nil once that has ended by itself; the
+// oldest place of a log has one.
+type kept struct {
+	offset  uint64
+	message *Message
+}
+
+// expiry is when a message ends by itself.
+type expiry struct {
+	at     time.Time
+	offset uint64
+}
+
+// minOver is how much that is over may stay in a log, however short it is.
+const minOver = 16
+
+// live is how many messages the log has. Called with mu held, as are those below.
+func (l *log) live() int { return l.messages.len() - l.over }
+
+// push appends a message.
+func (l *log) push(m *Message) {
+	l.messages.push(kept{m.Offset, m})
+	if !m.Expires.IsZero() {
+		heap.Push(&l.mortal, expiry{m.Expires, m.Offset})
+		l.tidy()
+	}
+}
+
+// shift takes the oldest message away.
+func (l *log) shift() *Message {
+	m := l.messages.shift().message
+	l.tidy()
+	return m
+}
+
+// expired takes a message away that has ended by itself, or returns nil.
+func (l *log) expired(now time.Time) *Message {
+	for len(l.mortal) > 0 && !now.Before(l.mortal[0].at) {
+		offset := heap.Pop(&l.mortal).(expiry).offset
+		i := l.messages.search(func(k kept) bool { return k.offset >= offset })
+		if i == l.messages.len() || l.messages.at(i).offset != offset {
+			continue // it went otherwise
+		}
+		m := l.messages.at(i).message
+		l.messages.set(i, kept{offset: offset})
+		l.over++
+		l.tidy()
+		return m
+	}
+	return nil
+}
+
+// tidy takes out what is over at the beginning, and all of it if it is much. What
+// it does costs no more, in the end, than what made it necessary.
+func (l *log) tidy() {
+	for l.over > 0 && l.messages.at(0).message == nil {
+		l.messages.shift()
+		l.over--
+	}
+	if l.over > minOver && l.over > l.messages.len()/4 {
+		l.messages.reset(slices.DeleteFunc(l.messages.all(), func(k kept) bool { return k.message == nil }))
+		l.over = 0
+	}
+	switch {
+	case l.live() == 0:
+		l.mortal = nil
+	case len(l.mortal) > 2*l.live()+minOver: // most of them went otherwise
+		oldest := l.messages.at(0).offset
+		l.mortal = slices.DeleteFunc(l.mortal, func(e expiry) bool { return e.offset < oldest })
+		heap.Init(&l.mortal)
+	}
+}
+
+// older yields the messages, the oldest first.
+func older(places []kept) iter.Seq[*Message] {
+	return func(yield func(*Message) bool) {
+		for _, k := range places {
+			if k.message != nil && !yield(k.message) {
+				return
+			}
+		}
+	}
+}
+
+// newer yields the messages, the newest first, until one is older than age; 0
+// ends at none.
+func newer(places []kept, age time.Duration, now time.Time) iter.Seq[*Message] {
+	return func(yield func(*Message) bool) {
+		for _, k := range slices.Backward(places) {
+			if k.message == nil {
+				continue
+			}
+			if age > 0 && now.Sub(k.message.Time) > age || !yield(k.message) {
+				return
+			}
+		}
+	}
+}
+
+// expiries is a heap, the next to end on top (container/heap).
+type expiries []expiry
+
+func (e expiries) Len() int           { return len(e) }
+func (e expiries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+func (e expiries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+
+// Push implements heap.Interface.
+func (e *expiries) Push(x any) { *e = append(*e, x.(expiry)) }
+
+// Pop implements heap.Interface.
+func (e *expiries) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	*e = (*e)[:last]
+	return x
+}
