@@ -77,8 +77,9 @@ type Handler struct {
 	// with 429, or close code 4429. Default: 10 a second, 20 at once.
 	Rate *Rate `json:"rate,omitempty"`
 
-	// The bytes that the hub's kept messages may have, counted as data plus 200 a
-	// message plus cached encoded forms; -1 for no limit. When it is reached the
+	// The bytes that the hub may keep: messages with 400 each beside their data,
+	// cached encoded forms, frames of presence, and the states that members show,
+	// which have no more than half of it; -1 for no limit. When it is reached the
 	// oldest messages go. Default: 67108864 (64 MiB).
 	HistoryMemory int64 `json:"history_memory,omitempty"`
 

@@ -166,7 +166,7 @@ func TestUIRefusesForeignOrigins(t *testing.T) {
 		refused(t, s.do("GET", "/rt/"+target, "", browser, "Origin: https://evil.example"), 403, "origin")
 	}
 	form := s.do("POST", "/rt/lobby", "text=x&name=y", browser, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: cross-site")
-	refused(t, form, 403, "form")
+	refused(t, form, 403, "another site")
 }
 
 // Who gets the page, and who goes on getting what there was.

@@ -3,19 +3,71 @@ package hub
 import (
 	"container/list"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 )
 
-// messageOverhead is what a kept message is charged beside its data, in bytes.
-const messageOverhead = 200
+// What is charged beside a message's own bytes, in bytes: measured, with what the
+// allocator rounds up. BenchmarkHeap holds it against the heap.
+const (
+	messageOverhead = 400 // the message, its places in ring and log, and in the list of what is kept
+	expiryOverhead  = 80  // its place in the order of what ends by itself
+	userOverhead    = 64  // who published it
+	formsOverhead   = 128 // that it carries encoded forms
+	formOverhead    = 32  // each of them
+	memberOverhead  = 64  // a member, or one who has gone, in a presence frame
+	stateOverhead   = 400 // a lease that shows a state
+)
 
-// budget bounds the bytes of all messages that a hub's rings and the memory
-// engine's logs keep. A message is charged once, however many keep it. When
-// the budget is exceeded, cached encoded forms go first, then the oldest
-// messages of the hub.
+// weight returns what keeping m keeps alive, in bytes, without its encoded forms.
+func (m *Message) weight() int64 {
+	n := messageOverhead + cap(m.Data) + len(m.Event) + len(m.Type) + len(m.Key) + len(m.Conn)
+	if !m.Expires.IsZero() {
+		n += expiryOverhead
+	}
+	if m.From != nil {
+		n += userOverhead + len(m.From.ID) + len(m.From.Name)
+	}
+	if m.Presence != nil {
+		n += m.Presence.weight()
+	}
+	return int64(n)
+}
+
+// weight returns what the presence keeps alive, in bytes, without its encoded
+// forms. A state that its member still shows counts all the same: it may change.
+func (p *Presence) weight() int {
+	n := int(unsafe.Sizeof(*p))
+	for _, members := range [][]Member{p.Here, p.Enter, p.Update} {
+		n += memberOverhead * cap(members)
+		for i := range members {
+			n += len(members[i].ID) + len(members[i].Name) + cap(members[i].State)
+		}
+	}
+	n += memberOverhead * cap(p.Leave)
+	for i := range p.Leave {
+		n += len(p.Leave[i].ID)
+	}
+	return n
+}
+
+// stateWeight returns what a state that is shown is charged, in bytes.
+func stateWeight(state []byte) int64 {
+	if state == nil {
+		return 0
+	}
+	return stateOverhead + int64(cap(state))
+}
+
+// budget bounds the bytes of all that a hub's rings and the memory engine's logs
+// keep, of snapshots of presence, and of states that are shown. A message is
+// charged once, however many keep it. When the budget is exceeded, cached encoded
+// forms go first, then the oldest messages of the hub.
 type budget struct {
 	mu     sync.Mutex
 	max    int64
 	used   int64
+	shown  int64     // of that, states
 	kept   list.List // every message that is kept, oldest first
 	cached list.List // those among them that carry encoded forms
 }
@@ -31,7 +83,8 @@ func (b *budget) hold(m *Message) {
 	if m.budget == nil {
 		m.budget = b // before anybody else can see m
 	}
-	m.bytes = int64(len(m.Data)) + messageOverhead
+	m.bare = m.weight()
+	m.bytes = m.bare
 	b.used += m.bytes
 	m.kept = b.kept.PushBack(m)
 }
@@ -60,13 +113,51 @@ func (b *budget) cache(m *Message, f Form, p []byte) {
 	if fs == nil {
 		fs = new(forms)
 		m.forms.Store(fs)
-		m.cached = b.cached.PushBack(m)
 	}
-	if fs[f].CompareAndSwap(nil, &p) {
-		m.bytes += int64(len(p))
-		b.used += int64(len(p))
+	b.hang(m, &fs[f], p)
+}
+
+// cachePresence does the same for a frame or a snapshot of presence, which m
+// carries.
+func (b *budget) cachePresence(m *Message, at *atomic.Pointer[[]byte], p []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.holds > 0 {
+		b.hang(m, at, p)
+	}
+}
+
+// hang puts an encoded form of m into its place. Called with mu held.
+func (b *budget) hang(m *Message, at *atomic.Pointer[[]byte], p []byte) {
+	if m.cached == nil {
+		m.cached = b.cached.PushBack(m)
+		b.charge(m, formsOverhead)
+	}
+	if at.CompareAndSwap(nil, &p) {
+		b.charge(m, formOverhead+int64(cap(p)))
 		b.dropCached()
 	}
+}
+
+func (b *budget) charge(m *Message, n int64) {
+	m.bytes += n
+	b.used += n
+}
+
+// show charges n bytes of states that are shown, or fewer than before.
+func (b *budget) show(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shown += n
+	b.used += n
+}
+
+// full reports whether no more states may be shown: they have no more than half of
+// all, since messages make way for them and they for nobody.
+func (b *budget) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shown > b.max/2
 }
 
 // uncache drops the encoded forms of m.
@@ -133,7 +224,10 @@ func (b *budget) dropForms(m *Message) {
 	b.cached.Remove(m.cached)
 	m.cached = nil
 	m.forms.Store(nil)
-	bare := int64(len(m.Data)) + messageOverhead
-	b.used -= m.bytes - bare
-	m.bytes = bare
+	if m.Presence != nil {
+		for i := range m.Presence.forms {
+			m.Presence.forms[i].Store(nil)
+		}
+	}
+	b.charge(m, m.bare-m.bytes)
 }

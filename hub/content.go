@@ -102,6 +102,17 @@ func stateOf(raw []byte) ([]byte, error) {
 	return bytes.Clone(compact.Bytes()), nil
 }
 
+// stateOf returns a state as it is kept, or refuses it: with an error that wraps
+// [ErrState], or a *LimitError with [ErrFull] that names history_memory, half of
+// which states may have.
+func (h *Hub) stateOf(raw []byte) ([]byte, error) {
+	state, err := stateOf(raw)
+	if err == nil && state != nil && h.budget.full() {
+		err = h.full("history_memory", int(h.settings.Load().HistoryMemory))
+	}
+	return state, err
+}
+
 // fit returns p without much room behind it: what is kept is charged for the
 // whole array.
 func fit(p []byte) []byte {

@@ -77,6 +77,7 @@ func New(s *Settings, e Engine) (*Hub, error) {
 	}
 	h.settings.Store(s)
 	h.budget.setMax(s.HistoryMemory)
+	h.keys.setMax(s.HistoryMemory)
 	h.log.Store(slog.New(slog.DiscardHandler))
 	h.janitor.Go(h.sweepUntilStopped)
 	return h, nil
@@ -101,6 +102,7 @@ func (h *Hub) Configure(s *Settings) error {
 	h.settings.Store(s)
 	h.bitten.Clear()
 	h.budget.setMax(s.HistoryMemory)
+	h.keys.setMax(s.HistoryMemory)
 	for _, r := range h.list() {
 		p := s.policy(r.name)
 		before := r.policy.Swap(&p)

@@ -16,6 +16,7 @@ type keyStore struct {
 	by    map[keyScope]*keyEntry
 	order list.List // *keyEntry, oldest first
 	bytes int
+	max   int // bytes
 }
 
 // keyScope is where a key means the same publication.
@@ -31,8 +32,12 @@ type keyEntry struct {
 	element *list.Element
 }
 
-// bytes is what an entry is charged: the text of its scope, and the rest.
-func (s keyScope) bytes() int { return len(s.room) + len(s.user) + len(s.key) + 200 }
+// keyOverhead is what an entry is charged beside the text of its scope, in bytes:
+// itself, and its places in the map and in the order.
+const keyOverhead = 450
+
+// bytes is what an entry is charged.
+func (s keyScope) bytes() int { return len(s.room) + len(s.user) + len(s.key) + keyOverhead }
 
 func newKeyStore() *keyStore {
 	return &keyStore{seed: maphash.MakeSeed(), by: make(map[keyScope]*keyEntry)}
@@ -50,6 +55,14 @@ func (k *keyStore) fingerprint(p *Publication) uint64 {
 	maphash.WriteComparable(&h, p.Signal)
 	h.Write(p.Data)
 	return h.Sum64()
+}
+
+// setMax bounds the bytes: a quarter of the hub's memory, up to a bound of their
+// own. Called before the keys are used, or with mu not held.
+func (k *keyStore) setMax(memory int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.max = int(min(memory/4, maxIdempotencyBytes))
 }
 
 // do publishes once for a scope. While the first is in flight others wait for
@@ -113,7 +126,7 @@ func (k *keyStore) enter(scope keyScope, print uint64) (e *keyEntry, first bool)
 func (k *keyStore) trim(now time.Time) {
 	for front := k.order.Front(); front != nil; front = k.order.Front() {
 		e := front.Value.(*keyEntry)
-		if now.Sub(e.created) < KeyLifetime && k.order.Len() < maxIdempotencyKeys && k.bytes < maxIdempotencyBytes {
+		if now.Sub(e.created) < KeyLifetime && k.order.Len() < maxIdempotencyKeys && k.bytes < k.max {
 			return
 		}
 		k.remove(e)

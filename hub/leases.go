@@ -26,6 +26,7 @@ type presence struct {
 
 	mu      sync.Mutex
 	members map[string]*member
+	shown   int64             // what its states are charged, in bytes
 	others  int               // sessions that count without being members
 	fading  leases            // that no session holds
 	pending map[string]change // since the last frame
@@ -187,6 +188,7 @@ func (p *presence) unfade(l *lease) {
 // remove ends the lease, and with the last one the member.
 func (p *presence) remove(m *member, l *lease) {
 	p.unfade(l)
+	p.charge(-stateWeight(l.state))
 	m.remove(l)
 	if len(m.leases) > 0 {
 		p.reshow(m)
@@ -199,11 +201,18 @@ func (p *presence) remove(m *member, l *lease) {
 	}
 }
 
+// charge charges n bytes of states, or fewer than before.
+func (p *presence) charge(n int64) {
+	p.shown += n
+	p.hub.budget.show(n)
+}
+
 // show sets the state that the lease shows; nil changes nothing.
 func (p *presence) show(m *member, l *lease, state []byte) {
 	if state == nil {
 		return
 	}
+	p.charge(stateWeight(state) - stateWeight(l.state))
 	m.show(l, state)
 	p.reshow(m)
 }
@@ -261,7 +270,13 @@ func (p *presence) wakeAt(t time.Time) {
 func (p *presence) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	p.closed = true
+	p.outdate()
+	p.charge(-p.shown)
+	p.members = nil
 	p.hub.fading.Add(-int64(len(p.fading)))
 	p.fading = nil
 	if p.timer != nil {
@@ -276,6 +291,12 @@ func (p *presence) tick() {
 			p.hub.Logger().Error("panic in a room's presence", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
+	p.turn()
+	p.hub.relieve() // what a frame keeps may be more than there is room for
+}
+
+// turn is what tick does with mu held.
+func (p *presence) turn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -302,7 +323,7 @@ func (p *presence) tick() {
 func (p *presence) flush(now time.Time) {
 	p.next = now.Add(presenceEvery)
 	p.flushed = p.hub.flushed.Add(1)
-	p.latest = nil
+	p.outdate()
 	if p.heard() {
 		p.tell(p.changes(), now)
 	}
@@ -337,14 +358,16 @@ func (p *presence) heard() bool {
 
 // tell puts the frame into the room's delivery window.
 func (p *presence) tell(f *Presence, now time.Time) {
-	p.room.append(&Message{Room: p.room.name, Signal: true, Time: now, Presence: f})
+	m := &Message{Room: p.room.name, Signal: true, Time: now, Presence: f, budget: p.hub.budget}
+	f.carrier = m
+	p.room.append(m)
 }
 
 // announce tells everybody again how things are, since the mode has changed.
 func (p *presence) announce() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.latest = nil
+	p.outdate()
 	if !p.closed && p.heard() {
 		p.tell(p.look().sorted(), time.Now())
 	}
@@ -382,16 +405,41 @@ func (p *presence) since(cursor Position) *Presence {
 // Called with mu held.
 func (p *presence) share() *snapshot {
 	if p.latest == nil || len(p.members) <= exactSnapshots {
-		p.latest = p.look()
+		s := p.look()
+		s.message = Message{Room: s.Room, Signal: true, Presence: &s.Presence, budget: p.hub.budget}
+		s.carrier = &s.message
+		p.outdate()
+		p.latest = s
+		p.hub.budget.hold(&s.message)
 	}
 	return p.latest
+}
+
+// outdate lets go of the snapshot. Called with mu held.
+func (p *presence) outdate() {
+	if p.latest != nil {
+		p.hub.budget.release(&p.latest.message)
+		p.latest = nil
+	}
+}
+
+// evict lets go of the snapshot if the message is what is charged for it.
+func (p *presence) evict(m *Message) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.latest == nil || &p.latest.message != m {
+		return false
+	}
+	p.outdate()
+	return true
 }
 
 // snapshot is a Presence that is put in order by the first who needs it, and not
 // with the lock held that everybody who comes or goes waits for.
 type snapshot struct {
 	Presence
-	once sync.Once
+	once    sync.Once
+	message Message // what is charged for it
 }
 
 // sorted returns the Presence, in order.

@@ -48,6 +48,7 @@ type Message struct {
 	// Accounting, guarded by the budget that holds the message.
 	budget *budget
 	holds  int           // how many of ring and log keep it
+	bare   int64         // what is charged without encoded forms
 	bytes  int64         // what is charged
 	kept   *list.Element // in budget.kept
 	cached *list.Element // in budget.cached
@@ -89,7 +90,7 @@ func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
 			return *b
 		}
 	}
-	b := encode(m)
+	b := fit(encode(m))
 	if m.budget != nil {
 		m.budget.cache(m, f, b)
 	}

@@ -28,7 +28,7 @@ const (
 	maxNoticeBytes        = 4 << 10          // notices that wait for one session
 	maxAnswerBytes        = 64 << 10         // answers that may wait before the next has to
 	maxIdempotencyKeys    = 65_536
-	maxIdempotencyBytes   = 16 << 20
+	maxIdempotencyBytes   = 48 << 20
 	sweepEvery            = 5 * time.Second
 	fullRetryAfter        = 5 * time.Second
 	Off                   = math.MaxInt // as a number in Settings: no limit
@@ -49,8 +49,9 @@ type Settings struct {
 	MaxConnections int
 	// MaxPerAddress bounds the sessions of one client address (IPv6: of one /64).
 	MaxPerAddress int
-	// HistoryMemory bounds all that is kept, in bytes: data plus 200 a message
-	// plus cached encoded forms.
+	// HistoryMemory bounds all that is kept, in bytes: messages with 400 each beside
+	// their data, cached encoded forms, frames of presence, and states, which have
+	// no more than half of it.
 	HistoryMemory int64
 	// Rate bounds publishing, by session and by address, and the making of new
 	// rooms by address.

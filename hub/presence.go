@@ -20,8 +20,9 @@ type Presence struct {
 	// Numbers says that the room does not tell who is there, only how many.
 	Numbers bool
 
-	cursor Position
-	forms  [2 * MaxForms]atomic.Pointer[[]byte]
+	cursor  Position
+	carrier *Message // what is charged for it; nil: nothing is, and no form is kept
+	forms   [2 * MaxForms]atomic.Pointer[[]byte]
 }
 
 // LargeRoom is from how many members on only those who ask for it are told who
@@ -43,8 +44,10 @@ func (p *Presence) Form(f Form, all bool, encode func(p *Presence, names bool) [
 	if b := at.Load(); b != nil {
 		return *b
 	}
-	b := encode(p, names)
-	at.Store(&b)
+	b := fit(encode(p, names))
+	if p.carrier != nil {
+		p.carrier.budget.cachePresence(p.carrier, at, b)
+	}
 	return b
 }
 
@@ -138,10 +141,11 @@ func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 // one that has, until [VisitLease] and the room's grace are over, and shows state
 // unless it is nil. The client is known by its ID.
 func (h *Hub) renew(ctx context.Context, c Client, room string, state []byte) error {
-	state, err := stateOf(state)
+	state, err := h.stateOf(state)
 	if err != nil {
 		return err
 	}
+	defer h.relieve() // messages make way for it
 	if err := c.User.check(); err != nil {
 		return err
 	}

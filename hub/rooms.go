@@ -206,6 +206,7 @@ func (h *Hub) sweep(now time.Time) {
 	}
 	h.addresses.sweep(now)
 	h.keys.sweep(now)
+	h.relieve()
 }
 
 // forgetIdle forgets the room, if that still may be.
@@ -234,7 +235,7 @@ func (h *Hub) relieve() {
 		if f, ok := h.engine.(forgetter); ok && !m.Signal {
 			f.evict(m.Room, m.Offset)
 		}
-		if r := h.lookUp(m.Room); r != nil {
+		if r := h.lookUp(m.Room); r != nil && (m.Presence == nil || !r.presence.evict(m)) {
 			r.evict(m)
 		}
 		h.budget.force(m) // in case it is in neither: nothing may hold the loop

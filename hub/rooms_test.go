@@ -146,8 +146,8 @@ func TestConfigureAppliesToTheLiving(t *testing.T) {
 		publish(t, h, "r", "8")
 		configure(keeping(9, time.Second))
 		equal(t, "younger", history(t, h, "r"), "8")
-		configure(keeping(9, 0), func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = 500, 10 })
-		if used := h.Stats().Bytes; used > 500 {
+		configure(keeping(9, 0), func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = 900, 10 })
+		if used := h.Stats().Bytes; used > 900 {
 			t.Errorf("%d bytes are kept", used)
 		}
 		equal(t, "a session is told", drain(t, s), "gap slow", "7", "8")

@@ -144,9 +144,12 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if err := CheckRoomName(name); err != nil {
 		return Joined{}, err
 	}
-	state, err := stateOf(start.State)
+	state, err := s.hub.stateOf(start.State)
 	if err != nil {
 		return Joined{}, err
+	}
+	if state != nil {
+		defer s.hub.relieve() // messages make way for it
 	}
 	if err := s.ask(); err != nil {
 		return Joined{}, err
@@ -237,10 +240,11 @@ func (s *Session) Leave(name string) {
 // returns ErrState, ErrNotJoined, ErrPresence where the room tells nothing,
 // ErrEnded, or a *LimitError.
 func (s *Session) Show(room string, state []byte) error {
-	state, err := stateOf(state)
+	state, err := s.hub.stateOf(state)
 	if err != nil {
 		return err
 	}
+	defer s.hub.relieve() // messages make way for it
 	if err := s.ask(); err != nil {
 		return err
 	}
