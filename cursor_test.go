@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -68,9 +69,7 @@ func (s *site) cursorsOf(t *testing.T, rooms string) map[string]string {
 
 func with(query url.Values, name, value string) url.Values {
 	more := url.Values{name: {value}}
-	for k, v := range query {
-		more[k] = v
-	}
+	maps.Copy(more, query)
 	return more
 }
 

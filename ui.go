@@ -151,7 +151,7 @@ func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, res
 		return err
 	}
 	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Type", sse.HTMLType)
 	header.Add("Vary", "Accept-Language")
 	header.Set("Content-Security-Policy", uiPolicy)
 	header.Set("Referrer-Policy", "same-origin") // the form's way back, and nobody else's business

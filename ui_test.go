@@ -32,7 +32,7 @@ func TestUIPage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.do("GET", test.target, "", browser)
 			body := readAll(t, resp)
-			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" ||
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/HTML; charset=utf-8" ||
 				resp.Header.Get("Cache-Control") != "no-store, no-transform" || resp.Header.Get("Vary") != "Accept, Origin, Prefer" {
 				t.Fatalf("%s %v\n%s", resp.Status, resp.Header, body)
 			}
@@ -113,7 +113,7 @@ func TestUILog(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"ui on\n}")
 	s.post("lobby", "before <b>")
 	resp := s.do("GET", "/rt/lobby?log&last=50", "", browser)
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/HTML; charset=utf-8" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Fatalf("%s %v", resp.Status, resp.Header)
 	}
 	log := &lines{t: t, Scanner: bufio.NewScanner(resp.Body), cancel: func() { _ = resp.Body.Close() }}
@@ -180,7 +180,7 @@ func TestUINegotiation(t *testing.T) {
 			t.Errorf("%s %s, Accept %q: %s %s, want %d %s", method, target, accept, resp.Status, got, status, contentType)
 		}
 	}
-	const page = "text/html; charset=utf-8"
+	const page = "text/HTML; charset=utf-8"
 	accepted := strings.TrimPrefix(browser, "Accept: ")
 	check(s, "GET", "lobby", accepted, 200, page)
 	check(s, "GET", "lobby", "text/html", 200, page)

@@ -59,7 +59,7 @@ type Conn struct {
 	shard   *shard
 	session *hub.Session
 	nc      net.Conn
-	reader  hub.Waker
+	reader  hub.Waker // of Relay, if the connection is relayed
 
 	left []hub.Item // what the last batch had no room for; the writer's
 
@@ -74,6 +74,7 @@ type state uint8
 
 const (
 	fresh   state = iota // not started: wakes are remembered
+	relayed              // never to be started: wakes are passed on
 	idle                 // nothing to write
 	queued               // waits for its shard's worker
 	writing              // the worker, or a goroutine of its own, writes
@@ -102,6 +103,16 @@ func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker)
 	c.kick()
 }
 
+// Relay is called in place of Start where the connection stays with its handler:
+// w is woken from now on when there is something for [hub.Session.Next]. It is
+// called with locks held and must not call back.
+func (c *Conn) Relay(w hub.Waker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state, c.reader = relayed, w
+	w.Wake()
+}
+
 // Wake implements [hub.Waker].
 func (c *Conn) Wake() {
 	c.mu.Lock()
@@ -112,14 +123,6 @@ func (c *Conn) Wake() {
 
 // Crowd makes the session one of its shard's crowd, see [hub.Crowd].
 func (c *Conn) Crowd() hub.Crowd { return c.shard }
-
-// Begin gives what goes out before everything else. It is called before Start,
-// and keeps no reference to p.
-func (c *Conn) Begin(p []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.control = append(c.control, p...)
-}
 
 // Control queues the bytes of whole control frames, which go out before what
 // the session has to tell. With last they end the stream: nothing follows. It
@@ -168,9 +171,13 @@ func (c *Conn) guard() {
 
 // kick queues the connection if nobody writes to it. Called with mu held.
 func (c *Conn) kick() {
-	if c.state == idle {
+	switch c.state {
+	case idle:
 		c.state = queued
 		c.shard.queue(c)
+	case relayed:
+		c.reader.Wake()
+	default:
 	}
 }
 

@@ -2,8 +2,8 @@ package sse
 
 import (
 	"errors"
+	"io"
 	"net"
-	"net/http"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -12,21 +12,10 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/outbound"
 	"github.com/caddy-realtime/realtime/park"
-	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // The part that serves streams over HTTP/1.1: the connection leaves net/http
 // once the headers are written, and then costs what a WebSocket costs.
-
-// hijackable returns the innermost writer if the response can go on without
-// net/http: HTTP/1.1, for its chunks, and a request without a body.
-func hijackable(w http.ResponseWriter, r *http.Request) (http.Hijacker, bool) {
-	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 {
-		return nil, false
-	}
-	h, ok := protocol.Innermost(w).(http.Hijacker)
-	return h, ok
-}
 
 // detached is a stream that has left net/http.
 type detached struct {
@@ -45,39 +34,17 @@ type detached struct {
 // not looked at.
 const maxHeard = 64 << 10
 
-// detach serves a stream without net/http.
-func detach(w http.ResponseWriter, r *http.Request, hijacker http.Hijacker, o *Options) error {
-	beside := o.Rooms[0].Room
-	d := &detached{out: outbound.New(o.Group, beside, o.Hub.Members(beside))}
-	var err error
-	if d.session, err = o.Hub.Connect(o.Client, d.out); err != nil {
-		return err
-	}
-	opening, err := o.open(r.Context(), d.session)
-	if err != nil {
-		d.session.End(hub.CauseGone)
-		return err
-	}
-	// Through the whole chain, so that everybody's headers are written, and
-	// logs know of the status.
-	Head(w, o.Format.ContentType())
-	if err = http.NewResponseController(w).Flush(); err == nil {
-		d.nc, _, err = hijacker.Hijack()
-	}
-	if err != nil {
-		d.session.End(hub.CauseGone)
-		return nil //nolint:nilerr // the client has gone
-	}
+// detach goes on with a stream without net/http.
+func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
+	d := &detached{out: out, session: session, nc: nc}
 	if d.codec = chunked[o.Format]; d.codec == nil {
 		d.codec = &chunks{o.Format} // its own
 	}
-	d.out.Begin(d.codec.chunk(nil, func(b []byte) []byte { return o.Format.Begin(b, opening) }))
 	d.spot, _ = o.Lot.Watch(d.nc, d.run)
 	d.out.Start(d.nc, d.session, d.codec, d)
 	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go d.run()
-	return nil
 }
 
 // Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
@@ -90,7 +57,7 @@ func (d *detached) Wake() {
 
 // run waits for the client to go, and sees to the connection's end.
 func (d *detached) run() {
-	parked := false
+	parked, cause := false, hub.CauseInternal
 	defer func() {
 		if parked {
 			return // it may be another's by now
@@ -98,16 +65,24 @@ func (d *detached) run() {
 		if p := recover(); p != nil {
 			d.session.Logger().Error("panic in a stream's reader", "panic", p, "stack", string(debug.Stack()))
 		}
-		d.session.End(hub.CauseLeft) // unless it has ended before
+		d.session.End(cause) // unless it has ended before
 		d.stopBeat()
 		if d.spot != nil {
 			d.spot.Stop()
 		}
-		d.out.Finish(d.session.Ended() != hub.CauseLeft)
+		ended := d.session.Ended()
+		d.out.Finish(ended != hub.CauseLeft && ended != hub.CauseGone)
 		d.logEnd()
 	}()
-	if parked = errors.Is(d.read(), park.ErrIdle); parked {
+	err := d.read()
+	switch {
+	case errors.Is(err, park.ErrIdle):
+		parked = true
 		d.spot.Arm()
+	case err == nil, errors.Is(err, io.EOF):
+		cause = hub.CauseLeft // the client has closed
+	default:
+		cause = hub.CauseGone // the connection has broken
 	}
 }
 

@@ -31,8 +31,14 @@ const HTMLStyle = `:root{color-scheme:light dark;height:100%;overflow:hidden}` +
 const htmlBegin = `<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
 	`<title>Messages</title><base target="_top"><style>` + HTMLStyle + `</style><main>` + "\n"
 
+// HTMLType is the media type of HTML that is made of what clients have said. The
+// templates of Caddy are known to run what is of type text/html, and would hold it
+// back; their comparison minds letter case, and browsers' does not (RFC 9110, section
+// 8.3.1).
+const HTMLType = "text/HTML; charset=utf-8"
+
 // ContentType implements [Format].
-func (HTML) ContentType() string { return "text/html; charset=utf-8" }
+func (HTML) ContentType() string { return HTMLType }
 
 // Begin implements [Format].
 func (HTML) Begin(b []byte, _ *Opening) []byte { return append(b, htmlBegin...) }

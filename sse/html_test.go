@@ -85,7 +85,7 @@ func TestHTMLAppend(t *testing.T) {
 }
 
 func TestHTMLBeginAndEnd(t *testing.T) {
-	if got := (sse.HTML{}).ContentType(); got != "text/html; charset=utf-8" {
+	if got := (sse.HTML{}).ContentType(); got != "text/HTML; charset=utf-8" {
 		t.Errorf("type %q", got)
 	}
 	if got := string(sse.HTML{}.Heartbeat(nil)); got != "<!-- -->\n" {
@@ -174,7 +174,7 @@ func FuzzHTML(f *testing.F) {
 
 func TestHTML(t *testing.T) {
 	bubble(t, func(o *sse.Options) { o.Format, o.Heartbeat = sse.HTML{}, time.Minute }, func(t *testing.T, s *stream) {
-		if got := s.take(); !strings.HasPrefix(got, "<!doctype html>") || s.header.Get("Content-Type") != "text/html; charset=utf-8" {
+		if got := s.take(); !strings.HasPrefix(got, "<!doctype html>") || s.header.Get("Content-Type") != "text/HTML; charset=utf-8" {
 			t.Errorf("begins with %q, %v", got, s.header)
 		}
 		s.publish("<b>")

@@ -39,34 +39,68 @@ type Options struct {
 }
 
 // Serve joins the rooms and streams until the client goes or the session ends.
-// Over HTTP/1.1 the connection leaves net/http and Serve returns. Otherwise it
-// returns in the end, which is also when the server shuts down. An error is a
-// refusal that protocol.ProblemOf explains, and nothing has been written; later
-// nothing is returned.
+// Over HTTP/1.1 the connection leaves net/http and Serve returns, unless a wrapper
+// of w changes what is written. Otherwise it returns in the end, which is also when
+// the server shuts down. An error is a refusal that protocol.ProblemOf explains, and
+// nothing has been written; later nothing is returned.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
-	if hijacker, ok := hijackable(w, r); ok {
-		return detach(w, r, hijacker, &o)
-	}
 	bell := make(hub.Bell, 1)
-	session, err := o.Hub.Connect(o.Client, bell)
+	waker, out := hub.Waker(bell), (*outbound.Conn)(nil)
+	hijacker, leaves := mayLeave(w, r)
+	if leaves {
+		beside := o.Rooms[0].Room
+		out = outbound.New(o.Group, beside, o.Hub.Members(beside))
+		waker = out
+	}
+	session, err := o.Hub.Connect(o.Client, waker)
 	if err != nil {
 		return err
 	}
-	defer session.End(hub.CauseInternal) // if nothing better was found
-	opening, err := o.open(r.Context(), session)
-	if err != nil {
-		session.End(hub.CauseGone)
-		return err
-	}
-	Head(w, o.Format.ContentType())
 	s := &stream{
 		Options: o, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
 		items: make([]hub.Item, 0, batchItems),
 	}
-	s.bytes = s.Format.Begin(nil, opening)
+	opening, err := s.open(r.Context(), session)
+	if err != nil {
+		session.End(hub.CauseGone)
+		return err
+	}
+	if s.begin(opening, hijacker, out) {
+		return nil
+	}
+	defer session.End(hub.CauseInternal) // if nothing better was found
+	if out != nil {
+		out.Relay(bell)
+	}
 	s.run(r.Context())
 	s.logEnd()
 	return nil
+}
+
+// begin writes the head and the opening through the whole chain, so that
+// everybody's headers are written and logs know of the status. It reports whether
+// the connection has left net/http, or has ended.
+func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.Conn) (gone bool) {
+	first := s.Format.Begin(nil, opening)
+	seen := watch(s.w, len(first))
+	if out != nil {
+		s.w.Header().Set("Connection", "close") // it is the stream's own
+	}
+	Head(s.w, s.Format.ContentType())
+	s.bytes = append(s.bytes, first...)
+	if err := s.flush(); err != nil {
+		s.session.End(causeOf(err))
+		s.logEnd()
+		return true
+	}
+	if out != nil && seen.unchanged(first) {
+		if nc, _, err := hijacker.Hijack(); err == nil {
+			detach(nc, s.session, out, &s.Options)
+			return true
+		}
+	}
+	s.once = seen.held()
+	return false
 }
 
 // open joins the rooms, and returns what the client is told first. The format of
@@ -127,6 +161,7 @@ type stream struct {
 	items   []hub.Item // room for what the session tells
 	left    []hub.Item // of items, what is not encoded yet
 	bytes   []byte
+	once    bool // tell what is due now, and end: the client has it only then
 }
 
 // run writes until there is a reason to end, which becomes the session's cause.
@@ -144,6 +179,11 @@ func (s *stream) run(ctx context.Context) {
 				return
 			}
 			idle.Reset(heartbeat)
+		}
+		if s.once {
+			s.once = false
+			s.tellOnce()
+			return
 		}
 		select {
 		case <-s.bell:
@@ -163,6 +203,16 @@ func (s *stream) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// tellOnce ends a stream that a handler around us holds back until we return: the
+// client comes back as a poll does, and nothing gathers without a bound.
+func (s *stream) tellOnce() {
+	s.Log.Warn("a handler around realtime holds responses back, so streams are ended at once and clients come back as if they polled; let realtime stand outside of templates, intercept, log_append with the response body and the like",
+		"content_type", s.Format.ContentType())
+	s.gather()
+	s.session.End(hub.CauseDraining)
+	s.end()
 }
 
 // gather appends what the session has to tell, until there are batchBytes. If

@@ -1,0 +1,204 @@
+package realtime
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/klauspost/compress/zstd"
+)
+
+// chains are what may stand around realtime, each before %s.
+var chains = map[string]struct {
+	before string
+	held   bool // every response is held back until its handler has returned
+}{
+	"nothing":                    {before: "%s"},
+	"encode":                     {before: "encode zstd gzip\nhandle /rt/* {\n%s\n}"},
+	"encode of everything":       {before: "route {\nencode {\ngzip\nzstd\nminimum_length 1\nmatch {\nheader Content-Type *\n}\n}\n%s\n}"},
+	"encode, transformed":        {before: "route {\nencode gzip zstd\nheader >Cache-Control no-cache\n%s\n}"},
+	"encode, inside":             {before: "handle_path /x/* {\nrespond no\n}\nencode gzip\nroute /rt/* {\nheader >X-Late 1\n%s\n}"},
+	"templates":                  {before: "templates\nhandle /rt/* {\n%s\n}"},
+	"templates, ordered":         {before: "route {\ntemplates\n%s\n}"},
+	"intercept":                  {before: "intercept {\n@no status 418\nhandle_response @no {\nrespond tea\n}\n}\nhandle /rt/* {\n%s\n}"},
+	"intercept of everything":    {before: "route {\nintercept {\n@ok status 200\nreplace_status @ok 200\n}\n%s\n}", held: true},
+	"header":                     {before: "header >Server hidden\nheader ?X-A 1\n%s"},
+	"log":                        {before: "log {\noutput discard\n}\n%s"},
+	"log_append of the response": {before: "log {\noutput discard\n}\nroute {\nlog_append body {http.response.body}\n%s\n}", held: true},
+	"log_append of a header":     {before: "log {\noutput discard\n}\nroute {\nlog_append type {http.response.header.Content-Type}\n%s\n}"},
+	"request_body":               {before: "request_body {\nmax_size 1MB\n}\n%s"},
+	"subroutes":                  {before: "route {\nroute {\nhandle /rt/* {\nencode gzip\n%s\n}\n}\n}"},
+	"vars and push":              {before: "vars a b\npush /rt/* {\nGET /x\n}\n%s"},
+}
+
+// streams are the ways to read a room that go on.
+var streams = map[string]struct {
+	accept, query, body string // body: of a message, as it is written
+}{
+	"SSE":       {"text/event-stream", "", "data: after"},
+	"envelopes": {"text/event-stream", "?envelope=1", `"data":"after"`},
+	"NDJSON":    {"application/x-ndjson", "", `"data":"after"`},
+	"log":       {"text/html", "?log", "<p dir=\"auto\">after</p>"},
+}
+
+// Whatever handlers stand around realtime: a stream has a head, and all of it
+// comes, unless they hold it back; then it ends, to be asked for again.
+func TestStreamsBehindOtherHandlers(t *testing.T) {
+	for name, chain := range chains {
+		t.Run(name, func(t *testing.T) {
+			s := startTLS(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
+			for proto, c := range clients(t) {
+				for kind, stream := range streams {
+					for _, coding := range []string{"identity", "gzip, zstd"} {
+						t.Run(fmt.Sprint(proto, kind, coding), func(t *testing.T) {
+							s.t = t
+							room := strings.NewReplacer("/", "", ".", "", " ", "").Replace(proto + kind + coding[:2])
+							s.checkStream(c, proto, room, stream.accept, stream.query, stream.body, coding, chain.held)
+						})
+					}
+				}
+			}
+		})
+	}
+}
+
+func (s *site) checkStream(c *http.Client, proto, room, accept, query, body, coding string, held bool) {
+	s.t.Helper()
+	since := ""
+	if held { // it is told what is there, and no more
+		s.fetch(c, proto, "POST", room, "before")
+		s.fetch(c, proto, "POST", room, "after")
+		since = "?"
+		if query != "" {
+			since = "&"
+		}
+		since += "last=2"
+	}
+	resp := s.fetch(c, proto, "GET", room+query+since, "", "Accept: "+accept, "Accept-Encoding: "+coding)
+	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), accept) {
+		s.t.Fatalf("%s, %v", resp.Status, resp.Header)
+	}
+	lines := bufio.NewScanner(decoded(s.t, resp))
+	if !held {
+		if !lines.Scan() {
+			s.t.Fatalf("no opening: %v", lines.Err())
+		}
+		s.fetch(c, proto, "POST", room, "after")
+	}
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), body) {
+			return
+		}
+	}
+	s.t.Errorf("the message never came: %v", lines.Err())
+}
+
+// decoded undoes the content coding of a response.
+func decoded(t *testing.T, resp *http.Response) io.Reader {
+	t.Helper()
+	switch coding := resp.Header.Get("Content-Encoding"); coding {
+	case "":
+		return resp.Body
+	case "gzip":
+		r, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	case "zstd":
+		r, err := zstd.NewReader(resp.Body, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Close)
+		return r
+	default:
+		t.Fatalf("coding %q", coding)
+		return nil
+	}
+}
+
+// Pages, polls, publishing and WebSockets pass, too.
+func TestPagesBehindOtherHandlers(t *testing.T) {
+	for name, chain := range chains {
+		t.Run(name, func(t *testing.T) {
+			s := startSite(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
+			s.post("r", "one")
+			if p := s.page("r"); len(p.texts()) != 1 || p.texts()[0] != "one" {
+				t.Errorf("page: %q", p.texts())
+			}
+			if p := s.page("r?wait=5&last=1"); len(p.texts()) != 1 {
+				t.Errorf("poll: %q", p.texts())
+			}
+			c := s.dial("r")
+			s.post("r", "two")
+			if got := receive(t, c); got != "two" {
+				t.Errorf("WebSocket: %q", got)
+			}
+			_ = c.Close(websocket.StatusNormalClosure, "")
+			// What people have said is nothing that a server runs.
+			page := readAll(t, s.do("GET", "/rt/"+"%7B%7B%22evil%22%7Cupper%7D%7D", "", browser))
+			if strings.Contains(page, "EVIL") || !strings.Contains(page, "evil") {
+				t.Errorf("the page is %s", page)
+			}
+		})
+	}
+}
+
+// The first bytes of a stream are those of an HTTP/1.1 response that says that its
+// connection ends with it.
+func TestStreamsBeginWithAHead(t *testing.T) {
+	for _, chain := range []string{"encode", "encode of everything", "templates", "nothing"} {
+		s := startSite(t, fmt.Sprintf(chains[chain].before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
+		for kind, stream := range streams {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprintf(conn, "GET /rt/r%s HTTP/1.1\r\nHost: %s\r\nAccept: %s\r\nAccept-Encoding: gzip\r\n\r\n", stream.query, strings.TrimPrefix(s.URL, "http://"), stream.accept)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", chain, kind, err)
+			}
+			if resp.StatusCode != http.StatusOK || !resp.Close {
+				t.Errorf("%s, %s: %s, connection to be closed: %t", chain, kind, resp.Status, resp.Close)
+			}
+		}
+	}
+}
+
+// A stream that breaks is told apart from one that its client has ended.
+func TestWhyAStreamEnds(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"room * {\npresence on off\n}\n}")
+	for why, end := range map[string]func(*net.TCPConn){
+		"left":    func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"timeout": func(c *net.TCPConn) { _ = c.SetLinger(0) }, // a reset
+	} {
+		watcher := s.stream(why+"?members", "text/event-stream")
+		watcher.until("event: presence")
+		var d net.Dialer
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		t.Cleanup(cancel)
+		conn, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /rt/%s?state=1 HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", why, strings.TrimPrefix(s.URL, "http://"))
+		watcher.until(`data: {"op":"presence","room":"` + why + `","members":1,"enter"`)
+		end(conn.(*net.TCPConn))
+		_ = conn.Close()
+		if got := watcher.until(`data: {"op":"presence","room":"` + why + `","members":0`); !strings.Contains(got, `"why":"`+why+`"`) {
+			t.Errorf("%s: %s", why, got)
+		}
+	}
+}
