@@ -15,7 +15,8 @@ func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 	m.room.mu.Unlock()
 
 	q := Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age}
-	if q.Last > 0 || q.Age > 0 {
+	resumes := q.Foreign || !q.After.IsZero()
+	if !resumes && (q.Last > 0 || q.Age > 0) {
 		q.Limit = Off
 	}
 	if page, ok := m.room.read(q); ok {
@@ -28,7 +29,7 @@ func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 	}
 	joined := Joined{Cursor: page.Start, Gap: page.Gap}
 	pos := page.Start
-	if (q.Foreign || !q.After.IsZero()) && !page.More {
+	if resumes && !page.More {
 		pos = page.Cursor // nothing lies between the two, and the window reaches back to it
 	}
 	m.at.Store(&place{pos: pos})

@@ -279,7 +279,9 @@ func TestCursorsOfAForgottenRoom(t *testing.T) {
 
 func TestStart(t *testing.T) {
 	bubble(t, settings(keeping(5, 0)), func(t *testing.T, h *hub.Hub) {
-		publish(t, h, "r", "1", "2", "3", "4")
+		publish(t, h, "r", "1", "2")
+		third := publish(t, h, "r", "3").Position
+		publish(t, h, "r", "4")
 		advance(window)
 		fifth := publish(t, h, "r", "5").Position
 		publish(t, h, "r", "6")
@@ -294,6 +296,7 @@ func TestStart(t *testing.T) {
 			{"the newest", hub.Start{Age: time.Second}, []string{"5", "6"}},
 			{"no older than an hour", hub.Start{Age: time.Hour}, count(2, 6)},
 			{"after a cursor", hub.Start{After: fifth, Last: 5}, []string{"6"}},
+			{"after a cursor before the window", hub.Start{After: third, Last: 5}, []string{"4", "5", "6"}},
 			{"foreign", hub.Start{Foreign: true}, append([]string{"gap epoch"}, count(2, 6)...)},
 		}
 		for _, test := range tests {
