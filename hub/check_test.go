@@ -185,7 +185,7 @@ func (c *checker) rooms() {
 }
 
 func (c *checker) ring(room string, r *ring) {
-	last, at, messages := r.floor, time.Time{}, 0
+	last, at, messages := r.floor(time.Now()), time.Time{}, 0
 	for i, m := range r.entries.all() {
 		c.that(r.at(r.first+uint64(i)) == m, "room %s: sequence %d is not entry %d", room, r.first+uint64(i), i)
 		c.that(m.Room == room, "room %s has a message of %s", room, m.Room)
@@ -202,14 +202,14 @@ func (c *checker) ring(room string, r *ring) {
 		messages++
 	}
 	c.that(messages == r.messages.len(), "room %s: %d messages in the ring, %d are listed", room, messages, r.messages.len())
-	c.that(r.last() == last, "room %s: the last position is %v, not %v", room, r.last(), last)
+	c.that(r.newest == last || messages == 0 && r.newest.Offset >= last.Offset, "room %s: the last position is %v, not %v", room, r.newest, last)
 	for _, m := range r.entries.buf[:r.entries.head] {
 		c.that(m == nil, "room %s: the ring holds what it has let go", room)
 	}
 }
 
 func (c *checker) logs(e *Memory) {
-	c.that(e.lost <= e.last.Load(), "lost %d, but the last is %d", e.lost, e.last.Load())
+	c.traces(&e.traces, e.last.Load())
 	for name, l := range e.logs {
 		r := c.hub.rooms[name]
 		c.that(r != nil && !l.gone, "the log of %s outlives its room", name)
@@ -219,7 +219,8 @@ func (c *checker) logs(e *Memory) {
 		c.that(len(l.readers) == 1, "the log of %s has %d readers", name, len(l.readers))
 		c.that(l.keep == r.policy.Load().history, "the log of %s keeps %v, not %v", name, l.keep, r.policy.Load().history)
 		c.that(l.live() <= l.keep.Count, "the log of %s has %d messages, keeps %d", name, l.live(), l.keep.Count)
-		last, over := l.lost, 0
+		last, over := max(l.lost.offset, l.lost.brief), 0
+		c.that(e.traces.by[name] == nil, "%s has a log and a trace", name)
 		for i, k := range l.messages.all() {
 			m := k.message
 			c.that(k.offset > last, "log of %s: %d comes after %d", name, k.offset, last)
@@ -236,6 +237,42 @@ func (c *checker) logs(e *Memory) {
 		c.that(over == l.over && over <= max(minOver, l.messages.len()/4), "log of %s: %d of %d are over, counted %d", name, over, l.messages.len(), l.over)
 		c.that(len(l.mortal) <= 2*l.live()+minOver, "log of %s: %d messages, %d expire", name, l.live(), len(l.mortal))
 	}
+}
+
+func (c *checker) traces(t *traces, last uint64) {
+	bytes := 0
+	for i, known := range t.order {
+		c.that(known.index == i && t.by[known.room] == known, "the trace of %s is in the wrong place", known.room)
+		c.that(known.newest() >= t.order[0].newest() && known.newest() <= last, "of %s %d was lost, the least is %d and the last %d", known.room, known.newest(), t.order[0].newest(), last)
+		bytes += known.bytes()
+	}
+	c.that(len(t.by) == len(t.order) && t.bytes == bytes, "%d traces in order of %d, with %d bytes, counted %d", len(t.order), len(t.by), bytes, t.bytes)
+	c.that(max(t.floor.offset, t.floor.brief) <= last, "up to %d was lost, but the last is %d", max(t.floor.offset, t.floor.brief), last)
+}
+
+// Keeps returns the offsets of what the hub still has of a room.
+func (h *Hub) Keeps(room string) map[uint64]bool {
+	kept, now := make(map[uint64]bool), time.Now()
+	add := func(m *Message) {
+		if m != nil && !m.Signal && !m.expired(now) {
+			kept[m.Offset] = true
+		}
+	}
+	if r := h.lookUp(room); r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, m := range r.ring.entries.all() {
+			add(m)
+		}
+	}
+	if e, ok := h.engine.(*Memory); ok {
+		if l := e.lookUp(room); l != nil {
+			for m := range older(l.messages.all()) {
+				add(m)
+			}
+		}
+	}
+	return kept
 }
 
 func (c *checker) budget(b *budget) {

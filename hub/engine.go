@@ -46,6 +46,8 @@ type forgetter interface {
 	Forget(room string, force bool) bool
 	// evict drops the room's messages up to and including offset.
 	evict(room string, offset uint64)
+	// lost returns what is missing of the room's log.
+	lost(room string) loss
 }
 
 // History says how much of a room's log is kept.

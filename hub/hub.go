@@ -306,9 +306,7 @@ func (h *Hub) Read(ctx context.Context, room string, q Query) (Page, error) {
 	r := h.lookUp(room)
 	if r != nil {
 		r.used.Store(time.Now().UnixNano())
-		if page, ok := r.read(q); ok {
-			return page, nil
-		}
+		return r.readAll(ctx, h.engine, q)
 	}
 	return h.engine.Read(ctx, room, q)
 }

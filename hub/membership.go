@@ -19,11 +19,7 @@ func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 	if !resumes && (q.Last > 0 || q.Age > 0) {
 		q.Limit = Off
 	}
-	if page, ok := m.room.read(q); ok {
-		m.at.Store(&place{pos: page.Start})
-		return Joined{Cursor: page.Start}, nil
-	}
-	page, err := h.engine.Read(ctx, m.room.name, q)
+	page, err := m.room.readAll(ctx, h.engine, q)
 	if err != nil {
 		return Joined{}, err
 	}
@@ -88,17 +84,17 @@ func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) 
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
 	before := m.at.Load()
 	p := *before
 	if !p.live || p.seq < r.ring.first {
-		if !r.ring.covers(p.pos) {
+		if !r.ring.covers(p.pos, now) {
 			m.at.Store(&place{pos: p.pos})
 			m.stale = s.client.Presence != PresenceNothing // it has missed changes
 			return buf, false, false
 		}
 		p.seq, p.live = r.ring.after(p.pos), true
 	}
-	now := time.Now()
 	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
 		e := r.ring.at(p.seq)
 		wanted := !e.expired(now) && !e.echoes(s.client.ID, s.client.NoEcho) &&
@@ -141,7 +137,9 @@ func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		if gap.Reason == GapExpired {
 			gap.Reason = GapSlow
 		}
-		gap.To = m.room.reach(gap.To)
+		if gap.To = m.room.reach(gap.To); gap.To.Epoch == pos.Epoch && gap.To.Offset <= pos.Offset {
+			return buf, true // what was missing would have ended by now: the window has the rest
+		}
 		m.at.Store(&place{pos: gap.To})
 		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
 	}

@@ -17,16 +17,15 @@ import (
 // Its epoch is made once; offsets rise over all rooms (the greater of the last
 // one plus 1 and the clock in microseconds), so that a room which was
 // forgotten and made again goes on where it was. What forgetting loses is
-// remembered as one offset for the whole engine: a cursor at or above it is
-// exact, one below it is a gap.
+// remembered by room, see traces: for a cursor at or above it nothing is missing.
 type Memory struct {
 	epoch  string
 	last   atomic.Uint64 // the newest offset given out
 	budget *budget
 
-	mu   sync.RWMutex
-	logs map[string]*log
-	lost uint64 // highest offset that forgetting lost
+	mu     sync.RWMutex
+	logs   map[string]*log
+	traces traces // of rooms that have no log
 }
 
 // log is one room's history.
@@ -37,7 +36,7 @@ type log struct {
 	messages deque[kept]
 	over     int      // how many of them have no message any more
 	mortal   expiries // of those that end by themselves
-	lost     uint64   // highest offset that is no longer kept
+	lost     loss     // what is no longer kept
 	readers  []*reader
 }
 
@@ -70,7 +69,7 @@ func (e *Memory) Publish(_ context.Context, m *Message) error {
 			l.push(m)
 			e.trim(l, m.Time)
 		} else {
-			l.lost = m.Offset
+			l.lost.add(m)
 		}
 	}
 	for _, r := range l.readers {
@@ -104,7 +103,7 @@ func (e *Memory) lock(room string) *log {
 		if l == nil {
 			e.mu.Lock()
 			if l = e.logs[room]; l == nil {
-				l = &log{lost: e.lost}
+				l = &log{lost: e.traces.take(room)}
 				e.logs[room] = l
 			}
 			e.mu.Unlock()
@@ -138,7 +137,7 @@ func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 		// later holds is after it.
 		tail := Position{e.epoch, e.last.Load()}
 		e.mu.RLock()
-		l, lost := e.logs[room], e.lost
+		l, lost := e.logs[room], e.traces.of(room)
 		e.mu.RUnlock()
 		if l == nil {
 			return (&log{lost: lost}).read(room, q, tail), nil
@@ -159,7 +158,7 @@ func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 func (l *log) read(room string, q Query, tail Position) Page {
 	now := time.Now()
 	page := Page{Cursor: tail, Start: tail}
-	floor := Position{tail.Epoch, l.lost}
+	floor := Position{tail.Epoch, l.lost.at(now)}
 	from, to := l.messages.len(), l.messages.len()
 	backwards, age := false, time.Duration(0)
 	switch {
@@ -169,7 +168,7 @@ func (l *log) read(room string, q Query, tail Position) Page {
 		case q.Foreign || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapEpoch}
 			page.Start = floor
-		case q.After.Offset < l.lost:
+		case q.After.Offset < floor.Offset:
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapExpired}
 			page.Start = floor
 		}
@@ -262,7 +261,7 @@ func (e *Memory) trim(l *log, now time.Time) {
 // shift lets go of the oldest message.
 func (e *Memory) shift(l *log) {
 	m := l.shift()
-	l.lost = m.Offset
+	l.lost.add(m)
 	e.budget.release(m)
 }
 
@@ -276,7 +275,8 @@ func (e *Memory) Forget(room string, force bool) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.trim(l, time.Now())
+	now := time.Now()
+	e.trim(l, now)
 	if l.live() > 0 && !force {
 		return false
 	}
@@ -284,8 +284,8 @@ func (e *Memory) Forget(room string, force bool) bool {
 		e.shift(l)
 	}
 	l.gone = true
-	e.lost = max(e.lost, l.lost)
 	delete(e.logs, room)
+	e.traces.leave(room, l.lost, now, e.budget.traceLimit())
 	return true
 }
 
@@ -300,6 +300,13 @@ func (e *Memory) evict(room string, offset uint64) {
 	for l.live() > 0 && l.messages.at(0).offset <= offset {
 		e.shift(l)
 	}
+}
+
+// lost implements forgetter.
+func (e *Memory) lost(room string) loss {
+	l := e.lock(room)
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // Close implements [Engine].

@@ -15,7 +15,6 @@ type reader struct {
 	next   int          // index in the list: what comes must be there or after it
 	pos    hub.Position // all messages up to here came, or were lost with notice
 	gap    *hub.Gap     // must be told first
-	told   bool         // was given something: the hub knows for certain where it stands
 }
 
 // list is all that was published in the reader's room.
@@ -63,7 +62,7 @@ func (r *reader) take(m *hub.Message) {
 		case !m.Signal && s.Offset <= r.pos.Offset:
 			r.Errorf("%s: %v comes after %v", r.room, s.Position, r.pos)
 		case !m.Signal:
-			r.pos, r.told = s.Position, true
+			r.pos = s.Position
 		}
 		return
 	}
@@ -81,20 +80,43 @@ func (r *reader) lose(g *hub.Gap) {
 		return
 	}
 	// Up to From everything came or was not for this reader.
-	lost := false
 	for _, s := range r.list() {
-		switch {
-		case s.IsZero() || s.Offset > g.To.Offset:
-		case s.Offset > g.From.Offset:
-			lost = true
-		case !r.excused(s):
+		if s.Offset <= g.From.Offset && !r.excused(s) {
 			r.Errorf("%s: %v is missing before the gap %+v", r.room, s.Position, g)
 		}
 	}
-	if !lost && r.told || g.Reason != hub.GapSlow || g.To.Offset <= g.From.Offset {
+	if g.Reason != hub.GapSlow {
 		r.Errorf("%s: the gap %+v is none", r.room, g)
 	}
-	r.pos, r.told = g.To, true
+	r.missing(g)
+	r.pos = g.To
+}
+
+// missing checks that something in the gap is missing, and nothing in it is not.
+func (r *reader) missing(g *hub.Gap) {
+	r.Helper()
+	if g.To.Offset <= g.From.Offset {
+		r.Errorf("%s: the gap %+v is none", r.room, g)
+	}
+	kept, lost := r.hub.Keeps(r.room), false
+	var until time.Time // of those that would have ended, the hub knows when the last would
+	for _, s := range r.list() {
+		if s.Offset <= g.To.Offset && s.expires.After(until) {
+			until = s.expires
+		}
+	}
+	for _, s := range r.list() {
+		if s.IsZero() || s.Offset <= g.From.Offset || s.Offset > g.To.Offset {
+			continue
+		}
+		if kept[s.Offset] {
+			r.Errorf("%s: %v is kept, in the gap %+v", r.room, s.Position, g)
+		}
+		lost = lost || s.expires.IsZero() || time.Now().Before(until)
+	}
+	if !lost {
+		r.Errorf("%s: nothing is missing in the gap %+v", r.room, g)
+	}
 }
 
 // begun checks where the reader stands that wanted to begin at start.
@@ -136,8 +158,10 @@ func (r *reader) honoured(start hub.Start) {
 		}
 	case r.pos != start.After:
 		r.Errorf("%s: stands at %v, not %v", r.room, r.pos, start.After)
-	case r.gap != nil && (r.gap.Reason != hub.GapExpired || r.gap.From != start.After || r.gap.To.Offset <= r.gap.From.Offset):
+	case r.gap != nil && (r.gap.Reason != hub.GapExpired || r.gap.From != start.After):
 		r.Errorf("%s: cursor %v gave the gap %+v", r.room, start.After, r.gap)
+	case r.gap != nil:
+		r.missing(r.gap)
 	}
 }
 

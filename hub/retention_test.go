@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -222,6 +223,86 @@ func TestOwnExpiryIsNoGap(t *testing.T) {
 			equal(t, "from the log", read(t, h, "r", hub.Query{After: before, Limit: 9}))
 		})
 	}
+}
+
+// What is lost in one room is no loss for readers of another.
+func TestLossesAreOfTheirRoom(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *hub.Hub, string){
+		"a room that is forgotten": func(t *testing.T, h *hub.Hub, room string) {
+			publish(t, h, room, "1")
+			advance(window)
+		},
+		"one that makes way": func(t *testing.T, h *hub.Hub, room string) {
+			for i := range 5 {
+				publish(t, h, fmt.Sprint(room, i), "1")
+				advance(time.Millisecond)
+			}
+		},
+		"one that is there": func(t *testing.T, h *hub.Hub, room string) { publish(t, h, room, "1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, settings(keeping(0, 0), func(s *hub.Settings) { s.MaxRooms = 3 }), func(t *testing.T, h *hub.Hub) {
+				early := tail(t, h, "idle")
+				missed := publish(t, h, "idle", "missed").Position
+				at := publish(t, h, "idle", "seen").Position
+				advance(window)
+				use(t, h, "other")
+				from := func(p hub.Position) (told []string) {
+					t.Helper()
+					told = read(t, h, "idle", hub.Query{After: p, Limit: 9})
+					s := member(t, h, "idle", hub.Start{After: p})
+					equal(t, "by a session", drain(t, s), told...)
+					s.End(hub.CauseLeft)
+					equal(t, "in the room that is made", read(t, h, "idle", hub.Query{After: p, Limit: 9}), told...)
+					advance(window) // it is forgotten again
+					return told
+				}
+				equal(t, "nothing is missing", from(at))
+				equal(t, "never used", read(t, h, "never", hub.Query{After: early, Limit: 9}))
+				use(t, h, "another")
+				equal(t, "one is missing", from(missed), "gap expired")
+				equal(t, "still nothing is missing", from(at))
+			})
+		})
+	}
+}
+
+// A gap is about what is missing, and what the window still has is not.
+func TestGapsEndWhereTheWindowBegins(t *testing.T) {
+	bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+		before := tail(t, h, "r")
+		lost := publish(t, h, "r", "lost").Position
+		advance(8 * time.Second)
+		publish(t, h, "r", "kept")
+		advance(7 * time.Second)
+		q := hub.Query{After: before, Limit: 9}
+		equal(t, "a page", read(t, h, "r", q), "gap expired", "kept")
+		if gap := page(t, h, "r", q).Gap; gap.From != before || gap.To != lost {
+			t.Errorf("the gap %+v, want one to %v", gap, lost)
+		}
+		equal(t, "a session", drain(t, member(t, h, "r", hub.Start{After: before})), "gap expired", "kept")
+	})
+}
+
+// The end of a message by its own time is no gap, wherever it was until then.
+func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
+	bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+		before := tail(t, h, "r")
+		s := member(t, h, "live", hub.Start{})
+		for _, room := range []string{"r", "live"} {
+			send(t, h, hub.Publication{Room: room, Data: []byte("short"), TTL: time.Second})
+			send(t, h, hub.Publication{Room: room, Data: []byte("long"), TTL: time.Minute})
+		}
+		publish(t, h, "live", count(1, 63)...)
+		advance(window)
+		q := hub.Query{After: before, Limit: 9}
+		equal(t, "too early", read(t, h, "r", q), "gap expired")
+		advance(time.Minute)
+		equal(t, "a page", read(t, h, "r", q))
+		equal(t, "a session", drain(t, member(t, h, "r", hub.Start{After: before})))
+		publish(t, h, "live", "64") // trims the window
+		equal(t, "who was there", drain(t, s), count(1, 64)...)
+	})
 }
 
 // What can be said of cursors in a room that was forgotten, and of those that

@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ring is a room's delivery window: the newest messages and signals, which
 // live sessions read from. Entries are numbered by a sequence that only counts
@@ -13,8 +16,9 @@ type ring struct {
 	entries  deque[*Message]
 	messages deque[uint64] // sequences of the entries that are no signals
 	first    uint64        // sequence of the oldest entry
-	floor    Position      // a cursor at or after it has missed nothing that is not here; zero: unknown
-	newest   Position      // of the newest message that was ever here; zero: none was
+	epoch    string        // of lost; empty: not known yet
+	lost     loss          // for a cursor at or after it nothing is missing that is not here
+	newest   Position      // of the newest message that was ever here, or where the ring began
 	budget   *budget
 }
 
@@ -42,9 +46,37 @@ func (r *ring) shift() {
 	r.first++
 	if !m.Signal {
 		r.messages.shift()
-		r.floor = m.Position
+		r.lose(m)
 	}
 	r.budget.release(m)
+}
+
+// open says that the ring will be given everything after tail, before which that
+// is missing.
+func (r *ring) open(tail Position, lost loss) {
+	if r.epoch == "" {
+		r.epoch, r.lost = tail.Epoch, lost
+	}
+	if r.newest.IsZero() {
+		r.newest = tail
+	}
+}
+
+// lose notes that m is no longer here.
+func (r *ring) lose(m *Message) {
+	if m.Epoch != r.epoch {
+		r.epoch, r.lost = m.Epoch, loss{offset: m.Offset} // what was before it is not known
+		return
+	}
+	r.lost.add(m)
+}
+
+// floor returns the cursor from which on nothing is missing, or zero.
+func (r *ring) floor(now time.Time) Position {
+	if r.epoch == "" {
+		return Position{}
+	}
+	return Position{r.epoch, r.lost.at(now)}
 }
 
 // trim lets go of what has left the window.
@@ -74,16 +106,8 @@ func (r *ring) evict(m *Message) {
 }
 
 // covers reports whether a reader at p can go on from the ring.
-func (r *ring) covers(p Position) bool {
-	return p.Epoch == r.floor.Epoch && p.Offset >= r.floor.Offset && !p.IsZero()
-}
-
-// last returns the position of the newest message, or the floor.
-func (r *ring) last() Position {
-	if r.newest.IsZero() {
-		return r.floor
-	}
-	return r.newest
+func (r *ring) covers(p Position, now time.Time) bool {
+	return p.Epoch == r.epoch && p.Offset >= r.lost.at(now) && !p.IsZero()
 }
 
 // after returns the sequence at which a reader goes on that stands at p, which
@@ -97,4 +121,12 @@ func (r *ring) after(p Position) uint64 {
 		return r.first
 	}
 	return r.messages.at(i-1) + 1
+}
+
+// read returns what comes after p, which the ring covers.
+func (r *ring) read(p Position, limit int, now time.Time) Page {
+	page := Page{Start: p, Cursor: r.newest}
+	from := int(r.after(p) - r.first)
+	page.forward(slices.Values(r.entries.all()[from:]), limit, now)
+	return page
 }

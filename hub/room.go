@@ -43,11 +43,13 @@ func (r *room) subscribe(ctx context.Context, e Engine) error {
 			return
 		}
 		e.Retain(r.name, r.policy.Load().history)
+		lost := loss{offset: tail.Offset}
+		if f, local := e.(forgetter); local {
+			lost = f.lost(r.name)
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.ring.floor.IsZero() {
-			r.ring.floor = tail
-		}
+		r.ring.open(tail, lost)
 	})
 	return r.openErr
 }
@@ -81,7 +83,7 @@ func (r *room) append(m *Message) {
 // tailPlace returns where a reader stands that has read all. Called with mu held.
 func (r *room) tailPlace() *place {
 	if r.tail == nil {
-		r.tail = &place{pos: r.ring.last(), seq: r.ring.next(), live: true}
+		r.tail = &place{pos: r.ring.newest, seq: r.ring.next(), live: true}
 	}
 	return r.tail
 }
@@ -94,14 +96,43 @@ func (r *room) read(q Query) (Page, bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := r.ring.last()
-	if !r.ring.covers(q.After) || q.After.Offset > last.Offset {
+	now := time.Now()
+	if !r.ring.covers(q.After, now) || q.After.Offset > r.ring.newest.Offset {
 		return Page{}, false
 	}
-	page := Page{Start: q.After, Cursor: last}
-	from := int(r.ring.after(q.After) - r.ring.first)
-	page.forward(slices.Values(r.ring.entries.all()[from:]), q.Limit, time.Now())
-	return page, true
+	return r.ring.read(q.After, q.Limit, now), true
+}
+
+// readAll answers q from the ring or the engine's log, whichever reaches back
+// further.
+func (r *room) readAll(ctx context.Context, e Engine, q Query) (Page, error) {
+	if page, ok := r.read(q); ok {
+		return page, nil
+	}
+	page, err := e.Read(ctx, r.name, q)
+	if gap := page.Gap; err == nil && gap != nil && gap.Reason == GapExpired {
+		page = r.mend(page, q)
+	}
+	return page, err
+}
+
+// mend returns the page, or one from the ring if that still has some of what its
+// gap is about.
+func (r *room) mend(page Page, q Query) Page {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, gap := time.Now(), *page.Gap
+	floor := r.ring.floor(now)
+	if floor.Epoch != gap.To.Epoch || floor.Offset >= gap.To.Offset {
+		return page
+	}
+	if q.After.Offset >= floor.Offset {
+		return r.ring.read(q.After, q.Limit, now)
+	}
+	gap.To = floor
+	page = r.ring.read(floor, q.Limit, now)
+	page.Gap = &gap
+	return page
 }
 
 // enter adds a member to the feed of its crowd.
@@ -154,7 +185,7 @@ func (r *room) told() int {
 func (r *room) reach(p Position) Position {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.ring.floor; f.Epoch == p.Epoch && f.Offset < p.Offset {
+	if f := r.ring.floor(time.Now()); f.Epoch == p.Epoch && f.Offset < p.Offset {
 		return f
 	}
 	return p

@@ -1,0 +1,108 @@
+package hub
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a cursor is told of a room without a log is exact while all that is
+// remembered has its place; and whatever is not remembered any more, nothing that
+// is missing is kept from anybody.
+func TestTraces(t *testing.T) {
+	const few = 100 * (traceBytes + 3)
+	for _, test := range []struct {
+		name  string
+		rooms int
+		exact bool
+	}{{"within the bound", 100, true}, {"over it", 300, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, 1))
+			start := time.Now()
+			now, offset := start, uint64(0)
+			var tr traces
+			logs, lost := make(map[string]*loss), make(map[string][]*Message)
+			said := 0 // too much
+			for range 20_000 {
+				now = now.Add(time.Duration(rnd.IntN(1000)) * time.Millisecond)
+				offset++
+				room := fmt.Sprintf("%03d", rnd.IntN(test.rooms))
+				l := logs[room]
+				switch {
+				case l == nil:
+					l = new(tr.take(room))
+					logs[room] = l
+				case rnd.IntN(3) == 0:
+					delete(logs, room)
+					tr.leave(room, *l, now, few)
+				default:
+					m := &Message{Position: Position{"e", offset}}
+					if rnd.IntN(2) == 0 {
+						m.Expires = now.Add(time.Duration(rnd.IntN(100)) * time.Second)
+					}
+					l.add(m)
+					lost[room] = append(lost[room], m)
+				}
+				got := tr.of(room)
+				if logs[room] != nil {
+					got = *logs[room]
+				}
+				var want loss // all at once, with nothing forgotten
+				var highest uint64
+				for _, m := range lost[room] {
+					want.add(m)
+					if !m.expired(now) {
+						highest = m.Offset
+					}
+				}
+				switch at := got.at(now); {
+				case at < highest:
+					t.Fatalf("%s: %d is missing, and a cursor is good from %d on", room, highest, at)
+				case test.exact && at != want.at(now):
+					t.Fatalf("%s: a cursor is good from %d on, not %d", room, at, want.at(now))
+				case at > want.at(now):
+					said++
+				}
+				if tr.bytes > few || len(tr.by) != len(tr.order) {
+					t.Fatalf("%d bytes, %d rooms of %d", tr.bytes, len(tr.by), len(tr.order))
+				}
+			}
+			if (said == 0) != test.exact {
+				t.Errorf("%d times something was said to be missing that is not", said)
+			}
+		})
+	}
+}
+
+// What is remembered is bounded by the memory that messages may have.
+func TestTracesAreBounded(t *testing.T) {
+	for memory, limit := range map[int64]int{1: minTraces, 32 << 20: 2 << 20, Off: maxTraces} {
+		e := NewMemory()
+		e.budget.setMax(memory)
+		for i := range 4 * limit / (traceBytes + MaxRoomName) {
+			room := fmt.Sprintf("%0*d", MaxRoomName, i)
+			put(t, e, &Message{Room: room})
+			e.Forget(room, true)
+		}
+		room := traceBytes + MaxRoomName
+		if n := len(e.traces.by); e.traces.bytes > limit || n != limit/room {
+			t.Errorf("of %d bytes: %d rooms have left %d, want %d", memory, n, e.traces.bytes, limit)
+		}
+		page, err := e.Read(t.Context(), strings.Repeat("x", MaxRoomName), Query{After: Position{e.epoch, 1}})
+		if err != nil || page.Gap == nil {
+			t.Errorf("of %d bytes: nothing is said of what is not known: %v", memory, err)
+		}
+	}
+}
+
+// BenchmarkForget makes a room and forgets it, among as many as are remembered.
+func BenchmarkForget(b *testing.B) {
+	e := NewMemory()
+	for i := 0; b.Loop(); i++ {
+		room := fmt.Sprint("room/", i)
+		put(b, e, &Message{Room: room})
+		e.Forget(room, true)
+	}
+}
