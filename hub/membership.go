@@ -46,8 +46,12 @@ func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
 			buf = m.catchUp(buf)
 			continue
 		}
+		live := m.at.Load().live
 		if buf, more, ok := m.fromRing(buf, s); ok {
 			return buf, more
+		}
+		if live && m.stale {
+			continue
 		}
 		if len(buf) == cap(buf) {
 			return buf, true
@@ -79,7 +83,7 @@ func (m *Membership) catchUp(buf []Item) []Item {
 }
 
 // fromRing reads from the room's delivery window. It is not ok if the window
-// does not reach back to the membership's place.
+// does not reach back to the membership's place, or has lost changes of who is there.
 func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
 	r := m.room
 	r.mu.Lock()
@@ -88,9 +92,10 @@ func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) 
 	before := m.at.Load()
 	p := *before
 	if !p.live || p.seq < r.ring.first {
-		if !r.ring.covers(p.pos, now) {
+		watches := s.client.Presence != PresenceNothing
+		if p.live && watches || !r.ring.covers(p.pos, now) {
 			m.at.Store(&place{pos: p.pos})
-			m.stale = s.client.Presence != PresenceNothing // it has missed changes
+			m.stale = watches // it has missed changes
 			return buf, false, false
 		}
 		p.seq, p.live = r.ring.after(p.pos), true

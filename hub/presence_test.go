@@ -327,6 +327,25 @@ func TestPresenceAfterBeingOvertaken(t *testing.T) {
 	})
 }
 
+// Signals alone can overtake it: no message is missing, and changes are.
+func TestPresenceAfterManySignals(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		slow, other := connect(t, h, person("slow")), connect(t, h, person("other"))
+		join(t, slow, "r", hub.Start{})
+		advance(2 * time.Second)
+		seen(t, slow)
+		join(t, other, "r", hub.Start{State: []byte(`1`)})
+		advance(2 * time.Second)
+		for range 70 {
+			send(t, h, hub.Publication{Room: "r", Signal: true})
+		}
+		advance(time.Minute)
+		send(t, h, hub.Publication{Room: "r", Signal: true}) // trims the window
+		equal(t, "the snapshot in place of the change", seen(t, slow), "2 =other1")
+		equal(t, "told once", seen(t, slow))
+	})
+}
+
 func TestSignalsAreNotForWhoSentThem(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		a, b := connect(t, h, hub.Client{}), connect(t, h, hub.Client{})
