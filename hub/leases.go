@@ -165,6 +165,9 @@ func (p *presence) lease(c *Client) (*member, *lease) {
 func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 	l.why = why
 	p.unfade(l)
+	if p.closed {
+		d = 0 // nothing would end it
+	}
 	if d <= 0 || p.hub.fading.Add(1) > int64(p.hub.settings.Load().MaxConnections) {
 		if d > 0 {
 			p.hub.fading.Add(-1)
@@ -266,7 +269,8 @@ func (p *presence) wakeAt(t time.Time) {
 	}
 }
 
-// close ends the timer; one that fires at this moment finds nothing to do.
+// close ends the timer, and whoever is there by a lease alone is forgotten; a
+// timer that fires at this moment finds nothing to do.
 func (p *presence) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -278,7 +282,7 @@ func (p *presence) close() {
 	p.charge(-p.shown)
 	p.members = nil
 	p.hub.fading.Add(-int64(len(p.fading)))
-	p.fading = nil
+	p.fading, p.members, p.pending, p.latest = nil, nil, nil, nil
 	if p.timer != nil {
 		p.timer.Stop()
 	}

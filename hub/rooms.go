@@ -167,6 +167,7 @@ func (h *Hub) forget(r *room) {
 	if f, ok := h.engine.(forgetter); ok {
 		f.Forget(r.name, true)
 	}
+	r.presence.close()
 	r.clear()
 	h.drop(r)
 }
@@ -213,8 +214,8 @@ func (h *Hub) sweep(now time.Time) {
 func (h *Hub) forgetIdle(r *room, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// Only now can nobody pin it.
-	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) {
+	// Only now can nobody pin it, and nobody come who was not there yet.
+	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) || r.presence.lasts() {
 		return
 	}
 	if f, local := h.engine.(forgetter); !local || f.Forget(r.name, false) {

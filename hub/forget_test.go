@@ -1,0 +1,56 @@
+package hub
+
+import (
+	"testing"
+	"time"
+)
+
+// A lease that comes after the janitor has looked, and before it has the hub's
+// lock, keeps its room.
+func TestLeaseComesWhileForgetting(t *testing.T) {
+	h, r := roomOf(t, 0, nil)
+	now := time.Now()
+	if !r.sweep(now) || r.presence.lasts() {
+		t.Fatal("the room is in use")
+	}
+	if err := h.renew(t.Context(), stranger(1), "r", nil); err != nil {
+		t.Fatal(err)
+	}
+	h.forgetIdle(r, now)
+	if h.lookUp("r") != r {
+		t.Error("the room is forgotten")
+	}
+	if n, err := h.Present("r"); n != 1 || err != nil {
+		t.Errorf("%d are there: %v", n, err)
+	}
+}
+
+// A room that makes way takes its leases and its timer along.
+func TestForgottenPresenceEnds(t *testing.T) {
+	h, r := roomOf(t, 3, stranger)
+	s := *h.Settings()
+	s.MaxRooms = 1
+	if err := h.Configure(&s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Publish(t.Context(), Client{}, Publication{Room: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	if h.lookUp("r") != nil || h.fading.Load() != 0 {
+		t.Errorf("%d leases fade", h.fading.Load())
+	}
+	if r.presence.timer.Stop() {
+		t.Error("its timer is still to fire")
+	}
+	// Somebody who found the room before it was forgotten.
+	c := stranger(9)
+	r.presence.hold(&c, []byte(`1`), false)
+	r.presence.release(&c, WhyTimeout, time.Hour)
+	r.presence.withdraw(&c)
+	if n := r.told(); n != 0 || h.fading.Load() != 0 || r.presence.timer.Stop() {
+		t.Errorf("%d are there, %d leases fade", n, h.fading.Load())
+	}
+	if err := h.Check(); err != nil {
+		t.Error(err)
+	}
+}
