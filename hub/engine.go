@@ -42,8 +42,10 @@ type Engine interface {
 // forget.
 type forgetter interface {
 	// Forget drops the room's log. Unless force is set it does so only if
-	// nothing is stored in it, and says whether it did.
+	// nothing is stored in it, and says whether it did. What the log holds is let
+	// go of by bury, which the hub calls without its lock.
 	Forget(room string, force bool) bool
+	bury()
 	// evict drops the room's messages up to and including offset.
 	evict(room string, offset uint64)
 	// lost returns what is missing of the room's log.

@@ -25,6 +25,46 @@ func TestLeaseComesWhileForgetting(t *testing.T) {
 	}
 }
 
+// What a forgotten room has kept is let go of without the hub's lock.
+func TestBuryWithoutTheLock(t *testing.T) {
+	h, r := roomOf(t, 0, nil)
+	for range 100 {
+		if _, err := h.Publish(t.Context(), Client{}, Publication{Room: "r"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := tailOf(t, h)
+	kept := h.Stats().Bytes
+	h.mu.Lock()
+	gone := h.makeWay()
+	h.mu.Unlock()
+	if gone != r || h.Stats().Bytes != kept {
+		t.Errorf("%d bytes of %d are left with the lock held", h.Stats().Bytes, kept)
+	}
+	h.bury(gone)
+	if n := h.Stats().Bytes; n != 0 {
+		t.Errorf("%d bytes are left", n)
+	}
+	if err := h.Check(); err != nil {
+		t.Error(err)
+	}
+	for offset, gap := range map[uint64]bool{before.Offset: false, before.Offset - 1: true, 1: true} {
+		page, err := h.Read(t.Context(), "r", Query{After: Position{before.Epoch, offset}})
+		if err != nil || (page.Gap != nil) != gap {
+			t.Errorf("after %d of %d: %+v: %v", offset, before.Offset, page.Gap, err)
+		}
+	}
+}
+
+func tailOf(t *testing.T, h *Hub) Position {
+	t.Helper()
+	page, err := h.Read(t.Context(), "r", Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page.Cursor
+}
+
 // A room that makes way takes its leases and its timer along.
 func TestForgottenPresenceEnds(t *testing.T) {
 	h, r := roomOf(t, 3, stranger)

@@ -111,9 +111,12 @@ func (k *keyStore) enter(scope keyScope, print uint64) (e *keyEntry, first bool)
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trim(now)
-	if e = k.by[scope]; e != nil {
+	k.trim(now, keyChunk)
+	if e = k.by[scope]; e != nil && now.Sub(e.created) < KeyLifetime {
 		return e, false
+	}
+	if e != nil {
+		k.remove(e)
 	}
 	e = &keyEntry{scope: scope, print: print, created: now, done: make(chan struct{})}
 	e.element = k.order.PushBack(e)
@@ -122,15 +125,26 @@ func (k *keyStore) enter(scope keyScope, print uint64) (e *keyEntry, first bool)
 	return e, true
 }
 
-// trim forgets what is too old or over the bounds. Called with mu held.
-func (k *keyStore) trim(now time.Time) {
+// keyChunk is how many old keys a new one forgets at most. The rest is left to the
+// janitor, who does not keep a publication waiting.
+const keyChunk = 8
+
+// trim forgets what is over the bounds, and of what is too old at most so many. It
+// reports whether there may be more of that. Called with mu held.
+func (k *keyStore) trim(now time.Time, most int) (more bool) {
 	for front := k.order.Front(); front != nil; front = k.order.Front() {
 		e := front.Value.(*keyEntry)
-		if now.Sub(e.created) < KeyLifetime && k.order.Len() < maxIdempotencyKeys && k.bytes < k.max {
-			return
+		if k.order.Len() < maxIdempotencyKeys && k.bytes < k.max {
+			if now.Sub(e.created) < KeyLifetime {
+				return false
+			}
+			if most--; most < 0 {
+				return true
+			}
 		}
 		k.remove(e)
 	}
+	return false
 }
 
 // remove forgets e, unless that has been done. Called with mu held.
@@ -146,5 +160,7 @@ func (k *keyStore) remove(e *keyEntry) {
 func (k *keyStore) sweep(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trim(now)
+	for k.trim(now, sweepChunk) {
+		breathe(&k.mu)
+	}
 }

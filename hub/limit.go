@@ -123,7 +123,11 @@ func (t *addresses) with(a netip.Addr, f func(*address)) {
 func (t *addresses) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	looked := 0
 	for p, e := range t.by {
+		if looked++; looked%sweepChunk == 0 {
+			breathe(&t.mu)
+		}
 		if e.sessions == 0 && e.publish.full(now) && e.rooms.full(now) && e.asks.full(now) {
 			delete(t.by, p)
 		}

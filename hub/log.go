@@ -32,6 +32,7 @@ func (l *log) live() int { return l.messages.len() - l.over }
 // push appends a message.
 func (l *log) push(m *Message) {
 	l.messages.push(kept{m.Offset, m})
+	l.all.add(m)
 	if !m.Expires.IsZero() {
 		heap.Push(&l.mortal, expiry{m.Expires, m.Offset})
 		l.tidy()

@@ -26,6 +26,7 @@ type Memory struct {
 	mu     sync.RWMutex
 	logs   map[string]*log
 	traces traces // of rooms that have no log
+	dead   [][]kept
 }
 
 // log is one room's history.
@@ -37,6 +38,7 @@ type log struct {
 	over     int      // how many of them have no message any more
 	mortal   expiries // of those that end by themselves
 	lost     loss     // what is no longer kept
+	all      loss     // what would be if nothing was kept
 	readers  []*reader
 }
 
@@ -276,17 +278,34 @@ func (e *Memory) Forget(room string, force bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	e.trim(l, now)
-	if l.live() > 0 && !force {
-		return false
+	if !force {
+		e.trim(l, now)
 	}
-	for l.live() > 0 {
-		e.shift(l)
+	if l.live() > 0 {
+		if !force {
+			return false
+		}
+		l.lost.join(l.all)
+		e.dead = append(e.dead, l.messages.all())
+		l.messages, l.over, l.mortal = deque[kept]{}, 0, nil
 	}
 	l.gone = true
 	delete(e.logs, room)
 	e.traces.leave(room, l.lost, now, e.budget.traceLimit())
 	return true
+}
+
+// bury implements forgetter.
+func (e *Memory) bury() {
+	e.mu.Lock()
+	dead := e.dead
+	e.dead = nil
+	e.mu.Unlock()
+	for _, messages := range dead {
+		for m := range older(messages) {
+			e.budget.release(m)
+		}
+	}
 }
 
 // evict implements forgetter.
@@ -320,5 +339,6 @@ func (e *Memory) Close(context.Context) error {
 	for _, room := range rooms {
 		e.Forget(room, true)
 	}
+	e.bury()
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	maxIdempotencyKeys    = 65_536
 	maxIdempotencyBytes   = 48 << 20
 	sweepEvery            = 5 * time.Second
+	sweepChunk            = 256 // entries that are looked at before others may have the lock
 	fullRetryAfter        = 5 * time.Second
 	Off                   = math.MaxInt // as a number in Settings: no limit
 )

@@ -3,9 +3,8 @@ package hub
 import (
 	"container/heap"
 	"context"
-	"maps"
 	"runtime/debug"
-	"slices"
+	"sync"
 	"time"
 )
 
@@ -70,6 +69,8 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 	if refused != nil {
 		return nil, refused
 	}
+	var gone *room
+	defer func() { h.bury(gone) }() // without the lock
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -77,8 +78,10 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 	}
 	r := h.rooms[name]
 	if r == nil {
-		if len(h.rooms) >= set.MaxRooms && !h.makeWay() {
-			return nil, h.full("max_rooms", set.MaxRooms)
+		if len(h.rooms) >= set.MaxRooms {
+			if gone = h.makeWay(); gone == nil {
+				return nil, h.full("max_rooms", set.MaxRooms)
+			}
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
 		r.presence.room, r.presence.hub = r, h
@@ -106,10 +109,11 @@ func (h *Hub) drop(r *room) {
 	h.vacant.Add(-1)
 }
 
-// makeWay forgets the least used room without members. Called with mu held.
-func (h *Hub) makeWay() bool {
+// makeWay forgets the least used room without members, and returns it for bury;
+// nil if there is none. Called with mu held.
+func (h *Hub) makeWay() *room {
 	if h.vacant.Load() <= 0 {
-		return false // none, and no need to look
+		return nil // and no need to look
 	}
 	now := time.Now().UnixNano()
 	for range 2*len(h.byUse) + 1 { // each is ranked anew once, then it is its turn
@@ -123,11 +127,11 @@ func (h *Hub) makeWay() bool {
 			r.ranked = used
 		default:
 			h.forget(r)
-			return true
+			return r
 		}
 		heap.Fix(&h.byUse, 0)
 	}
-	return false
+	return nil
 }
 
 // useHeap is a heap of rooms, the least recently used on top (container/heap).
@@ -159,7 +163,8 @@ func (u *useHeap) Pop() any {
 }
 
 // forget takes the room out of the hub and, if its engine keeps its logs here,
-// out of the engine. Called with mu held, for a room without pins or members.
+// out of the engine. Called with mu held, for a room without pins or members; bury
+// does the rest.
 func (h *Hub) forget(r *room) {
 	if r.stop != nil {
 		r.stop()
@@ -168,8 +173,19 @@ func (h *Hub) forget(r *room) {
 		f.Forget(r.name, true)
 	}
 	r.presence.close()
-	r.clear()
 	h.drop(r)
+}
+
+// bury lets go of what a forgotten room has kept, if there is one. That takes the
+// longer the more it is, so it is called without mu.
+func (h *Hub) bury(r *room) {
+	if r == nil {
+		return
+	}
+	r.clear()
+	if f, ok := h.engine.(forgetter); ok {
+		f.bury()
+	}
 }
 
 // sweepUntilStopped forgets what has expired, now and then.
@@ -223,11 +239,23 @@ func (h *Hub) forgetIdle(r *room, now time.Time) {
 	}
 }
 
-// list returns the rooms of this moment.
-func (h *Hub) list() []*room {
+// list returns the rooms: at least those that are there all the while.
+func (h *Hub) list() (all []*room) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return slices.Collect(maps.Values(h.rooms))
+	for _, r := range h.rooms {
+		if all = append(all, r); len(all)%sweepChunk == 0 {
+			breathe(h.mu.RLocker())
+		}
+	}
+	return all
+}
+
+// breathe lets others have the lock for a moment. A map may be changed while it is
+// walked through.
+func breathe(l sync.Locker) {
+	l.Unlock()
+	l.Lock()
 }
 
 // relieve lets go of the oldest messages until the budget holds.
