@@ -2,6 +2,7 @@ package hub
 
 import (
 	"container/heap"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type presence struct {
 	members map[string]*member
 	shown   int64             // what its states are charged, in bytes
 	others  int               // sessions that count without being members
+	most    int               // members that the map has held
 	fading  leases            // that no session holds
 	pending map[string]change // since the last frame
 	counted bool              // the number may have changed since
@@ -152,6 +154,7 @@ func (p *presence) lease(c *Client) (*member, *lease) {
 			p.pending = make(map[string]change)
 		}
 		p.members[m.id] = m
+		p.most = max(p.most, len(p.members))
 		p.count()
 	}
 	if l == nil {
@@ -198,6 +201,7 @@ func (p *presence) remove(m *member, l *lease) {
 		return
 	}
 	delete(p.members, m.id)
+	p.shrink()
 	p.count()
 	if m.state != nil {
 		p.note(m.id, change{left, l.why})
@@ -208,6 +212,17 @@ func (p *presence) remove(m *member, l *lease) {
 func (p *presence) charge(n int64) {
 	p.shown += n
 	p.hub.budget.show(n)
+}
+
+// shrink makes the map of the members anew after a crowd has left: to walk through
+// a map costs what it has ever held.
+func (p *presence) shrink() {
+	if p.most <= 8*exactSnapshots || len(p.members) > p.most/8 {
+		return
+	}
+	members := make(map[string]*member, len(p.members))
+	maps.Copy(members, p.members)
+	p.members, p.most = members, len(members)
 }
 
 // show sets the state that the lease shows; nil changes nothing.
@@ -295,20 +310,25 @@ func (p *presence) tick() {
 			p.hub.Logger().Error("panic in a room's presence", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
-	p.turn()
+	for !p.step() {
+	}
 	p.hub.relieve() // what a frame keeps may be more than there is room for
 }
 
-// turn is what tick does with mu held.
-func (p *presence) turn() {
+// step does some of tick's work, so that others may have the lock while a crowd
+// leaves, and reports whether that was the rest.
+func (p *presence) step() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return
+		return true
 	}
 	p.due = time.Time{}
 	now := time.Now()
-	for len(p.fading) > 0 && !p.fading[0].ends.After(now) {
+	for ended := 0; len(p.fading) > 0 && !p.fading[0].ends.After(now); ended++ {
+		if ended == sweepChunk {
+			return false
+		}
 		p.remove(p.fading[0].member, p.fading[0])
 	}
 	if p.counted || len(p.pending) > 0 {
@@ -321,6 +341,7 @@ func (p *presence) turn() {
 	if len(p.fading) > 0 {
 		p.wakeAt(p.fading[0].ends)
 	}
+	return true
 }
 
 // flush tells what has changed.
@@ -331,7 +352,11 @@ func (p *presence) flush(now time.Time) {
 	if p.heard() {
 		p.tell(p.changes(), now)
 	}
-	clear(p.pending)
+	if len(p.pending) > exactSnapshots {
+		p.pending = make(map[string]change) // to clear a map costs what it has ever held
+	} else {
+		clear(p.pending)
+	}
 	p.counted = false
 }
 

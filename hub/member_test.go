@@ -70,6 +70,33 @@ func TestLeasesEndByHeap(t *testing.T) {
 	})
 }
 
+// A crowd that leaves at once is forgotten in pieces, and leaves no large maps.
+func TestCrowdsEndInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10 * sweepChunk
+		h, r := roomOf(t, n+1, stranger)
+		synctest.Wait()
+		p := &r.presence
+		p.mu.Lock()
+		for _, l := range p.fading[:n] {
+			l.ends = time.Now()
+		}
+		p.mu.Unlock()
+		pieces := 1
+		for ; !p.step(); pieces++ {
+			if len(p.members) != n+1-pieces*sweepChunk {
+				t.Fatalf("%d are left after %d pieces", len(p.members), pieces)
+			}
+		}
+		if pieces != 10 || len(p.members) != 1 || p.most > n/8 {
+			t.Errorf("%d are left after %d pieces, in a map for %d", len(p.members), pieces, p.most)
+		}
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Where many connections are one user's, none of the others is looked at when
 // one comes, shows a state, or goes.
 func TestConnectionsOfOneUser(t *testing.T) {
