@@ -22,6 +22,7 @@ type Hub struct {
 	endings  [numCauses]atomic.Uint64
 	bitten   sync.Map // limits that have been logged since the last Configure
 	stop     chan struct{}
+	born     time.Time
 	janitor  sync.WaitGroup
 
 	mu       sync.RWMutex
@@ -66,6 +67,7 @@ func New(s *Settings, e Engine) (*Hub, error) {
 		budget:    new(budget),
 		keys:      newKeyStore(),
 		stop:      make(chan struct{}),
+		born:      time.Now(),
 		rooms:     make(map[string]*room),
 		sessions:  make(map[*Session]struct{}),
 		addresses: addresses{by: make(map[netip.Prefix]*address)},
@@ -305,7 +307,7 @@ func (h *Hub) Read(ctx context.Context, room string, q Query) (Page, error) {
 	}
 	r := h.lookUp(room)
 	if r != nil {
-		r.used.Store(time.Now().UnixNano())
+		h.use(r)
 		return r.readAll(ctx, h.engine, q)
 	}
 	return h.engine.Read(ctx, room, q)

@@ -15,12 +15,13 @@ import (
 // Memory is the engine that keeps everything in this process.
 //
 // Its epoch is made once; offsets rise over all rooms (the greater of the last
-// one plus 1 and the clock in microseconds), so that a room which was
-// forgotten and made again goes on where it was. What forgetting loses is
+// one plus 1 and the clock in microseconds, whichever way that steps), so that a
+// room which was forgotten and made again goes on where it was. What forgetting loses is
 // remembered by room, see traces: for a cursor at or above it nothing is missing.
 type Memory struct {
 	epoch  string
 	last   atomic.Uint64 // the newest offset given out
+	clock  func() uint64 // microseconds; the wall's, which may step either way
 	budget *budget
 
 	mu     sync.RWMutex
@@ -52,11 +53,14 @@ func NewMemory() *Memory {
 		epoch:  strconv.FormatUint(binary.LittleEndian.Uint64(seed[:]), 36),
 		budget: &budget{max: DefaultHistoryMemory},
 		logs:   make(map[string]*log),
+		clock:  clock,
 	}
-	e.last.Store(clock())
+	e.last.Store(e.clock())
 	return e
 }
 
+// clock is the only use of the wall clock: an engine that is made later gives out
+// higher offsets. All durations come from the monotonic clock, which Message.Time has.
 func clock() uint64 { return uint64(max(time.Now().UnixMicro(), 0)) }
 
 // Publish implements [Engine].
@@ -84,7 +88,7 @@ func (e *Memory) Publish(_ context.Context, m *Message) error {
 func (e *Memory) next() Position {
 	for {
 		last := e.last.Load()
-		n := max(last+1, clock())
+		n := max(last+1, e.clock())
 		if e.last.CompareAndSwap(last, n) {
 			return Position{e.epoch, n}
 		}

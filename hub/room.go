@@ -14,7 +14,7 @@ type room struct {
 	name   string
 	policy atomic.Pointer[policy]
 	pins   atomic.Int64 // raised under Hub.mu only
-	used   atomic.Int64 // when it was last used, Unix nanoseconds
+	used   atomic.Int64 // when it was last used, nanoseconds since the hub was made
 	ranked int64        // the same when it was last looked at, its rank in Hub.byUse; guarded by Hub.mu
 	index  int          // in Hub.byUse, guarded by Hub.mu
 

@@ -20,7 +20,7 @@ func (h *Hub) room(ctx context.Context, name string, c *Client) (*room, error) {
 			return nil, err
 		}
 	}
-	r.used.Store(time.Now().UnixNano())
+	h.use(r)
 	if err := r.subscribe(ctx, h.engine); err != nil {
 		h.mu.Lock()
 		if h.rooms[name] == r {
@@ -54,6 +54,10 @@ func (h *Hub) pin(name string) *room {
 	}
 	return r
 }
+
+// use notes that the room is used now. The clock is the monotonic one: a step of
+// the other would let rooms in use make way.
+func (h *Hub) use(r *room) { r.used.Store(int64(time.Since(h.born))) }
 
 func (r *room) unpin() { r.pins.Add(-1) }
 
@@ -96,8 +100,8 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 // keep takes the room into the hub. Called with mu held.
 func (h *Hub) keep(r *room) {
 	h.rooms[r.name] = r
-	r.ranked = time.Now().UnixNano()
-	r.used.Store(r.ranked)
+	h.use(r)
+	r.ranked = r.used.Load()
 	heap.Push(&h.byUse, r)
 	h.vacant.Add(1)
 }
@@ -115,7 +119,7 @@ func (h *Hub) makeWay() *room {
 	if h.vacant.Load() <= 0 {
 		return nil // and no need to look
 	}
-	now := time.Now().UnixNano()
+	now := int64(time.Since(h.born))
 	for range 2*len(h.byUse) + 1 { // each is ranked anew once, then it is its turn
 		// Ranks are not kept up to date, only looked at again here.
 		r := h.byUse[0]
