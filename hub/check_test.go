@@ -267,8 +267,8 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 	}
 	if e, ok := h.engine.(*Memory); ok {
 		if l := e.lookUp(room); l != nil {
-			for m := range older(l.messages.all()) {
-				add(m)
+			for _, k := range l.messages.all() {
+				add(k.message)
 			}
 		}
 	}

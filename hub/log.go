@@ -2,7 +2,6 @@ package hub
 
 import (
 	"container/heap"
-	"iter"
 	"slices"
 	"time"
 )
@@ -81,32 +80,6 @@ func (l *log) tidy() {
 		oldest := l.messages.at(0).offset
 		l.mortal = slices.DeleteFunc(l.mortal, func(e expiry) bool { return e.offset < oldest })
 		heap.Init(&l.mortal)
-	}
-}
-
-// older yields the messages, the oldest first.
-func older(places []kept) iter.Seq[*Message] {
-	return func(yield func(*Message) bool) {
-		for _, k := range places {
-			if k.message != nil && !yield(k.message) {
-				return
-			}
-		}
-	}
-}
-
-// newer yields the messages, the newest first, until one is older than age; 0
-// ends at none.
-func newer(places []kept, age time.Duration, now time.Time) iter.Seq[*Message] {
-	return func(yield func(*Message) bool) {
-		for _, k := range slices.Backward(places) {
-			if k.message == nil {
-				continue
-			}
-			if age > 0 && now.Sub(k.message.Time) > age || !yield(k.message) {
-				return
-			}
-		}
 	}
 }
 

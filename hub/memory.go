@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -194,44 +193,55 @@ func (l *log) read(room string, q Query, tail Position) Page {
 	}
 	messages := l.messages.all()[from:to]
 	if backwards {
-		page.backward(newer(messages, age, now), q.Limit, now)
-	} else {
-		page.forward(older(messages), q.Limit, now)
+		for _, k := range slices.Backward(messages) {
+			if k.message != nil && (age > 0 && now.Sub(k.message.Time) > age || !page.backward(k.message, q.Limit, now)) {
+				break
+			}
+		}
+		page.turn()
+		return page
+	}
+	for _, k := range messages {
+		if k.message != nil && !page.forward(k.message, q.Limit, now) {
+			break
+		}
 	}
 	return page
 }
 
-// forward fills the page with the first of the messages.
-func (p *Page) forward(messages iter.Seq[*Message], limit int, now time.Time) {
-	for m := range messages {
-		if m.Signal || m.expired(now) {
-			continue
-		}
-		if len(p.Messages) >= limit {
-			p.More = true
-			p.Cursor = p.Start
-			if len(p.Messages) > 0 {
-				p.Cursor = p.Messages[len(p.Messages)-1].Position
-			}
-			return
-		}
-		p.Messages = append(p.Messages, m)
+// forward adds a message to a page that is read with the oldest first, and reports
+// whether there is place for it.
+func (p *Page) forward(m *Message, limit int, now time.Time) bool {
+	if m.Signal || m.expired(now) {
+		return true
 	}
+	if len(p.Messages) < limit {
+		p.Messages = append(p.Messages, m)
+		return true
+	}
+	p.More = true
+	p.Cursor = p.Start
+	if len(p.Messages) > 0 {
+		p.Cursor = p.Messages[len(p.Messages)-1].Position
+	}
+	return false
 }
 
-// backward fills the page with the first of the messages, which come the newest
-// first.
-func (p *Page) backward(messages iter.Seq[*Message], limit int, now time.Time) {
-	for m := range messages {
-		if m.expired(now) {
-			continue
-		}
-		if len(p.Messages) >= limit {
-			p.More = true
-			break
-		}
-		p.Messages = append(p.Messages, m)
+// backward does so to one that is read with the newest first. The end of that is turn.
+func (p *Page) backward(m *Message, limit int, now time.Time) bool {
+	if m.expired(now) {
+		return true
 	}
+	if len(p.Messages) < limit {
+		p.Messages = append(p.Messages, m)
+		return true
+	}
+	p.More = true
+	return false
+}
+
+// turn puts the oldest message first.
+func (p *Page) turn() {
 	slices.Reverse(p.Messages)
 	if len(p.Messages) > 0 {
 		// Offsets rise over all rooms and 0 is none, so nothing of this room
@@ -306,8 +316,10 @@ func (e *Memory) bury() {
 	e.dead = nil
 	e.mu.Unlock()
 	for _, messages := range dead {
-		for m := range older(messages) {
-			e.budget.release(m)
+		for _, k := range messages {
+			if k.message != nil {
+				e.budget.release(k.message)
+			}
 		}
 	}
 }

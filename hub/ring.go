@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // ring is a room's delivery window: the newest messages and signals, which
 // live sessions read from. Entries are numbered by a sequence that only counts
@@ -126,7 +123,7 @@ func (r *ring) after(p Position) uint64 {
 // read returns what comes after p, which the ring covers.
 func (r *ring) read(p Position, limit int, now time.Time) Page {
 	page := Page{Start: p, Cursor: r.newest}
-	from := int(r.after(p) - r.first)
-	page.forward(slices.Values(r.entries.all()[from:]), limit, now)
+	for seq := r.after(p); seq < r.next() && page.forward(r.at(seq), limit, now); seq++ {
+	}
 	return page
 }
