@@ -40,7 +40,7 @@ const keyOverhead = 450
 func (s keyScope) bytes() int { return len(s.room) + len(s.user) + len(s.key) + keyOverhead }
 
 func newKeyStore() *keyStore {
-	return &keyStore{seed: maphash.MakeSeed(), by: make(map[keyScope]*keyEntry)}
+	return &keyStore{seed: maphash.MakeSeed(), by: make(map[keyScope]*keyEntry), max: maxIdempotencyBytes}
 }
 
 // fingerprint tells one publication from another under the same key.
