@@ -27,8 +27,9 @@ type server struct {
 	hub     *hub.Hub
 	group   *outbound.Group
 	options ws.Options
-	addr    string // of a real server
-	secure  bool   // which speaks TLS
+	addr    string                                        // of a real server
+	secure  bool                                          // which speaks TLS
+	wrap    func(http.ResponseWriter) http.ResponseWriter // stands between net/http and us; nil: nothing
 }
 
 // settings returns the defaults without rates, changed by change.
@@ -101,6 +102,9 @@ func (s *server) serve(t testing.TB, secure bool) {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.wrap != nil {
+		w = s.wrap(w)
+	}
 	err := ws.CheckHandshake(r, w.Header())
 	if err == nil {
 		err = ws.Serve(w, r, s.options)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -114,15 +113,21 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool 
 	if o.Subprotocol != "" {
 		opts.Subprotocols = []string{o.Subprotocol}
 	}
+	answer := ""
 	if o.Compression {
-		opts.CompressionMode = websocket.CompressionNoContextTakeover
+		// The library takes offers that RFC 7692 has declined, and is left out of this.
+		answer = agreeOnDeflate(r.Header.Values(extensionHeader))
+	}
+	if answer != "" {
+		w.Header().Set(extensionHeader, answer)
 	}
 	accepted, err := websocket.Accept(&hijacker{ResponseWriter: w, conn: c}, r, opts)
 	if err != nil {
 		return false
 	}
 	_ = accepted.CloseNow() // of a handshaken it closes nothing, see there
-	c.in.Deflate = strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate")
+	// What stands before us may have taken the answer out, and then it binds nobody.
+	c.in.Deflate = answer != "" && w.Header().Get(extensionHeader) == answer
 	return true
 }
 
