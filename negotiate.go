@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws"
 )
 
 // way is one way to be served.
@@ -132,10 +133,7 @@ func chooseWay(r *http.Request) (way, error) {
 	switch r.Method {
 	case http.MethodConnect:
 		// Extended CONNECT (RFC 8441, RFC 9220). Any 2xx would open a socket.
-		return "", &protocol.Problem{
-			Status: http.StatusNotImplemented, Title: "not implemented",
-			Detail: "WebSocket over HTTP/2 and HTTP/3 is not available; connect by HTTP/1.1",
-		}
+		return "", ws.NotAvailable()
 	case http.MethodGet:
 		if asksForWebSocket(r) {
 			return wayWebSocket, nil

@@ -8,6 +8,14 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
+// NotAvailable returns the refusal of a WebSocket over HTTP/2 or HTTP/3.
+func NotAvailable() *protocol.Problem {
+	return &protocol.Problem{
+		Status: http.StatusNotImplemented, Title: "not implemented",
+		Detail: "WebSocket over HTTP/2 and HTTP/3 is not available; connect by HTTP/1.1",
+	}
+}
+
 // CheckHandshake checks an HTTP/1.1 request that asks for a WebSocket as RFC
 // 6455, section 4.2.1 wants it, and returns a *protocol.Problem that names what
 // is wrong, or nil. Headers that the answer must have are set on h.
@@ -18,15 +26,20 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 	if !r.ProtoAtLeast(1, 1) {
 		return protocol.Bad("a WebSocket handshake needs HTTP/1.1")
 	}
+	if r.ProtoMajor > 1 {
+		// A proxy has translated the request. 426 would need Upgrade, which has no
+		// meaning there and is forbidden (RFC 9113, section 8.6; RFC 9114, section 4.5).
+		return NotAvailable()
+	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
-		h.Set("Connection", "Upgrade")
-		h.Set("Upgrade", "websocket")
+		setUpgrade(h)
 		return &protocol.Problem{
 			Status: http.StatusUpgradeRequired, Title: "not a WebSocket handshake",
 			Detail: "it needs Connection: Upgrade and Upgrade: websocket; a proxy may have dropped them",
 		}
 	}
 	if v := r.Header.Values("Sec-WebSocket-Version"); len(v) != 1 || v[0] != "13" {
+		setUpgrade(h)
 		h.Set("Sec-WebSocket-Version", "13")
 		return &protocol.Problem{
 			Status: http.StatusUpgradeRequired, Title: "unsupported WebSocket version",
@@ -41,6 +54,12 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 		return protocol.Bad("Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
+}
+
+// setUpgrade sets what an answer of 426 must have (RFC 9110, section 15.5.22).
+func setUpgrade(h http.Header) {
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", "websocket")
 }
 
 // hasToken reports whether a header that is a list has the token.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -26,6 +27,12 @@ func TestCheckHandshake(t *testing.T) {
 		{"POST", func(r *http.Request) { r.Method = http.MethodPost }, 400},
 		{"HEAD", func(r *http.Request) { r.Method = http.MethodHead }, 400},
 		{"HTTP/1.0", func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.0", 1, 0 }, 400},
+		{"HTTP/2", func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0 }, 501},
+		{"HTTP/3, and nothing to upgrade", func(r *http.Request) {
+			r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/3.0", 3, 0
+			r.Header.Del("Connection")
+			r.Header.Del("Upgrade")
+		}, 501},
 		{"no Connection", func(r *http.Request) { r.Header.Del("Connection") }, 426},
 		{"another Connection", func(r *http.Request) { r.Header.Set("Connection", "keep-alive, Upgraded") }, 426},
 		{"no Upgrade", func(r *http.Request) { r.Header.Del("Upgrade") }, 426},
@@ -54,8 +61,13 @@ func TestCheckHandshake(t *testing.T) {
 			if !errors.As(err, &p) || p.Status != test.status || p.Detail == "" {
 				t.Fatalf("%v, want a problem of status %d", err, test.status)
 			}
-			// A 426 says what to upgrade to (RFC 9110, section 15.5.22; RFC 6455, section 4.4).
-			if p.Status == 426 && h.Get("Upgrade") != "websocket" && h.Get("Sec-WebSocket-Version") != "13" {
+			// A 426 says what to upgrade to (RFC 9110, section 15.5.22); others have no business to.
+			upgrade := h.Get("Upgrade") == "websocket" && h.Get("Connection") == "Upgrade"
+			if upgrade != (p.Status == 426) || len(h) > 0 && !upgrade {
+				t.Errorf("headers %v", h)
+			}
+			// RFC 6455, section 4.4.
+			if strings.Contains(test.name, "version") && h.Get("Sec-WebSocket-Version") != "13" {
 				t.Errorf("headers %v", h)
 			}
 		})
