@@ -64,6 +64,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if h.pooled.hub.Owns(want.conn, client.User) {
 		client.ID = strings.Clone(want.conn)
 	}
+	if len(rooms) > 0 {
+		client.Room = rooms[0]
+	}
 	client.Presence = want.presence
 	if client.Observer = want.members; len(rooms) == 0 {
 		return h.withoutRoom(w, r, client, want)

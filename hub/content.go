@@ -105,10 +105,10 @@ func stateOf(raw []byte) ([]byte, error) {
 // stateOf returns a state as it is kept, or refuses it: with an error that wraps
 // [ErrState], or a *LimitError with [ErrFull] that names history_memory, half of
 // which states may have.
-func (h *Hub) stateOf(raw []byte) ([]byte, error) {
+func (h *Hub) stateOf(raw []byte, c *Client, room string) ([]byte, error) {
 	state, err := stateOf(raw)
 	if err == nil && state != nil && h.budget.full() {
-		err = h.full("history_memory", int(h.settings.Load().HistoryMemory))
+		err = h.bite(fullError("history_memory", int(h.settings.Load().HistoryMemory)), c, room)
 	}
 	return state, err
 }

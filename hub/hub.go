@@ -126,6 +126,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 		c.ID = h.NewConn(c.User)
 	}
 	s := &Session{hub: h, client: c, waker: w, crowd: &h.bells, since: time.Now()}
+	s.client.Room = "" // it joins rooms
 	if of, ok := w.(interface{ Crowd() Crowd }); ok {
 		s.crowd = of.Crowd()
 	}
@@ -159,7 +160,7 @@ func (h *Hub) count(c Client, add func()) error {
 	set := h.settings.Load()
 	var refused error
 	h.addresses.with(c.Address, func(a *address) {
-		if refused = h.crowded(a, set); refused == nil {
+		if refused = h.crowded(&c, a, set); refused == nil {
 			a.sessions++
 		}
 	})
@@ -167,7 +168,7 @@ func (h *Hub) count(c Client, add func()) error {
 		return refused
 	}
 	h.mu.Lock()
-	if refused = h.occupied(set); refused == nil {
+	if refused = h.occupied(&c, set); refused == nil {
 		add()
 	}
 	h.mu.Unlock()
@@ -184,31 +185,31 @@ func (h *Hub) Admits(c Client) error {
 	}
 	set := h.settings.Load()
 	var refused error
-	h.addresses.with(c.Address, func(a *address) { refused = h.crowded(a, set) })
+	h.addresses.with(c.Address, func(a *address) { refused = h.crowded(&c, a, set) })
 	if refused != nil {
 		return refused
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.occupied(set)
+	return h.occupied(&c, set)
 }
 
 // crowded returns the refusal of an address that has all its sessions, or nil.
-func (h *Hub) crowded(a *address, set *Settings) error {
+func (h *Hub) crowded(c *Client, a *address, set *Settings) error {
 	if a.sessions >= set.MaxPerAddress {
-		return h.full("max_connections_per_address", set.MaxPerAddress)
+		return h.biteAddress(fullError("max_connections_per_address", set.MaxPerAddress), c, c.Room)
 	}
 	return nil
 }
 
 // occupied returns the refusal of a hub that takes no session, or nil. Called
 // with mu held.
-func (h *Hub) occupied(set *Settings) error {
+func (h *Hub) occupied(c *Client, set *Settings) error {
 	switch {
 	case h.closed:
 		return ErrDraining
 	case len(h.sessions)+h.answers >= set.MaxConnections:
-		return h.full("max_connections", set.MaxConnections)
+		return h.bite(fullError("max_connections", set.MaxConnections), c, c.Room)
 	default:
 		return nil
 	}
@@ -241,9 +242,9 @@ func (h *Hub) publish(ctx context.Context, c *Client, s *Session, p Publication)
 	set := h.settings.Load()
 	limits := set.policy(p.Room)
 	if len(p.Data) > limits.maxMessageSize {
-		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge})
+		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge}, c, p.Room)
 	}
-	if err := h.rate(c, s, limits.rate); err != nil {
+	if err := h.rate(c, s, p.Room, limits.rate); err != nil {
 		return Receipt{}, err
 	}
 	if err := p.checkData(); err != nil {
@@ -281,20 +282,20 @@ func (h *Hub) append(ctx context.Context, c *Client, p *Publication) (Receipt, e
 }
 
 // rate takes a token of the session's bucket and of its address's.
-func (h *Hub) rate(c *Client, s *Session, r Rate) error {
+func (h *Hub) rate(c *Client, s *Session, room string, r Rate) error {
 	now := time.Now()
 	if s != nil {
 		s.mu.Lock()
 		wait, ok := s.publishing.take(r, now)
 		s.mu.Unlock()
 		if !ok {
-			return h.bite(rateError("rate", r, wait))
+			return h.bite(rateError("rate", r, wait), c, room)
 		}
 	}
 	var err error
 	h.addresses.with(c.Address, func(a *address) {
 		if wait, ok := a.publish.take(r, now); !ok {
-			err = h.bite(rateError("rate", r, wait))
+			err = h.biteAddress(rateError("rate", r, wait), c, room)
 		}
 	})
 	return err
@@ -386,17 +387,37 @@ func (h *Hub) Close(ctx context.Context) error {
 	return h.engine.Close(ctx)
 }
 
-// full is the refusal of a number.
-func (h *Hub) full(limit string, n int) error {
-	return h.bite(&LimitError{Limit: limit, Max: strconv.Itoa(n), RetryAfter: fullRetryAfter, Err: ErrFull})
+// bite logs, once for each limit and Configure, that a limit refused something to
+// a client, on the way to a room.
+func (h *Hub) bite(err error, c *Client, room string) error {
+	return h.warn(err, "", c, room)
 }
 
-// bite logs, once for each limit and Configure, that a limit refused something.
-func (h *Hub) bite(err error) error {
-	if e, ok := err.(*LimitError); ok { //nolint:errorlint // made by the caller, never wrapped
-		if _, before := h.bitten.LoadOrStore(e.Limit, true); !before {
-			h.log.Load().Warn("a limit was reached for the first time", "limit", e.Limit, "value", e.Max)
-		}
+// biteAddress is bite for what is counted by address. It is logged beside the same
+// limit of a connection, since it may be everybody's address that was refused.
+func (h *Hub) biteAddress(err error, c *Client, room string) error {
+	return h.warn(err, "all clients of a proxy count as its one address: is this a proxy? Then name it in trusted_proxies", c, room)
+}
+
+// warn logs a refusal if it is the first one of its limit and with its hint.
+func (h *Hub) warn(err error, hint string, c *Client, room string) error {
+	e, ok := err.(*LimitError) //nolint:errorlint // made by the caller, never wrapped
+	if !ok {
+		return err
 	}
+	if _, before := h.bitten.LoadOrStore(e.Limit+hint, true); before {
+		return err
+	}
+	attributes := []any{"limit", e.Limit, "value", e.Max}
+	if room != "" {
+		attributes = append(attributes, "room", room)
+	}
+	if c.Address.IsValid() {
+		attributes = append(attributes, "address", c.Address.Unmap().String())
+	}
+	if hint != "" {
+		attributes = append(attributes, "hint", hint)
+	}
+	h.log.Load().Warn("a limit was reached for the first time", attributes...)
 	return err
 }

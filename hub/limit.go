@@ -134,6 +134,11 @@ func (t *addresses) sweep(now time.Time) {
 	}
 }
 
+// fullError is the refusal of a number.
+func fullError(limit string, n int) error {
+	return &LimitError{Limit: limit, Max: strconv.Itoa(n), RetryAfter: fullRetryAfter, Err: ErrFull}
+}
+
 // rateError is the refusal of a rate.
 func rateError(limit string, r Rate, wait time.Duration) error {
 	return &LimitError{Limit: limit, Max: r.String(), RetryAfter: wait, Err: ErrRate}

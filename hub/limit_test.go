@@ -3,6 +3,7 @@ package hub_test
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -252,4 +253,74 @@ func TestRateString(t *testing.T) {
 			t.Errorf("%q, want %q", r, want)
 		}
 	}
+}
+
+// A limit that counts by address may be everybody's who comes through one proxy:
+// its first refusal says which address, which room, and asks. It is told although
+// the same limit of a connection was told before.
+func TestLimitsByAddressAskForAProxy(t *testing.T) {
+	one := func(s *hub.Settings) {
+		s.MaxPerAddress, s.MaxRooms, s.MaxConnections, s.Rate = 1, 2, 2, hub.Rate{PerSecond: 1, Burst: 1}
+	}
+	bubble(t, settings(one), func(t *testing.T, h *hub.Hub) {
+		var out bytes.Buffer
+		h.SetLogger(slog.New(slog.NewTextHandler(&out, nil)))
+		told := func(limit, address, room string, asks bool) {
+			t.Helper()
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			out.Reset()
+			line := lines[0]
+			if len(lines) != 1 || !strings.Contains(line, "limit="+limit) || strings.Contains(line, "proxy?") != asks {
+				t.Fatalf("logged %q, want %s", lines, limit)
+			}
+			if strings.Contains(line, "address=") != (address != "") || !strings.Contains(line, "address="+address) && address != "" {
+				t.Errorf("logged %q, want address %q", line, address)
+			}
+			if strings.Contains(line, "room=") != (room != "") || !strings.Contains(line, "room="+room) && room != "" {
+				t.Errorf("logged %q, want room %q", line, room)
+			}
+		}
+		client := hub.Client{Address: netip.MustParseAddr("::ffff:192.0.2.1"), Room: "lobby"}
+		s, err := h.Connect(client, deaf{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Client().Room != "" {
+			t.Error("the session keeps where it went")
+		}
+		for range 2 {
+			_, err = h.Connect(client, deaf{})
+			limited(t, err, hub.ErrFull, "max_connections_per_address")
+		}
+		told("max_connections_per_address", "192.0.2.1", "lobby", true)
+
+		publish := func(room string) error {
+			_, err := h.Publish(t.Context(), client, hub.Publication{Room: room})
+			return err
+		}
+		if err := publish("bar"); err != nil {
+			t.Fatal(err)
+		}
+		// The connection's own bucket refuses first, then that of its address.
+		for range 2 {
+			_, _ = s.Publish(t.Context(), hub.Publication{Room: "bar"})
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 || strings.Contains(lines[1], "proxy?") == strings.Contains(lines[0], "proxy?") {
+			t.Fatalf("logged %q, want the rate of an address and of a connection", lines)
+		}
+		for _, line := range lines {
+			if !strings.Contains(line, "limit=rate ") || !strings.Contains(line, "room=bar") || !strings.Contains(line, "address=192.0.2.1") {
+				t.Errorf("logged %q", line)
+			}
+		}
+		out.Reset()
+
+		// Who has no address is not counted by it, and by all else.
+		nobody := hub.Client{Room: "lobby"}
+		connect(t, h, nobody)
+		_, err = h.Connect(nobody, deaf{})
+		limited(t, err, hub.ErrFull, "max_connections")
+		told("max_connections", "", "lobby", false)
+	})
 }

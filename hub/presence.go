@@ -141,7 +141,7 @@ func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 // one that has, until [VisitLease] and the room's grace are over, and shows state
 // unless it is nil. The client is known by its ID.
 func (h *Hub) renew(ctx context.Context, c Client, room string, state []byte) error {
-	state, err := h.stateOf(state)
+	state, err := h.stateOf(state, &c, room)
 	if err != nil {
 		return err
 	}

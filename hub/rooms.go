@@ -67,7 +67,7 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 	var refused error
 	h.addresses.with(c.Address, func(a *address) {
 		if wait, ok := a.rooms.take(set.Rate, time.Now()); !ok {
-			refused = h.bite(rateError("rate of new rooms", set.Rate, wait))
+			refused = h.biteAddress(rateError("rate of new rooms", set.Rate, wait), c, name)
 		}
 	})
 	if refused != nil {
@@ -84,7 +84,7 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 	if r == nil {
 		if len(h.rooms) >= set.MaxRooms {
 			if gone = h.makeWay(); gone == nil {
-				return nil, h.full("max_rooms", set.MaxRooms)
+				return nil, h.bite(fullError("max_rooms", set.MaxRooms), c, name)
 			}
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}

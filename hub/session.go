@@ -19,6 +19,9 @@ type Client struct {
 	User *User
 	// Address is what limits by address count; invalid: they don't.
 	Address netip.Addr
+	// Room is where a client goes that connects, for the log to say so if a limit
+	// refuses it; may be empty. A session does not keep it.
+	Room string
 	// NoEcho leaves out messages that this session published itself. Signals of
 	// its own it never gets.
 	NoEcho bool
@@ -144,7 +147,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if err := CheckRoomName(name); err != nil {
 		return Joined{}, err
 	}
-	state, err := s.hub.stateOf(start.State)
+	state, err := s.hub.stateOf(start.State, &s.client, name)
 	if err != nil {
 		return Joined{}, err
 	}
@@ -202,7 +205,7 @@ func (s *Session) ask() error {
 	wait, ok := s.asking.take(r, time.Now())
 	s.mu.Unlock()
 	if !ok {
-		return s.hub.bite(rateError("rate of commands", r, wait))
+		return s.hub.bite(rateError("rate of commands", r, wait), &s.client, "")
 	}
 	return nil
 }
@@ -240,7 +243,7 @@ func (s *Session) Leave(name string) {
 // returns ErrState, ErrNotJoined, ErrPresence where the room tells nothing,
 // ErrEnded, or a *LimitError.
 func (s *Session) Show(room string, state []byte) error {
-	state, err := s.hub.stateOf(state)
+	state, err := s.hub.stateOf(state, &s.client, room)
 	if err != nil {
 		return err
 	}

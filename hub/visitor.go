@@ -30,7 +30,7 @@ func (v *Visitor) ask() (err error) {
 	r := v.hub.settings.Load().asking()
 	v.hub.addresses.with(v.client.Address, func(a *address) {
 		if wait, ok := a.asks.take(r, time.Now()); !ok {
-			err = v.hub.bite(rateError("rate of commands", r, wait))
+			err = v.hub.biteAddress(rateError("rate of commands", r, wait), &v.client, "")
 		}
 	})
 	return err
