@@ -18,6 +18,7 @@ import (
 // when they are provisioned; Start hands them to the hubs.
 type App struct {
 	adopted map[string]*adoption
+	refused refusedOrigins
 }
 
 // adoption is what one configuration wants of one hub.

@@ -3,8 +3,6 @@ package realtime
 import (
 	"net/http"
 	"net/netip"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 
@@ -31,90 +29,103 @@ func identify(r *http.Request) hub.Client {
 }
 
 // admitOrigin refuses requests that a page of a foreign origin makes: its
-// visitor's cookies would speak for him (RFC 6454, RFC 6455 section 10.2).
+// visitor's cookies would speak for them (RFC 6454, RFC 6455 section 10.2).
 // Where a listed origin asks, it sets the headers that let its page read the
-// answer (Fetch standard, "CORS protocol"). anyOrigin says that only "*" let it
-// in.
+// answer (Fetch standard, "CORS protocol"). anyOrigin says that nothing but "*" or
+// "null" let it in.
 func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
-	origin := r.Header.Get("Origin")
-	if origin == "" || sameHost(origin, r.Host) {
+	from := r.Header.Get("Origin")
+	if from == "" || sameHost(from, r.Host) {
 		return false, nil
+	}
+	if from == nowhere && r.Header.Get("Sec-Fetch-Site") == "same-origin" {
+		return false, nil // a page of ours whose Referrer-Policy hides where it is
 	}
 	header := w.Header()
 	switch {
-	case h.listed(origin):
-		header.Set("Access-Control-Allow-Origin", origin)
+	case h.listed(from):
+		header.Set("Access-Control-Allow-Origin", from)
 		header.Set("Access-Control-Allow-Credentials", "true")
-	case slices.Contains(h.Origins, "*"):
+	case slices.Contains(h.Origins, "*"), isNowhere(from) && slices.ContainsFunc(h.Origins, isNull):
 		anyOrigin = true
 		header.Set("Access-Control-Allow-Origin", "*")
 	default:
-		return false, &protocol.Problem{
-			Status: http.StatusForbidden, Title: "origin refused",
-			Detail: "this page's origin is not among the origins of the handler",
-		}
+		return true, h.refuseOrigin(w, r, from)
 	}
 	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Members, Retry-After, Location")
 	return anyOrigin, nil
 }
 
-// listed reports whether the option names the origin, other than by "*".
-func (h *Handler) listed(origin string) bool {
-	return slices.ContainsFunc(h.Origins, func(p string) bool { return p != "*" && matchOrigin(p, origin) })
+// listed reports whether the option names the origin, other than by "*" or
+// "null", which any page can be of.
+func (h *Handler) listed(from string) bool {
+	return slices.ContainsFunc(h.Origins, func(p string) bool { return p != "*" && !isNull(p) && matchOrigin(p, from) })
 }
 
-// sameHost reports whether the origin is the site's own. The scheme is not
-// compared: behind a proxy that ends TLS we do not know it.
-func sameHost(origin, host string) bool {
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false // "null", or rubbish
+func isNull(pattern string) bool { return strings.EqualFold(pattern, nowhere) }
+
+// refuseOrigin refuses a page, in words that the page's script can read: they are
+// no secret, and come without credentials. A preflight passes, or the script
+// would see nothing but a failed network. What it asks about is then refused.
+func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from string) error {
+	h.refused.warn(h.log, from, r)
+	if len(from) <= maxToldOrigin {
+		w.Header().Set("Access-Control-Allow-Origin", from)
 	}
-	return strings.EqualFold(withoutDefaultPort(u.Host, u.Scheme), withoutDefaultPort(host, u.Scheme))
+	if isPreflight(r) {
+		w.Header().Set("Access-Control-Max-Age", "0") // it may be listed soon
+		return nil
+	}
+	return &protocol.Problem{
+		Status: http.StatusForbidden, Title: "origin refused",
+		Detail: "this page's origin, " + clip(from, maxToldOrigin) + ", is not among the origins of the handler; the server's log says what to set",
+	}
 }
 
-func withoutDefaultPort(host, scheme string) string {
-	switch scheme {
-	case "http":
-		return strings.TrimSuffix(host, ":80")
-	case "https":
-		return strings.TrimSuffix(host, ":443")
-	default:
-		return host
-	}
-}
+// maxPreflightHeaders bounds what a preflight may ask for, in bytes.
+const maxPreflightHeaders = 4096
 
-// matchOrigin reports whether an origin matches a pattern that checkOrigin
-// found good.
-func matchOrigin(pattern, origin string) bool {
-	scheme, host, ok := strings.Cut(strings.ToLower(origin), "://")
-	if !ok {
-		return false
-	}
-	pattern = strings.ToLower(pattern)
-	if want, rest, ok := strings.Cut(pattern, "://"); ok {
-		if want != scheme {
-			return false
-		}
-		pattern = rest
-	}
-	if matched, _ := path.Match(pattern, withoutDefaultPort(host, scheme)); matched {
-		return true
-	}
-	return pattern == host
+// preflightHeaders are allowed whether they are asked for or not, so that one
+// preflight does for many requests.
+const preflightHeaders = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL"
+
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
 // preflight answers a CORS preflight, and any other OPTIONS.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Allow", allowedMethods)
-	if r.Header.Get("Access-Control-Request-Method") != "" && header.Get("Access-Control-Allow-Origin") != "" {
+	header.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+	if isPreflight(r) && header.Get("Access-Control-Allow-Origin") != "" {
 		header.Set("Access-Control-Allow-Methods", allowedMethods)
-		header.Set("Access-Control-Allow-Headers",
-			"Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL")
-		header.Set("Access-Control-Max-Age", "7200")
+		header.Set("Access-Control-Allow-Headers", allowHeaders(r.Header.Values("Access-Control-Request-Headers")))
+		if header.Get("Access-Control-Max-Age") == "" {
+			header.Set("Access-Control-Max-Age", "7200")
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// allowHeaders allows the headers that a page asks for, beside those that we know:
+// libraries add their own to every request, and none changes what we do. What is
+// no list of names, or too long, is not allowed.
+func allowHeaders(asked []string) string {
+	allowed := preflightHeaders
+	known := strings.Split(strings.ToLower(preflightHeaders), ", ")
+	list := strings.Join(asked, ",")
+	if len(list) > maxPreflightHeaders {
+		return allowed
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.Trim(name, " \t")
+		if lower := strings.ToLower(name); isToken(name) && !slices.Contains(known, lower) {
+			known = append(known, lower)
+			allowed += ", " + name
+		}
+	}
+	return allowed
 }
 
 // formProtection judges a page's form, which a foreign page can submit without

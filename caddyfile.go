@@ -152,9 +152,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 			err = d.WrapErr(checkHeartbeat(h.Heartbeat))
 		}
 	case "origins":
-		h.Origins, err = words(d, checkOrigin)
+		h.Origins, err = words(d, checkOrigin, sameOrigins)
 	case "subprotocols":
-		h.Subprotocols, err = words(d, checkSubprotocol)
+		h.Subprotocols, err = words(d, checkSubprotocol, func(a, b string) bool { return a == b })
 	case "compression":
 		h.Compression, err = onOff(d)
 	case "poller":
@@ -247,8 +247,8 @@ func word(d *caddyfile.Dispenser, check func(string) error) (string, error) {
 	return d.Val(), nil
 }
 
-// words reads one argument or more.
-func words(d *caddyfile.Dispenser, check func(string) error) ([]string, error) {
+// words reads one argument or more; no two of them are the same.
+func words(d *caddyfile.Dispenser, check func(string) error, same func(a, b string) bool) ([]string, error) {
 	name := d.Val()
 	all := d.RemainingArgs()
 	if len(all) == 0 {
@@ -258,7 +258,7 @@ func words(d *caddyfile.Dispenser, check func(string) error) ([]string, error) {
 		if err := check(w); err != nil {
 			return nil, d.WrapErr(err)
 		}
-		if slices.Contains(all[:i], w) {
+		if slices.ContainsFunc(all[:i], func(o string) bool { return same(o, w) }) {
 			return nil, d.Errf("%s: %s stands twice", name, w)
 		}
 	}

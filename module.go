@@ -91,9 +91,10 @@ type Handler struct {
 
 	// Origins of pages that may use the rooms beside the site's own:
 	// `https://app.example.com`, `https://*.example.com`, `app.example.com` (any
-	// scheme), or `*` for any; whoever only `*` lets in is anonymous, whatever
-	// credentials come along. Requests from other origins are refused with 403.
-	// Default: the site's own alone.
+	// scheme), `null` (pages of files, and sandboxed frames), or `*` for any;
+	// whoever only `*` or `null` lets in is anonymous, whatever credentials come
+	// along. Requests from other origins are refused with 403, and the first of
+	// each origin is logged. Default: the site's own alone.
 	Origins []string `json:"origins,omitempty"`
 
 	// WebSocket subprotocols that clients may ask for beside `realtime.raw`. The
@@ -124,6 +125,7 @@ type Handler struct {
 	poolKey string
 	taken   bool // the hub, and not given back; Provision's and Cleanup's
 	server  *caddyhttp.Server
+	refused *refusedOrigins
 	down    chan struct{} // closed when the server of this handler shuts down
 	downed  sync.Once
 }
@@ -205,6 +207,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
+	h.refused = &app.(*App).refused
 	h.poolKey = poolKey(h.Hub)
 	if h.pooled, err = takeHub(h.poolKey, settings, h.log); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -199,23 +198,6 @@ func checkHeartbeat(d caddy.Duration) error {
 	}
 	if t := time.Duration(d); t < time.Second || t > time.Hour {
 		return fmt.Errorf("heartbeat is %s: must be between 1s and 1h, or off", t)
-	}
-	return nil
-}
-
-// checkOrigin says what is wrong with a pattern of origins.
-func checkOrigin(pattern string) error {
-	if pattern == "*" {
-		return nil
-	}
-	bad := fmt.Errorf("origin %q: must be like https://app.example.com, https://*.example.com, app.example.com or *", pattern)
-	full := pattern
-	if !strings.Contains(pattern, "://") {
-		full = "https://" + pattern
-	}
-	u, err := url.Parse(strings.Replace(full, "://*.", "://wildcard.", 1))
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(u.Host, "*") {
-		return bad
 	}
 	return nil
 }

@@ -1,0 +1,269 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// An origin as browsers write it: scheme and host in lower case, the host in
+// ASCII, the port left out where it is the scheme's own (HTML, "ASCII
+// serialization of an origin"). Here the port is always there, if the scheme has
+// one.
+type origin struct{ scheme, host, port string }
+
+// nowhere is the origin of pages that have none: those of files, and of sandboxed
+// frames.
+const nowhere = "null"
+
+// parseOrigin reads the header Origin. Anything but a scheme, a host and a port is
+// no origin, and so is "null".
+func parseOrigin(s string) (o origin, ok bool) {
+	scheme, rest, found := strings.Cut(strings.ToLower(s), "://")
+	o.scheme = scheme
+	o.host, o.port = splitPort(rest)
+	if !found || o.scheme == "" || o.host == "" || strings.ContainsAny(o.host, "/?#@\\ ") {
+		return origin{}, false
+	}
+	if o.port == "" {
+		o.port = defaultPort(scheme)
+	}
+	return o, true
+}
+
+// splitPort parts a host from its port, which may be missing.
+func splitPort(s string) (host, port string) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || i < strings.LastIndexByte(s, ']') {
+		return s, ""
+	}
+	return s[:i], s[i+1:]
+}
+
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	default:
+		return ""
+	}
+}
+
+// sameHost reports whether the origin is the site's own. The scheme is not
+// compared: behind a proxy that ends TLS we do not know it.
+func sameHost(from, host string) bool {
+	page, ok := parseOrigin(from)
+	if !ok {
+		return false
+	}
+	site, ok := parseOrigin(page.scheme + "://" + host)
+	return ok && site == page
+}
+
+// originPattern is what the option origins lists. An empty scheme stands for any,
+// an empty port for the one of the scheme. A wildcard stands for one label or more
+// before the host.
+type originPattern struct {
+	origin
+	wildcard bool
+}
+
+func (p originPattern) matches(o origin) bool {
+	switch {
+	case p.scheme != "" && p.scheme != o.scheme:
+		return false
+	case p.port == "" && o.port != defaultPort(o.scheme), p.port != "" && p.port != o.port:
+		return false
+	case p.wildcard:
+		return len(o.host) > len(p.host)+1 && strings.HasSuffix(o.host, "."+p.host)
+	default:
+		return p.host == o.host
+	}
+}
+
+// matchOrigin reports whether an origin matches a pattern that checkOrigin found
+// good, other than "*".
+func matchOrigin(pattern, from string) bool {
+	if strings.EqualFold(pattern, nowhere) {
+		return isNowhere(from)
+	}
+	o, ok := parseOrigin(from)
+	if !ok {
+		return false
+	}
+	p, err := parseOriginPattern(pattern)
+	return err == nil && p.matches(o)
+}
+
+// isNowhere reports whether a page has no origin. Some web views say file:// for
+// files, where browsers say null.
+func isNowhere(from string) bool { return from == nowhere || from == "file://" }
+
+// checkOrigin says what is wrong with a pattern of origins.
+func checkOrigin(pattern string) error {
+	if pattern == "*" || strings.EqualFold(pattern, nowhere) {
+		return nil
+	}
+	if _, err := parseOriginPattern(pattern); err != nil {
+		return fmt.Errorf("origin %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// sameOrigins reports whether two good patterns say the same.
+func sameOrigins(a, b string) bool {
+	p, bad := parseOriginPattern(a)
+	q, worse := parseOriginPattern(b)
+	if bad != nil || worse != nil {
+		return strings.EqualFold(a, b)
+	}
+	if p.scheme == q.scheme && p.port == "" {
+		p.port = defaultPort(p.scheme)
+	}
+	if p.scheme == q.scheme && q.port == "" {
+		q.port = defaultPort(q.scheme)
+	}
+	return p == q
+}
+
+var errOrigin = errors.New("must be like https://app.example.com, https://*.example.com, app.example.com, null or *")
+
+// parseOriginPattern reads a pattern. What no browser would ever send is an error
+// that says what to write instead.
+func parseOriginPattern(pattern string) (p originPattern, err error) {
+	rest := pattern
+	if scheme, after, ok := strings.Cut(pattern, "://"); ok {
+		if p.scheme, err = originScheme(scheme); err != nil {
+			return p, err
+		}
+		rest = after
+	}
+	if strings.ContainsAny(rest, ", ;") {
+		return p, errors.New("origins have spaces between them and no commas: one word each")
+	}
+	if strings.ContainsAny(rest, "{}") {
+		return p, errors.New("placeholders are not replaced here, but for {$NAME} in a Caddyfile")
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if i := strings.IndexAny(rest, "/?#@"); i >= 0 {
+		if rest[i] == '@' || i == 0 {
+			return p, errOrigin
+		}
+		return p, fmt.Errorf("an origin has no path: say %s", strings.TrimSuffix(pattern, rest[i:]))
+	}
+	host, port := splitPort(rest)
+	if p.port, err = originPort(port); err != nil {
+		return p, err
+	}
+	host, p.wildcard = strings.CutPrefix(host, "*.")
+	p.host, err = originHost(host)
+	if err == nil && p.wildcard && (p.host[0] == '[' || isNumber(lastLabel(p.host))) {
+		err = errors.New("an address has no names below it")
+	}
+	return p, err
+}
+
+// originScheme reads the scheme of a pattern.
+func originScheme(scheme string) (string, error) {
+	scheme = strings.ToLower(scheme)
+	switch scheme {
+	case "ws", "wss":
+		return "", fmt.Errorf("a page has the scheme http or https, by WebSocket too: say http%s://", strings.TrimPrefix(scheme, "ws"))
+	case "file":
+		return "", errors.New("pages of files have the origin null: say null")
+	}
+	for i, c := range []byte(scheme) {
+		letter := c >= 'a' && c <= 'z'
+		if !letter && (i == 0 || !(c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.')) {
+			return "", errOrigin
+		}
+	}
+	if scheme == "" {
+		return "", errOrigin
+	}
+	return scheme, nil
+}
+
+// originPort reads the port of a pattern; there may be none.
+func originPort(port string) (string, error) {
+	if port == "" {
+		return "", nil
+	}
+	if strings.Contains(port, "*") {
+		return "", errors.New("a port is no wildcard: list each port")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", fmt.Errorf("%q is no port", port)
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+// hosts turns names as people write them into those that browsers send (UTS 46,
+// as the URL standard has it).
+var hosts = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+
+// originHost reads the host of a pattern.
+func originHost(host string) (string, error) {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		address, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		if err != nil || !address.Is6() || address.Zone() != "" || !strings.HasSuffix(inner, "]") {
+			return "", fmt.Errorf("%s is no IPv6 address", host)
+		}
+		return "[" + ipv6(address) + "]", nil
+	}
+	if strings.Count(host, ":") > 0 {
+		return "", errors.New("an IPv6 address stands in brackets, like [::1]")
+	}
+	if strings.Contains(host, "*") {
+		return "", errors.New("a wildcard stands for the first labels of a name, as in https://*.example.com, or alone for any origin")
+	}
+	name, err := hosts.ToASCII(host)
+	if err != nil {
+		return "", fmt.Errorf("%q is no host: %w", host, err)
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return "", errOrigin
+		}
+	}
+	if name == "" || name[0] == '.' || strings.Contains(name, "..") {
+		return "", errOrigin
+	}
+	if isNumber(lastLabel(name)) {
+		if _, err := netip.ParseAddr(name); err != nil {
+			return "", fmt.Errorf("%s is no IPv4 address as browsers write it, like 127.0.0.1", name)
+		}
+	}
+	return name, nil
+}
+
+// ipv6 writes an address as browsers do: never with an IPv4 address in it.
+func ipv6(a netip.Addr) string {
+	if !a.Is4In6() {
+		return a.String()
+	}
+	b := a.As16()
+	return fmt.Sprintf("::ffff:%x:%x", uint16(b[12])<<8|uint16(b[13]), uint16(b[14])<<8|uint16(b[15]))
+}
+
+func lastLabel(host string) string { return host[strings.LastIndexByte(host, '.')+1:] }
+
+// isNumber reports whether a browser takes a name with this last label for an
+// IPv4 address (URL standard, "ends in a number").
+func isNumber(label string) bool {
+	if label == "" {
+		return false
+	}
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		_, err := strconv.ParseUint("0"+hex, 16, 64)
+		return err == nil
+	}
+	return strings.Trim(label, "0123456789") == ""
+}

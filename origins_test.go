@@ -1,0 +1,330 @@
+package realtime
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// loggedSite runs Caddy with a site whose block is given, and returns what lines
+// of a message Caddy has logged so far.
+func loggedSite(t *testing.T, block string) (s *site, logged func(message string) []map[string]any) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "log")
+	s = &site{t: t, port: freePort(t)}
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s {\n%s\n}\n", file, s.URL, block))
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Errorf("stopping Caddy: %v", err)
+		}
+	})
+	return s, func(message string) []map[string]any {
+		t.Helper()
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []map[string]any
+		for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
+			var line map[string]any
+			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+				t.Fatalf("%v in %q", err, lines.Bytes())
+			}
+			if line["msg"] == message {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+}
+
+const originRefused = "the page of another origin was refused"
+
+// transports are the headers by which each way of reading and writing is asked for.
+var transports = []struct {
+	name, method string
+	headers      []string
+}{
+	{"page", "GET", nil},
+	{"long poll", "GET", []string{"Prefer: wait=20"}},
+	{"server-sent events", "GET", []string{"Accept: text/event-stream"}},
+	{"NDJSON", "GET", []string{"Accept: application/x-ndjson"}},
+	{"WebSocket", "GET", []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}},
+	{"HEAD", "HEAD", nil},
+	{"POST", "POST", nil},
+	{"form", "POST", []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html"}},
+}
+
+func TestOriginsInOtherWords(t *testing.T) {
+	for _, test := range []struct {
+		pattern, origin string
+		want            bool
+	}{
+		{"https://app.example.com:443", "https://app.example.com", true},
+		{"http://app.example.com:80", "http://app.example.com", true},
+		{"http://app.example.com:443", "http://app.example.com", false},
+		{"https://app.example.com:0443", "https://app.example.com", true},
+		{"https://app.example.com:", "https://app.example.com", true},
+		{"https://app.example.com/", "https://app.example.com", true},
+		{"HTTPS://App.Example.COM", "https://app.example.com", true},
+		{"https://bücher.example", "https://xn--bcher-kva.example", true},
+		{"https://*.BÜCHER.example", "https://shop.xn--bcher-kva.example", true},
+		{"https://xn--bcher-kva.example", "https://xn--bcher-kva.example", true},
+		{"例え.example", "http://xn--r8jz45g.example", true},
+		{"http://[::1]:8080", "http://[::1]:8080", true},
+		{"http://[0:0:0:0:0:0:0:1]", "http://[::1]", true},
+		{"http://[2001:DB8::1]", "http://[2001:db8::1]", true},
+		{"http://[::ffff:127.0.0.1]", "http://[::ffff:7f00:1]", true},
+		{"[::1]:8080", "https://[::1]:8080", true},
+		{"127.0.0.1:8080", "http://127.0.0.1:8080", true},
+		{"app.example.com:443", "https://app.example.com", true},
+		{"app.example.com:8443", "https://app.example.com", false},
+		{"*.example.com:8443", "https://a.example.com:8443", true},
+		{"https://*.example.com", "https://.example.com", false},
+		{"capacitor://localhost", "capacitor://localhost", true},
+		{"chrome-extension://abcdefgh", "chrome-extension://abcdefgh", true},
+		{"my_host.example", "http://my_host.example", true},
+		{"null", "null", true},
+		{"NULL", "null", true},
+		{"null", "file://", true},
+		{"null", "https://null", false},
+		{"app.example.com", "null", false},
+	} {
+		if err := checkOrigin(test.pattern); err != nil {
+			t.Errorf("%s: %v", test.pattern, err)
+		}
+		if got := matchOrigin(test.pattern, test.origin); got != test.want {
+			t.Errorf("%s for %s: %v, want %v", test.pattern, test.origin, got, test.want)
+		}
+	}
+}
+
+func TestOriginsThatNoPageHas(t *testing.T) {
+	for pattern, remedy := range map[string]string{
+		"https://app.example.com,":            "spaces",
+		"https://a.example,https://b.example": "spaces",
+		"https://a.example https://b.example": "spaces",
+		"https://app.example.com/chat":        "say https://app.example.com",
+		"https://app.example.com?x":           "say https://app.example.com",
+		"https://app.example.com/#":           "say https://app.example.com",
+		"app.example.com/chat/":               "say app.example.com",
+		"wss://app.example.com":               "say https://",
+		"ws://app.example.com":                "say http://",
+		"file://":                             "say null",
+		"file:///home/ann/chat.html":          "say null",
+		"http://localhost:*":                  "each port",
+		"http://localhost:http":               "port",
+		"http://localhost:99999":              "port",
+		"http://localhost:0":                  "port",
+		"https://*":                           "https://*.example.com",
+		"https://app.*":                       "https://*.example.com",
+		"https://*app.example.com":            "https://*.example.com",
+		"https://*.*.example.com":             "https://*.example.com",
+		"http://::1":                          "[::1]",
+		"http://[::1":                         "IPv6",
+		"http://[fe80::1%25eth0]":             "IPv6",
+		"http://127.1":                        "127.0.0.1",
+		"http://0x7f.1":                       "127.0.0.1",
+		"http://2130706433":                   "127.0.0.1",
+		"http://*.0.0.1":                      "127.0.0.1",
+		"http://*.127.0.0.1":                  "address",
+		"https://{env.APP}":                   "{$NAME}",
+		"https://ann@example.com":             "must be like",
+		"https://":                            "must be like",
+		"://app.example.com":                  "must be like",
+		"":                                    "must be like",
+		"https://a..example":                  "",
+		"https://a<b.example":                 "",
+	} {
+		if err := checkOrigin(pattern); err == nil || !strings.Contains(err.Error(), remedy) {
+			t.Errorf("%q: %v, want %q", pattern, err, remedy)
+		}
+	}
+}
+
+// A page that is refused can read why, whatever it asked for, and nothing else.
+func TestRefusalsCanBeRead(t *testing.T) {
+	s, logged := loggedSite(t, "realtime {\n"+open+"origins https://app.example.com\nui on\n}")
+	for _, from := range []string{"https://evil.example", "null", "file://", "https://app.example.com:8443", "nonsense"} {
+		for _, transport := range transports {
+			t.Run(from+", "+transport.name, func(t *testing.T) {
+				resp := s.do(transport.method, "/rt/lobby", "text=evil", append(transport.headers, "Origin: "+from)...)
+				if transport.method == "HEAD" {
+					if resp.StatusCode != http.StatusForbidden {
+						t.Errorf("got %s", resp.Status)
+					}
+				} else if p := refused(t, resp, 403, "origin refused"); !strings.Contains(p.Detail, from) {
+					t.Errorf("%q does not name the origin", p.Detail)
+				}
+				if got := resp.Header.Get("Access-Control-Allow-Origin"); got != from {
+					t.Errorf("allowed is %q: the page cannot read it", got)
+				}
+				if got := resp.Header.Get("Access-Control-Allow-Credentials"); got != "" {
+					t.Error("with credentials")
+				}
+			})
+		}
+		warnings := slices.DeleteFunc(logged(originRefused), func(line map[string]any) bool { return line["origin"] != from })
+		if len(warnings) != 1 {
+			t.Fatalf("%s: %d warnings, want one", from, len(warnings))
+		}
+		if w := warnings[0]; w["level"] != "warn" || w["host"] != strings.TrimPrefix(s.URL, "http://") || w["remedy"] == "" {
+			t.Errorf("warned by %v", w)
+		}
+	}
+	if got := s.page("lobby").texts(); len(got) != 0 {
+		t.Errorf("the room holds %q", got)
+	}
+}
+
+// A preflight of a refused origin lets its page ask, and be refused in words.
+func TestPreflightsOfRefusedOrigins(t *testing.T) {
+	s, logged := loggedSite(t, "realtime {\n"+open+"}")
+	const foreign = "Origin: https://evil.example"
+	resp := s.do("OPTIONS", "/rt/lobby", "", foreign, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,x-requested-with")
+	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Origin") != "https://evil.example" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+	if got := resp.Header.Get("Access-Control-Allow-Headers"); !strings.Contains(got, "x-requested-with") {
+		t.Errorf("allowed are %q", got)
+	}
+	if resp.Header.Get("Access-Control-Allow-Credentials") != "" || resp.Header.Get("Access-Control-Max-Age") != "0" {
+		t.Errorf("with credentials, or for long: %v", resp.Header)
+	}
+	if n := len(logged(originRefused)); n != 1 {
+		t.Errorf("%d warnings", n)
+	}
+	refused(t, s.do("POST", "/rt/lobby", "evil", foreign, "Content-Type: application/json", "X-Requested-With: x"), 403, "origin refused")
+	refused(t, s.do("OPTIONS", "/rt/lobby", "", foreign), 403, "origin refused")
+	refused(t, s.do("POST", "/rt/", `{"op":"publish","room":"lobby","data":1}`, foreign, "Content-Type: application/x-ndjson"), 403, "origin refused")
+	if got := s.page("lobby").texts(); len(got) != 0 {
+		t.Errorf("the room holds %q", got)
+	}
+}
+
+// Strangers cannot fill the log, nor the memory of what was logged.
+func TestRefusedOriginsAreLoggedInBounds(t *testing.T) {
+	s, logged := loggedSite(t, "realtime {\n"+open+"}")
+	for i := range maxRefusedOrigins + 10 {
+		s.do("GET", "/rt/lobby", "", fmt.Sprintf("Origin: https://evil%d.example", i))
+	}
+	if n := len(logged(originRefused)); n != maxRefusedOrigins {
+		t.Errorf("%d warnings, want %d", n, maxRefusedOrigins)
+	}
+	if n := len(logged("no more refused origins are logged until the configuration changes")); n != 1 {
+		t.Errorf("the end of the warnings is told %d times", n)
+	}
+}
+
+func TestLongOriginsAreCut(t *testing.T) {
+	s, logged := loggedSite(t, "realtime {\n"+open+"}")
+	resp := s.do("GET", "/rt/lobby", "", "Origin: https://"+strings.Repeat("a", 10_000))
+	if resp.Header.Get("Access-Control-Allow-Origin") != "" || len(readAll(t, resp)) > 1000 {
+		t.Errorf("%v, want a short answer", resp.Header)
+	}
+	lines := logged(originRefused)
+	if len(lines) != 1 || len(lines[0]["origin"].(string)) > maxToldOrigin+len("…") {
+		t.Errorf("logged %v", lines)
+	}
+}
+
+func TestRemediesForRefusedOrigins(t *testing.T) {
+	for _, test := range []struct{ name, origin, host, forwarded, want string }{
+		{"another site", "https://app.example.com", "127.0.0.1:8080", "", "origins https://app.example.com"},
+		{"the name of an upstream", "https://example.com", "backend", "", "proxy_set_header Host $http_host"},
+		{"the proxy tells", "https://example.com", "backend:8080", "example.com", "a proxy has changed Host"},
+		{"two proxies tell", "https://example.com", "backend:8080", "example.com, inner", "a proxy has changed Host"},
+		{"the proxy tells of another", "https://evil.example", "backend:8080", "example.com", "origins https://evil.example"},
+		{"the port is lost", "http://localhost:21172", "localhost", "", "the ports differ"},
+		{"a file", "null", "localhost", "", "origins null"},
+		{"a file of a web view", "file://", "localhost", "", "origins null"},
+		{"nonsense", "x", "localhost", "", "no origin"},
+	} {
+		if got := remedy(test.origin, test.host, test.forwarded); !strings.Contains(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestPreflightsAllowWhatIsAskedFor(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"origins https://app.example.com\n}")
+	preflight := func(asked ...string) http.Header {
+		headers := []string{"Origin: https://app.example.com", "Access-Control-Request-Method: POST"}
+		for _, a := range asked {
+			headers = append(headers, "Access-Control-Request-Headers: "+a)
+		}
+		resp := s.do("OPTIONS", "/rt/lobby", "", headers...)
+		if resp.StatusCode != http.StatusNoContent {
+			t.Errorf("%q: %s", asked, resp.Status)
+		}
+		return resp.Header
+	}
+	for _, asked := range []string{"sentry-trace,baggage", "traceparent, tracestate", "hx-current-url,HX-Request", "cache-control", "ttl,x-a", "x-a,,x-b"} {
+		header := preflight(asked)
+		allowed := strings.Split(strings.ToLower(header.Get("Access-Control-Allow-Headers")), ", ")
+		for name := range strings.SplitSeq(asked, ",") {
+			if name = strings.ToLower(strings.TrimSpace(name)); name != "" && !slices.Contains(allowed, name) {
+				t.Errorf("%s: allowed are %q", asked, allowed)
+			}
+		}
+		if !slices.Contains(allowed, "idempotency-key") || len(slices.Compact(slices.Sorted(slices.Values(allowed)))) != len(allowed) {
+			t.Errorf("%s: allowed are %q", asked, allowed)
+		}
+		if !strings.Contains(strings.Join(header.Values("Vary"), ", "), "Access-Control-Request-Headers") {
+			t.Errorf("it varies by %q", header.Values("Vary"))
+		}
+	}
+	if got := preflight("x-a", "x-b").Get("Access-Control-Allow-Headers"); !strings.Contains(got, "x-a, x-b") {
+		t.Errorf("in two lines: %q", got)
+	}
+	// What is no name, or too much, is not allowed.
+	for _, asked := range []string{"*", "a b", `x"y`, "x:y", "(x)", strings.Repeat("x-long,", 1000)} {
+		got := preflight(asked).Get("Access-Control-Allow-Headers")
+		if got != preflightHeaders && asked != "*" || strings.Contains(got, asked+",") {
+			t.Errorf("%.20s: allowed are %.200q", asked, got)
+		}
+	}
+}
+
+// A page without an origin comes as nobody, like any other whose origin proves
+// nothing.
+func TestNullIsListed(t *testing.T) {
+	s := startSite(t, "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\nrealtime {\n"+open+"origins null\n}")
+	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
+	for _, from := range []string{"null", "file://"} {
+		resp := s.do("POST", "/rt/lobby", from, ann, "Origin: "+from)
+		if resp.StatusCode != http.StatusCreated || resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s: %s %v", from, resp.Status, resp.Header)
+		}
+	}
+	refused(t, s.do("POST", "/rt/lobby", "x", ann, "Origin: https://evil.example"), 403, "origin refused")
+	form := []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html", ann, "Origin: null"}
+	refused(t, s.do("POST", "/rt/lobby", "text=sandboxed", append(form, "Sec-Fetch-Site: cross-site")...), 403, "another site")
+	messages := s.page("lobby", ann).Messages
+	if len(messages) != 2 || len(messages[0].From) != 0 || len(messages[1].From) != 0 {
+		t.Errorf("the room holds %+v, want two messages of nobody", messages)
+	}
+}
+
+// A form on a page that hides where it is has the origin null, and is the site's
+// own all the same.
+func TestFormOfAPageThatHidesItsOrigin(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	form := []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html", "Origin: null"}
+	if resp := s.do("POST", "/rt/lobby", "text=own", append(form, "Sec-Fetch-Site: same-origin")...); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("got %s", resp.Status)
+	}
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		refused(t, s.do("POST", "/rt/lobby", "text=evil", append(form, "Sec-Fetch-Site: "+site)...), 403, "origin refused")
+	}
+}

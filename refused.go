@@ -1,0 +1,89 @@
+package realtime
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Bounds of what is remembered, and said, of refused origins.
+const (
+	maxRefusedOrigins = 32  // in one configuration
+	maxToldOrigin     = 256 // bytes of each
+)
+
+// refusedOrigins are the origins that one configuration has refused, and warned of
+// in the log: each once, and not more of them than a stranger may fill the log
+// with. The zero value is ready.
+type refusedOrigins struct {
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+// first reports whether the origin is to be warned of, and whether it is the last
+// one.
+func (o *refusedOrigins) first(from string) (first, last bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told[from] || len(o.told) >= maxRefusedOrigins {
+		return false, false
+	}
+	if o.told == nil {
+		o.told = make(map[string]bool)
+	}
+	o.told[strings.Clone(from)] = true
+	return true, len(o.told) == maxRefusedOrigins
+}
+
+// warn tells whoever runs the site which page was refused, and what to set. A
+// page cannot tell: it sees that it does not work.
+func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
+	told := clip(from, maxToldOrigin)
+	first, last := o.first(told)
+	if !first {
+		return
+	}
+	attributes := []any{"origin", told, "host", clip(r.Host, maxToldOrigin)}
+	forwarded := r.Header.Get("X-Forwarded-Host")
+	if forwarded != "" {
+		attributes = append(attributes, "forwarded_host", clip(forwarded, maxToldOrigin))
+	}
+	log.Warn("the page of another origin was refused", append(attributes, "remedy", remedy(told, r.Host, forwarded))...)
+	if last {
+		log.Warn("no more refused origins are logged until the configuration changes", "logged", maxRefusedOrigins)
+	}
+}
+
+// remedy says what to set for a refused origin.
+func remedy(from, host, forwarded string) string {
+	const proxy = "let the proxy pass on the Host that it was asked for (nginx: proxy_set_header Host $http_host)"
+	if isNowhere(from) {
+		return "a page of a file, or in a sandboxed frame, has no origin: serve it by HTTP; or say origins null, which lets in any such page, as nobody"
+	}
+	page, ok := parseOrigin(from)
+	if !ok {
+		return "this is no origin that could be listed"
+	}
+	list := "say origins " + from
+	first, _, _ := strings.Cut(forwarded, ",")
+	if sameHost(from, strings.TrimSpace(first)) {
+		return "a proxy has changed Host: " + proxy + ", or " + list
+	}
+	if name, _ := splitPort(strings.ToLower(host)); name == page.host {
+		return "the ports differ: if a proxy has lost the port, " + proxy + "; if the page is another server's, " + list
+	}
+	return "if the page is yours, " + list + "; if it is this site's own, a proxy has changed Host: " + proxy
+}
+
+// clip cuts a text to at most n bytes, at the end of a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
