@@ -42,6 +42,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, h.Err("realtime cannot tell its path from this matcher: match one path like /rt/*, or say prefix <path> in the block")
 		}
 	}
+	if err := m.checkRooms(); err != nil {
+		h.Reset()
+		h.Next()
+		return nil, h.WrapErr(err)
+	}
 	if err := noteHub(h, m.Hub); err != nil {
 		return nil, err
 	}
@@ -164,7 +169,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 	case "ui":
 		h.UI, err = onOff(d)
 	default:
-		return d.Errf("unknown option %q of realtime", name)
+		return d.WrapErr(unknownOption(name))
 	}
 	if err != nil {
 		return err
@@ -184,7 +189,7 @@ func endOfOption(d *caddyfile.Dispenser, name string) error {
 }
 
 func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
-	pattern, err := word(d, hub.CheckPattern)
+	pattern, err := word(d, h.checkPattern)
 	if err != nil {
 		return err
 	}
@@ -214,7 +219,7 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 		case "presence":
 			room.Presence, err = presence(d)
 		default:
-			return d.Errf("unknown option %q of room %s", name, pattern)
+			return d.WrapErr(unknownRoomOption(name, pattern))
 		}
 		if err != nil {
 			return err
@@ -228,6 +233,15 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 	}
 	h.Rooms = append(h.Rooms, room)
 	return nil
+}
+
+// checkPattern checks the pattern of a room. A prefix that a matcher says is not
+// known yet: [Handler.check] looks again.
+func (h *Handler) checkPattern(pattern string) error {
+	if strings.HasPrefix(pattern, "/") {
+		return checkRoom(h.prefix(), pattern)
+	}
+	return hub.CheckPattern(pattern)
 }
 
 // word reads the option's one argument and checks it.

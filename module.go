@@ -284,6 +284,9 @@ func (h *Handler) check() error {
 	if err := checkHeartbeat(h.Heartbeat); err != nil {
 		return err
 	}
+	if err := h.checkRooms(); err != nil {
+		return err
+	}
 	var errs []error
 	for _, o := range h.Origins {
 		errs = append(errs, checkOrigin(o))

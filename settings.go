@@ -180,6 +180,24 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
+// prefix returns the prefix that holds.
+func (h *Handler) prefix() string {
+	if h.Prefix == "" {
+		return defaultPrefix
+	}
+	return h.Prefix
+}
+
+// checkRooms says which pattern of a room takes the path for its name.
+func (h *Handler) checkRooms() error {
+	for _, r := range h.Rooms {
+		if err := checkRoom(h.prefix(), r.Pattern); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func checkHubName(name string) error {
 	if len(name) > 64 {
 		return fmt.Errorf("hub %q: a name has at most 64 characters", name)

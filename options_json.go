@@ -1,0 +1,72 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// encoding/json does not tell which field a type of its own could not read, and
+// caddy.Duration is such a type. So the structs that have one read it themselves.
+
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its field, and
+// unknown fields are errors, as they are for Caddy.
+func (h *Handler) UnmarshalJSON(b []byte) error {
+	type plain Handler
+	return unmarshalOptions(b, (*plain)(h), "heartbeat", &h.Heartbeat)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its room and field.
+func (r *Room) UnmarshalJSON(b []byte) error {
+	type plain Room
+	err := unmarshalOptions(b, (*plain)(r), "", nil)
+	if err == nil {
+		return nil
+	}
+	var named struct{ Pattern string }
+	_ = json.Unmarshal(b, &named) // what can be read of it will do
+	return fmt.Errorf("room %q: %w", named.Pattern, err)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
+func (h *History) UnmarshalJSON(b []byte) error {
+	type plain History
+	if err := unmarshalOptions(b, (*plain)(h), "age", &h.Age); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
+func (p *Presence) UnmarshalJSON(b []byte) error {
+	type plain Presence
+	if err := unmarshalOptions(b, (*plain)(p), "grace", &p.Grace); err != nil {
+		return fmt.Errorf("presence: %w", err)
+	}
+	return nil
+}
+
+// unmarshalOptions reads a struct without methods, and its one duration, which has
+// a name, or none.
+func unmarshalOptions(b []byte, to any, name string, d *caddy.Duration) error {
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.DisallowUnknownFields()
+	if name != "" {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(b, &fields); err != nil {
+			return err
+		}
+		for field, value := range fields {
+			if !strings.EqualFold(field, name) { // as encoding/json takes them
+				continue
+			}
+			if err := json.Unmarshal(value, d); err != nil {
+				return fmt.Errorf(`%s is %s: must be a time like "30s", "10m" or "7d", or -1`, name, clip(string(value), 100))
+			}
+		}
+	}
+	return decoder.Decode(to)
+}

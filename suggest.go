@@ -1,0 +1,114 @@
+package realtime
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The names of options, for those who mistake one for another. The ones that both
+// blocks have stand in both lists.
+var (
+	handlerOptions = []string{
+		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
+		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui",
+	}
+	roomOptions = []string{"history", "max_message_size", "rate", "presence"}
+)
+
+// unknownOption says what is meant, perhaps, by an option that realtime's block
+// does not have.
+func unknownOption(name string) error {
+	if slices.Contains(roomOptions, strings.ToLower(name)) {
+		return fmt.Errorf("%s is an option of rooms: say room * { %[1]s … }, or name a room in place of the *", strings.ToLower(name))
+	}
+	return fmt.Errorf("unknown option %q of realtime%s", name, didYouMean(name, handlerOptions, roomOptions))
+}
+
+// unknownRoomOption says the same of a room's block.
+func unknownRoomOption(name, room string) error {
+	if slices.Contains(handlerOptions, strings.ToLower(name)) {
+		return fmt.Errorf("%s is an option of realtime: it stands outside of the block of room %s", strings.ToLower(name), room)
+	}
+	return fmt.Errorf("unknown option %q of room %s%s", name, room, didYouMean(name, roomOptions, handlerOptions))
+}
+
+// didYouMean suggests the known name that is the fewest slips away: of this block
+// or, if none is near, of the other one, where it says so.
+func didYouMean(name string, here, elsewhere []string) string {
+	if best := nearest(name, here); best != "" {
+		return ": did you mean " + best + "?"
+	}
+	best := nearest(name, elsewhere)
+	switch {
+	case best == "":
+		return ": there are " + strings.Join(here, ", ")
+	case slices.Contains(roomOptions, best):
+		return ": did you mean " + best + ", in the block of a room?"
+	default:
+		return ": did you mean " + best + ", outside of the room's block?"
+	}
+}
+
+// nearest returns the known name that takes the fewest slips to become name, or ""
+// if they are too many for a slip: more than one in three letters, or three.
+func nearest(name string, known []string) string {
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	if len(name) > 64 {
+		return ""
+	}
+	best, fewest := "", min(len(name)/3, 3)+1
+	for _, k := range known {
+		if n := slips(name, k); n < fewest {
+			best, fewest = k, n
+		}
+	}
+	return best
+}
+
+// slips counts what turns one word into another: letters left out, put in, mistaken,
+// or swapped with their neighbour (optimal string alignment).
+func slips(a, b string) int {
+	var before []int // the row before the last one
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			mistaken := last[j-1]
+			if a[i-1] != b[j-1] {
+				mistaken++
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, mistaken)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
+
+// checkRoom says what is wrong with the pattern of a room that would never be met,
+// since names begin after the prefix.
+func checkRoom(prefix, pattern string) error {
+	bare := strings.TrimLeft(pattern, "/")
+	inner := strings.TrimPrefix(prefix, "/") // rt/
+	repeats := inner != "" && len(bare) >= len(inner) && strings.EqualFold(bare[:len(inner)], inner)
+	if bare == pattern && !repeats {
+		return nil
+	}
+	if repeats {
+		bare = bare[len(inner):]
+	}
+	if bare = strings.TrimLeft(bare, "/"); bare == "" {
+		bare = "*"
+	}
+	if repeats {
+		return fmt.Errorf("room %s repeats the prefix, after which its name begins: say room %s", pattern, bare)
+	}
+	return fmt.Errorf("room %s: a name begins without a slash: say room %s", pattern, bare)
+}
