@@ -83,7 +83,7 @@ const (
 // alone. An error is a *protocol.Problem.
 func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	w := want{limit: defaultLimit}
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return w, protocol.Bad("the query cannot be read: %v", err)
 	}
@@ -176,7 +176,7 @@ func asksForWebSocket(r *http.Request) bool {
 // isForm reports whether a page's form posts, which no script does: only a
 // browser that navigates accepts HTML.
 func isForm(h http.Header) bool {
-	if !isOfType(h, "application/x-www-form-urlencoded") {
+	if !isOfType(h, "application/x-www-form-urlencoded") && !isFormData(h) {
 		return false
 	}
 	for _, v := range h.Values("Accept") {

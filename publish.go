@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/poll"
@@ -34,18 +36,20 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		return err
 	}
 	limit := int64(h.pooled.hub.MaxMessageSize(room))
-	if form {
-		limit = min(limit, math.MaxInt64/4)*3 + 1024 // percent-encoding may triple it
+	told := fmt.Sprintf("max_message_size is %d", limit)
+	fields := form || isFormData(r.Header)
+	if fields {
+		limit = min(limit, math.MaxInt64/4)*3 + maxFormRest // percent-encoding may triple it
 	}
-	body, err := readBody(w, r, limit, "max_message_size")
+	body, err := readBody(w, r, limit, told)
 	if err != nil {
 		return err
 	}
 	contentType := r.Header.Get("Content-Type")
-	if form {
-		fields, err := url.ParseQuery(string(body))
+	if fields {
+		fields, err := formFields(contentType, body)
 		if err != nil {
-			return protocol.Bad("the form cannot be read: %v", err)
+			return err
 		}
 		if contentType, body, err = formContent(fields); err != nil {
 			return err
@@ -80,7 +84,7 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 		if v := r.Header.Get(header); v != "" {
 			return v
 		}
-		return r.URL.Query().Get(parameter)
+		return queryOf(r).Get(parameter)
 	}
 	p := hub.Publication{Room: room, Event: option("Realtime-Event", "event")}
 	// The header is a string of RFC 9651, but many send it bare.
@@ -99,8 +103,8 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 	return p, nil
 }
 
-// readBody reads a body of at most limit bytes, which is the limit of that name.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, name string) ([]byte, error) {
+// readBody reads a body of at most limit bytes; told says so to whom sends more.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) ([]byte, error) {
 	// A server that cannot set deadlines has its own.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	if limit >= math.MaxInt64-1 {
@@ -108,13 +112,16 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, name string) 
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) && tooLarge.Limit != limit {
+		told = fmt.Sprintf("the site has a limit of its own for bodies, as by request_body, which is %d bytes", tooLarge.Limit)
+	}
 	switch {
 	case err == nil:
 		return body, nil
 	case errors.As(err, &tooLarge):
 		return nil, &protocol.Problem{
 			Status: http.StatusRequestEntityTooLarge, Title: "message too large",
-			Detail: name + " is " + strconv.FormatInt(limit, 10),
+			Detail: told, Err: err,
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &protocol.Problem{
@@ -122,20 +129,11 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, name string) 
 			Detail: "the body took longer than " + bodyTime.String(), Err: err,
 		}
 	default:
+		if other, ok := errors.AsType[caddyhttp.HandlerError](err); ok && other.StatusCode >= 400 {
+			return nil, &protocol.Problem{Status: other.StatusCode, Title: "body refused", Detail: "another handler of the site refused the body", Err: err}
+		}
 		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body broke off", Err: err}
 	}
-}
-
-// back sends the browser back to the page of its form, if that is ours, or
-// leaves it where it is.
-func back(w http.ResponseWriter, r *http.Request) {
-	referer, err := url.Parse(r.Referer())
-	if err != nil || !strings.EqualFold(referer.Host, r.Host) {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	w.Header().Set("Location", referer.RequestURI())
-	w.WriteHeader(http.StatusSeeOther)
 }
 
 // Bounds of commands in bulk.
@@ -152,7 +150,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 		return err
 	}
 	defer leave()
-	body, err := readBody(w, r, maxCommandBytes, "the body of commands")
+	body, err := readBody(w, r, maxCommandBytes, fmt.Sprintf("the body of commands is more than %d bytes", maxCommandBytes))
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 	}
 	asked := []string{rest}
 	if rest == "" {
-		asked = r.URL.Query()["room"]
+		asked = queryOf(r)["room"]
 	}
 	rooms := make([]string, 0, len(asked))
 	for _, name := range asked {

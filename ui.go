@@ -33,7 +33,7 @@ func (h *Handler) negotiate(r *http.Request) (want, error) {
 	if !h.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
 		return negotiate(r, h.Subprotocols)
 	}
-	if !r.URL.Query().Has("log") {
+	if !queryOf(r).Has("log") {
 		return want{way: wayUI}, nil
 	}
 	// But for its bytes it is a stream of lines.
@@ -188,7 +188,7 @@ const maxFormName = 64
 // a name beside the text, as chats do.
 func formContent(fields url.Values) (contentType string, body []byte, err error) {
 	if !fields.Has("text") {
-		return "", nil, protocol.Bad("the form has no field text")
+		return "", nil, withoutText(fields)
 	}
 	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
 	if name == "" {

@@ -1,0 +1,102 @@
+package realtime
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// Bounds of a form, beside those of the message that it becomes.
+const (
+	maxFormFields = 100
+	maxFormRest   = 16 << 10 // bytes of all that is not the text
+	maxFormNames  = 5        // that an error names
+)
+
+// isFormData reports whether a script, or a page's form, posts its fields as parts.
+func isFormData(h http.Header) bool { return isOfType(h, "multipart/form-data") }
+
+// formFields reads the fields of a form.
+func formFields(contentType string, body []byte) (url.Values, error) {
+	media, params, _ := mime.ParseMediaType(contentType)
+	if media != "multipart/form-data" {
+		fields, err := parseQuery(string(body))
+		if err != nil {
+			return nil, protocol.Bad("the form cannot be read: %v", err)
+		}
+		return fields, nil
+	}
+	if params["boundary"] == "" {
+		return nil, protocol.Bad("the form cannot be read: its Content-Type has no boundary; leave it to the browser to set it")
+	}
+	fields := make(url.Values)
+	parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	for n := 0; ; n++ {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return fields, nil
+		}
+		if err != nil {
+			return nil, protocol.Bad("the form cannot be read: %v", err)
+		}
+		if n == maxFormFields {
+			return nil, protocol.Bad("a form has at most %d fields", maxFormFields)
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return nil, protocol.Bad("the form cannot be read: %v", err)
+		}
+		_, disposition, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		if file, ok := disposition["filename"]; ok {
+			if file == "" && len(value) == 0 {
+				continue // none was chosen
+			}
+			return nil, protocol.Bad("the field %q is a file, which a form cannot publish: POST the file as the body", clip(part.FormName(), maxFormName))
+		}
+		fields.Add(part.FormName(), string(value))
+	}
+}
+
+// withoutText is the refusal of a form that has nothing to publish. It names what
+// the form has instead.
+func withoutText(fields url.Values) error {
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, clip(name, maxFormName))
+	}
+	if len(names) == 0 {
+		return protocol.Bad("the form has no field text: it is empty")
+	}
+	slices.Sort(names)
+	more := ""
+	if len(names) > maxFormNames {
+		names, more = names[:maxFormNames], ", …"
+	}
+	return protocol.Bad("the form has no field text, which is what is published; it has %s", strings.Join(names, ", ")+more)
+}
+
+// back sends the browser back to the page of its form, if that is ours, or leaves
+// it where it is. A path that begins like //evil.example would name another host
+// (RFC 3986, section 4.2; for browsers a backslash is a slash).
+func back(w http.ResponseWriter, r *http.Request) {
+	referer, err := url.Parse(r.Referer())
+	if err != nil || referer.Scheme != "http" && referer.Scheme != "https" || referer.Host == "" || !strings.EqualFold(referer.Host, r.Host) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	path := referer.RequestURI()
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Location", path)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,214 @@
+package realtime
+
+import (
+	"bytes"
+	"fmt"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// formData is a form as FormData posts it: pairs of name and value, where a name
+// that begins with @ is of a file.
+func formData(t *testing.T, pairs ...string) (body, header string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(pairs); i += 2 {
+		disposition := fmt.Sprintf(`form-data; name=%q`, strings.TrimLeft(pairs[i], "@"))
+		if strings.HasPrefix(pairs[i], "@") {
+			disposition += `; filename=""`
+			if pairs[i+1] != "" {
+				disposition = strings.Replace(disposition, `filename=""`, `filename="cat.png"`, 1)
+			}
+		}
+		part, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {disposition}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Write([]byte(pairs[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), "Content-Type: " + w.FormDataContentType()
+}
+
+func TestFormData(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	body, header := formData(t, "text", "a;b & c\r\nd", "other", "1", "@picture", "")
+	s.post("lobby", body, header)
+	body, header = formData(t, "name", "Ann", "text", "hi")
+	s.post("lobby", body, header)
+	// A page's form, with the same answers as one that is percent-encoded.
+	body, header = formData(t, "text", "by form")
+	resp := s.do("POST", "/rt/lobby", body, header, "Accept: text/html", "Referer: "+s.URL+"/chat", "Sec-Fetch-Site: same-origin")
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/chat" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+	refused(t, s.do("POST", "/rt/lobby", body, header, "Accept: text/html", "Sec-Fetch-Site: cross-site"), 403, "another site")
+	for _, test := range []struct {
+		names string
+		pairs []string
+	}{
+		{"message, user", []string{"message", "hi", "user", "Ann"}},
+		{"empty", nil},
+		{"a, b, c, d, e, …", []string{"g", "", "f", "", "e", "", "d", "", "c", "", "b", "", "a", ""}},
+		{`"picture" is a file`, []string{"text", "look", "@picture", "\x89PNG"}},
+		{`"text" is a file`, []string{"@text", "hello"}},
+		{"at most 100", slices.Repeat([]string{"text", "x"}, 101)},
+	} {
+		body, header := formData(t, test.pairs...)
+		refused(t, s.do("POST", "/rt/lobby", body, header), 400, test.names)
+	}
+	body, header = formData(t, "text", "cut")
+	refused(t, s.do("POST", "/rt/lobby", body[:len(body)-10], header), 400, "cannot be read")
+	refused(t, s.do("POST", "/rt/lobby", body, "Content-Type: multipart/form-data"), 400, "cannot be read")
+	refused(t, s.do("POST", "/rt/lobby", "message=hi&user=Ann", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 400, "message, user")
+	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"a;b & c\nd", `{"text":"hi","name":"Ann"}`, "by form"}) {
+		t.Errorf("the room holds %q", got)
+	}
+}
+
+func TestFormSizes(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"room * {\nmax_message_size 64\n}\n}")
+	long := strings.Repeat("x", 65)
+	body, header := formData(t, "text", long)
+	refused(t, s.do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
+	body, header = formData(t, "text", strings.Repeat("x", 100_000))
+	refused(t, s.do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
+	refused(t, s.do("POST", "/rt/lobby", "text="+strings.Repeat("x", 100_000), "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 413, "max_message_size is 64")
+	// Fields beside the text are no part of the message.
+	body, header = formData(t, "text", "hi", "token", strings.Repeat("t", 8000))
+	s.post("lobby", body, header)
+}
+
+// Another handler's limit is told as its own.
+func TestTheSitesOwnLimitOfBodies(t *testing.T) {
+	s := startSite(t, "request_body {\nmax_size 10\n}\nrealtime {\n"+open+"}")
+	for name, header := range map[string]string{
+		"bytes": "Content-Type: image/png", "text": "Content-Type: text/plain", "form": "Content-Type: application/x-www-form-urlencoded",
+		"commands": "Content-Type: application/x-ndjson",
+	} {
+		target := "/rt/lobby"
+		if name == "commands" {
+			target = "/rt/"
+		}
+		// Of unknown length: Caddy looks at what comes, and not at Content-Length.
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+target, struct{ *strings.Reader }{strings.NewReader("more than ten bytes")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(key, value)
+		if name == "form" {
+			req.Header.Set("Accept", "text/html")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		if p := refused(t, resp, 413, "10 bytes"); strings.Contains(p.Detail, "max_message_size") || !strings.Contains(p.Detail, "request_body") {
+			t.Errorf("%s: told %q", name, p.Detail)
+		}
+	}
+}
+
+func TestWayBackFromAForm(t *testing.T) {
+	for referer, want := range map[string]string{
+		"":                                       "",
+		"http://example.com/chat?x=1":            "/chat?x=1",
+		"https://Example.com":                    "/",
+		"http://example.com/a//b":                "/a//b",
+		"http://example.com/?next=//evil":        "/?next=//evil",
+		"http://example.com//evil.example/":      "",
+		"http://example.com///evil.example/":     "",
+		`http://example.com/\evil.example/`:      `/%5Cevil.example/`,
+		`http://example.com\evil.example/`:       "",
+		"http://example.com/%2F/evil.example/":   "/%2F/evil.example/",
+		"http://example.com/%5Cevil.example/":    "/%5Cevil.example/",
+		"http://example.com/\t/evil.example/":    "",
+		"http://example.com/\r\nX: y":            "",
+		"http://evil.example/":                   "",
+		"http://example.com@evil.example/":       "",
+		"http://ann@example.com/chat":            "/chat",
+		"//example.com//evil.example/":           "",
+		"javascript://example.com/%0aalert(1)":   "",
+		"http:example.com//evil.example":         "",
+		"http:////evil.example":                  "",
+		"/chat":                                  "",
+		"http://example.com/http://evil.example": "/http://evil.example",
+	} {
+		r := httptest.NewRequest(http.MethodPost, "http://example.com/rt/lobby", nil)
+		r.Header.Set("Referer", referer)
+		w := httptest.NewRecorder()
+		back(w, r)
+		location := w.Header().Get("Location")
+		if location != want || (w.Code == http.StatusSeeOther) != (want != "") {
+			t.Errorf("%q: %d to %q, want %q", referer, w.Code, location, want)
+		}
+		if to, err := url.Parse("http://example.com/rt/lobby"); err != nil {
+			t.Fatal(err)
+		} else if to, err = to.Parse(location); err != nil || to.Host != "example.com" {
+			t.Errorf("%q: leads to %v, %v", referer, to, err)
+		}
+	}
+	// A request of HTTP/1.0 may have no host, and a Referer none either.
+	r := httptest.NewRequest(http.MethodPost, "/rt/lobby", nil)
+	r.Host = ""
+	for _, referer := range []string{"", "http:////evil.example/", "http:///chat", "/chat", "x:evil"} {
+		r.Header.Set("Referer", referer)
+		w := httptest.NewRecorder()
+		if back(w, r); w.Code != http.StatusNoContent {
+			t.Errorf("%q without a host: %d to %q", referer, w.Code, w.Header().Get("Location"))
+		}
+	}
+}
+
+// What others write into a link does not make it unreadable.
+func TestSemicolonsInAQuery(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	s.post("lobby?event=note&utm=a;b=c", "one")
+	s.post("lobby?utm=a;b", "two")
+	for _, query := range []string{"utm=a;b=c", ";", "utm=a;last=1&x", "utm=a%3Bb;c"} {
+		if got := s.page("lobby?" + query).texts(); !slices.Equal(got, []string{"one", "two"}) {
+			t.Errorf("%s: %q", query, got)
+		}
+	}
+	if got := s.page("lobby?utm=a;b&last=1").texts(); !slices.Equal(got, []string{"two"}) {
+		t.Errorf("the parameter beside it was lost: %q", got)
+	}
+	if got := s.page("?utm=a;b&room=lobby").texts(); len(got) != 2 {
+		t.Errorf("the room beside it was lost: %q", got)
+	}
+	if got := s.page("lobby").Messages[0].Event; got != "note" {
+		t.Errorf("the event beside it was lost: %q", got)
+	}
+	for _, transport := range transports {
+		if transport.name == "WebSocket" {
+			s.dial("lobby?utm=a;b=c&last=1")
+			continue
+		}
+		resp := s.do(transport.method, "/rt/lobby?utm=a;b=c&last=1", "text=hi", transport.headers...)
+		if resp.StatusCode >= 300 {
+			t.Errorf("%s: %s", transport.name, resp.Status)
+		}
+	}
+	resp := s.do("GET", "/rt/lobby?utm=a;b&log", "", "Accept: text/html")
+	if got := resp.Header.Get("Content-Security-Policy"); got != logPolicy {
+		t.Errorf("the log beside it was lost: %q", got)
+	}
+	refused(t, s.do("GET", "/rt/lobby?last=1;2", ""), 400, "last=1;2")
+	resp = s.do("POST", "/rt/form", "text=a;b&x;y=1", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html")
+	if resp.StatusCode != http.StatusNoContent || !slices.Equal(s.page("form").texts(), []string{"a;b"}) {
+		t.Errorf("a form: %s, %q", resp.Status, s.page("form").texts())
+	}
+}
