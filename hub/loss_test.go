@@ -49,14 +49,7 @@ func TestTraces(t *testing.T) {
 				if logs[room] != nil {
 					got = *logs[room]
 				}
-				var want loss // all at once, with nothing forgotten
-				var highest uint64
-				for _, m := range lost[room] {
-					want.add(m)
-					if !m.expired(now) {
-						highest = m.Offset
-					}
-				}
+				want, highest := sumOf(lost[room], now)
 				switch at := got.at(now); {
 				case at < highest:
 					t.Fatalf("%s: %d is missing, and a cursor is good from %d on", room, highest, at)
@@ -74,6 +67,18 @@ func TestTraces(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sumOf returns what is known of lost messages if nothing is forgotten, and the
+// highest offset that is truly missing.
+func sumOf(lost []*Message, now time.Time) (sum loss, highest uint64) {
+	for _, m := range lost {
+		sum.add(m)
+		if !m.expired(now) {
+			highest = m.Offset
+		}
+	}
+	return sum, highest
 }
 
 // What is remembered is bounded by the memory that messages may have.
