@@ -148,6 +148,49 @@ func TestSlowMessage(t *testing.T) {
 	})
 }
 
+// Each message has its own time, although there may never be a moment between
+// two: what ends one comes together with what begins the next.
+func TestWithoutPause(t *testing.T) {
+	message := masked(fin|text, "a whole message")
+	tests := []struct {
+		name  string
+		unit  []byte // sent again and again, cut in its middle
+		echo  string
+		after []byte // follows the last whole one
+	}{
+		{"messages", message, "text:a whole message", message[:9]},
+		{"fragments", frames(masked(text, "a whole "), masked(fin|ping, ""), masked(fin|cont, "message")), "text:a whole message", masked(text, "half")},
+		{"pings", masked(fin|ping, "a ping"), "pong:a ping", message[:1]},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+				c := s.open(t)
+				half := len(test.unit) / 2
+				c.send(test.unit[:half])
+				for range 10 {
+					<-time.After(25 * time.Second)
+					c.send(test.unit[half:], test.unit[:half])
+					for f := c.next(); f != test.echo; f = c.next() {
+						if f != "pong:" {
+							t.Fatalf("frame %s, want %s", short(f), short(test.echo))
+						}
+					}
+				}
+				<-time.After(25 * time.Second)
+				began := time.Now()
+				c.send(test.unit[half:], test.after)
+				for f := c.next(); f != "end"; f = c.next() {
+				}
+				if d := time.Since(began); d != time.Minute {
+					t.Errorf("half a message is waited for for %v", d)
+				}
+				s.ended(t, hub.CauseGone)
+			})
+		})
+	}
+}
+
 func TestHeartbeat(t *testing.T) {
 	const beat = 10 * time.Second
 	t.Run("no sign of life", func(t *testing.T) {

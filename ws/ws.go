@@ -150,6 +150,7 @@ type conn struct {
 
 	in       frame.Reader
 	bounded  bool  // a message must be complete by its time
+	renew    bool  // and that is another message's, which has begun since
 	farewell bool  // the peer's answer must come by its time
 	refused  uint8 // in a row for their rate
 	rubbish  uint8 // commands in a row that made no sense
@@ -197,10 +198,7 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		if c.bounded && c.in.AtBorder() {
-			c.bounded = false
-			c.bound(time.Time{})
-		}
+		c.completed()
 		switch event.Op {
 		case frame.Ping:
 			err = c.out.Control(frame.AppendFrame(nil, frame.Pong, event.Data), false)
@@ -213,6 +211,19 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// completed lifts the bound on what was just read. If the same bytes have begun
+// something new, that gets a time of its own.
+func (c *conn) completed() {
+	switch {
+	case !c.bounded:
+	case c.in.AtBorder():
+		c.bounded, c.renew = false, false
+		c.bound(time.Time{})
+	case !c.in.InMessage():
+		c.renew = true
 	}
 }
 
@@ -241,8 +252,8 @@ func (c *conn) receive(p []byte) (n int, err error) {
 	case leaving && !c.farewell:
 		c.farewell = true
 		_ = c.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
-	case !leaving && !c.bounded && !c.in.AtBorder():
-		c.bounded = true
+	case !leaving && (!c.bounded || c.renew) && !c.in.AtBorder():
+		c.bounded, c.renew = true, false
 		c.bound(time.Now().Add(messageTime))
 	}
 	if c.spot != nil && !leaving && c.in.AtBorder() {

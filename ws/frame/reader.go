@@ -83,6 +83,10 @@ func (r *Reader) AtBorder() bool {
 	return r.op == 0 && (r.in == nil || r.in.r == r.in.w)
 }
 
+// InMessage reports whether a message has begun that was not returned: a control
+// frame may have come in its middle.
+func (r *Reader) InMessage() bool { return r.op != 0 }
+
 // Next returns the next message or control frame. It calls read as often as it
 // needs, with up to some KiB of room, and never when it has a whole one. The
 // limit is asked for when a message begins, goes on, and is inflated: so many
