@@ -58,6 +58,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	c := &conn{hub: o.Hub, out: out, session: session, commands: o.Session, envelope: o.Envelope, heartbeat: o.Heartbeat}
+	c.heard.since = session.Since()
 	started := false
 	defer func() {
 		if !started {
@@ -73,7 +74,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if !c.upgrade(w, r, &o) {
 		return nil // coder/websocket has answered
 	}
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.note(time.Now())
 	c.spot, _ = o.Lot.Watch(c.nc, c.run)
 	started = true
 	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
@@ -145,8 +146,8 @@ type conn struct {
 	commands  bool     // the peer speaks realtime.v1
 	scope     []string // the only rooms that it may speak of; nil: any
 	envelope  bool
-	leaving   atomic.Bool  // the end is near, and bounded in time: nothing is parked any more
-	heard     atomic.Int64 // when the peer last sent something, Unix nanoseconds
+	leaving   atomic.Bool // the end is near, and bounded in time: nothing is parked any more
+	heard     heard       // when the peer last sent something
 
 	in       frame.Reader
 	bounded  bool  // a message must be complete by its time
@@ -262,7 +263,7 @@ func (c *conn) receive(p []byte) (n int, err error) {
 		n, err = c.nc.Read(p)
 	}
 	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.note(time.Now())
 	}
 	return n, err
 }
@@ -343,7 +344,7 @@ func (c *conn) beat() bool {
 	if c.session.Ended() != 0 {
 		return false
 	}
-	if time.Since(time.Unix(0, c.heard.Load())) > 2*c.heartbeat {
+	if c.heard.ago(time.Now()) > 2*c.heartbeat {
 		c.session.End(hub.CauseGone)
 		c.out.Cut()
 		return false
