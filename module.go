@@ -120,6 +120,7 @@ type Handler struct {
 	UI bool `json:"ui,omitempty"`
 
 	log     *slog.Logger
+	app     *App
 	pooled  *pooledHub
 	lot     *park.Lot // where idle connections wait
 	poolKey string
@@ -207,7 +208,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
-	h.refused = &app.(*App).refused
+	h.app = app.(*App)
+	h.refused = &h.app.refused
 	h.poolKey = poolKey(h.Hub)
 	if h.pooled, err = takeHub(h.poolKey, settings, h.log); err != nil {
 		return err
@@ -216,11 +218,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.lot = &h.pooled.idle; h.DisablePoller {
 		h.lot = &park.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
 	}
-	if err := app.(*App).adopt(h.Hub, h.pooled, settings, own, h.log); err != nil {
+	if err := h.app.adopt(h.Hub, h.pooled, settings, own, h.log); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.server = srv
+		addProblemRoute(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
 	return nil
@@ -253,6 +256,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !owned {
 		return next.ServeHTTP(w, r)
 	}
+	h.app.settle()
 	err := h.serve(w, r, name)
 	if err == nil {
 		return nil

@@ -324,12 +324,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		}
 	}
 	if h.server != nil && h.server.Errors != nil && len(h.server.Errors.Routes) > 0 {
-		return caddyhttp.Error(p.Status, p)
+		return caddyhttp.Error(p.Status, p) // see problemRoute
 	}
-	header.Set("Content-Type", "application/problem+json")
-	w.WriteHeader(p.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(p.JSON())
-	}
+	writeProblem(w, r, p.Status, p)
 	return nil
 }

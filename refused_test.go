@@ -1,0 +1,142 @@
+package realtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
+)
+
+// refusedReloads are configurations that Caddy refuses, each at another stage; the
+// realtime options are put into it.
+var refusedReloads = map[string]func(block string) (site string, change func(map[string]any)){
+	"in validation": func(block string) (string, func(map[string]any)) {
+		return block + "\n@bad path_regexp ([\nrespond @bad x", nil
+	},
+	"port taken": func(block string) (string, func(map[string]any)) {
+		return block + "\n}\nhttp://192.0.2.1:1 {\nbind 192.0.2.1", nil
+	},
+	"after all has started": func(block string) (string, func(map[string]any)) {
+		return block, func(config map[string]any) {
+			config["admin"] = map[string]any{"disabled": true, "config": map[string]any{
+				"persist": false, "load": map[string]any{"module": "http", "url": "http://127.0.0.1:1/"},
+			}}
+		}
+	},
+}
+
+// A configuration that is refused has no effect, at whichever stage, and the next
+// one that is good has all of it.
+func TestRefusedReloadsChangeNothing(t *testing.T) {
+	const before = "realtime {\n" + open + "room * {\nhistory 50\n}\n}"
+	const small = "realtime {\n" + open + "max_message_size 10\nhistory_memory 1000\nroom * {\nhistory 1\npresence off\n}\n}"
+	for name, refuse := range refusedReloads {
+		t.Run(name, func(t *testing.T) {
+			s := startSite(t, before)
+			for i := range 20 {
+				s.post("lobby", fmt.Sprint("message ", i))
+			}
+			c := s.dial("lobby?envelope=1")
+			receiveEnvelope(t, c)
+			block, change := refuse(small)
+			config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, block))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if change != nil {
+				var all map[string]any
+				decode(t, string(config), &all)
+				change(all)
+				if config, err = json.Marshal(all); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := caddy.Load(config, true); err == nil {
+				t.Fatal("the bad configuration was loaded")
+			}
+			for range 3 {
+				s.post("lobby", "long enough for the old limit")
+				if got := receiveEnvelope(t, c); got.text() != "long enough for the old limit" {
+					t.Errorf("got %+v", got)
+				}
+			}
+			if n := len(s.page("lobby?last=100").Messages); n != 23 {
+				t.Errorf("%d messages are left, want 23", n)
+			}
+			if resp := s.do("GET", "/rt/lobby?members", ""); resp.StatusCode != http.StatusOK {
+				t.Errorf("presence: %s", resp.Status)
+			}
+
+			s.reload(small)
+			refused(t, s.do("POST", "/rt/lobby", "this is too long"), 413, "max_message_size is 10")
+			if n := len(s.page("lobby?last=100").Messages); n > 1 {
+				t.Errorf("%d messages are left, want 1", n)
+			}
+			s.reload(before)
+			s.post("lobby", "long enough again for the old limit")
+			_ = c.Close(websocket.StatusNormalClosure, "")
+		})
+	}
+}
+
+// Whoever does not come by a new configuration meets its options all the same.
+func TestReloadsTakeEffectWithoutARequest(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	for range 3 {
+		s.post("lobby", "x")
+	}
+	s.reload("realtime {\n" + open + "room * {\nhistory 1\n}\n}")
+	eventually(t, "the new history", func() bool { return hubOf(t, "").Settings().Rooms != nil })
+}
+
+// Error routes are a server's: those of one site, or of other statuses, leave the
+// problem documents of all others alone.
+func TestProblemsBesideErrorRoutes(t *testing.T) {
+	port := freePort(t)
+	const names = "abcd"
+	sites := map[byte]string{
+		'a': "handle_errors {\nrespond \"custom {err.status_code}\"\n}",
+		'b': "",
+		'c': "handle_errors 404 {\nrespond \"not here\"\n}",
+		'd': "handle_errors {\nroot * /nonexistent\nrewrite * /error.html\nfile_server\n}",
+	}
+	var all strings.Builder
+	all.WriteString("{\nadmin off\npersist_config off\nauto_https off\n}\n")
+	for _, name := range []byte(names) {
+		fmt.Fprintf(&all, "http://%c.localhost:%d {\nrealtime {\nhub %c\n}\n@denied path /denied\nerror @denied 403\n%s\n}\n", name, port, name, sites[name])
+	}
+	loadCaddyfile(t, all.String())
+	t.Cleanup(func() { _ = caddy.Stop() })
+	s := &site{t: t, port: port, URL: fmt.Sprint("http://127.0.0.1:", port)}
+	for target, status := range map[string]int{"/rt/bad/": 400, "/rt/-/none.js": 404} {
+		for _, name := range []byte(names) {
+			for _, method := range []string{"GET", "POST", "HEAD"} {
+				if method == "POST" && status == 404 {
+					continue // is 405
+				}
+				resp := s.do(method, target, "", fmt.Sprintf("Host: %c.localhost:%d", name, port))
+				body := readAll(t, resp)
+				custom := name == 'a' || name == 'c' && status == 404
+				isProblem := resp.Header.Get("Content-Type") == "application/problem+json"
+				if resp.StatusCode != status && !(custom && name == 'a') || isProblem == custom || (body == "") != (method == "HEAD") {
+					t.Errorf("%s %s on %c: %s, %q, %q", method, target, name, resp.Status, resp.Header.Get("Content-Type"), body)
+				}
+			}
+		}
+	}
+	// What is not ours is not touched.
+	if resp := s.do("GET", "/denied", "", fmt.Sprintf("Host: b.localhost:%d", port)); resp.StatusCode != 403 || readAll(t, resp) != "" {
+		t.Errorf("another handler's error: %s", resp.Status)
+	}
+	for range 3 { // a server has one such route
+		loadCaddyfile(t, all.String())
+	}
+	if resp := s.do("GET", "/rt/bad/", "", fmt.Sprintf("Host: b.localhost:%d", port)); resp.StatusCode != 400 || !slices.Contains(resp.Header["Content-Type"], "application/problem+json") {
+		t.Errorf("after reloads: %s %v", resp.Status, resp.Header)
+	}
+}
