@@ -41,6 +41,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		if m.Prefix = prefixOf(matcher, named); m.Prefix == "" {
 			return nil, h.Err("realtime cannot tell its path from this matcher: match one path like /rt/*, or say prefix <path> in the block")
 		}
+		// The prefix says it all. A route that is matched by path would not be asked
+		// where a directive before it has rewritten the path, and be silent.
+		matcher = nil
 	}
 	if err := m.checkRooms(); err != nil {
 		h.Reset()

@@ -119,16 +119,17 @@ type Handler struct {
 	// they got. Default: off, and a browser gets a page of JSON.
 	UI bool `json:"ui,omitempty"`
 
-	log     *slog.Logger
-	app     *App
-	pooled  *pooledHub
-	lot     *park.Lot // where idle connections wait
-	poolKey string
-	taken   bool // the hub, and not given back; Provision's and Cleanup's
-	server  *caddyhttp.Server
-	refused *refusedOrigins
-	down    chan struct{} // closed when the server of this handler shuts down
-	downed  sync.Once
+	log       *slog.Logger
+	app       *App
+	placement placement
+	pooled    *pooledHub
+	lot       *park.Lot // where idle connections wait
+	poolKey   string
+	taken     bool // the hub, and not given back; Provision's and Cleanup's
+	server    *caddyhttp.Server
+	refused   *refusedOrigins
+	down      chan struct{} // closed when the server of this handler shuts down
+	downed    sync.Once
 }
 
 // Room sets limits for the rooms that match a pattern.
@@ -224,6 +225,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.server = srv
 		addProblemRoute(srv)
+		h.place(ctx)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
 	return nil
@@ -254,6 +256,12 @@ func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	name, owned := h.room(r)
 	if !owned {
+		if err := h.rewritten(r); err != nil {
+			return h.refuse(w, r, err)
+		}
+		if h.placement.paths != nil {
+			return h.elsewhere(w, r, next)
+		}
 		return next.ServeHTTP(w, r)
 	}
 	h.app.settle()
@@ -267,11 +275,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // room returns the rest of the path after the prefix, and whether the path is
 // the handler's at all.
 func (h *Handler) room(r *http.Request) (rest string, owned bool) {
-	n := len(h.Prefix)
-	if len(r.URL.Path) < n || !strings.EqualFold(r.URL.Path[:n], h.Prefix) {
+	if !h.below(r.URL.Path) {
 		return "", false
 	}
-	return r.URL.Path[n:], true
+	return r.URL.Path[len(h.Prefix):], true
+}
+
+func (h *Handler) below(path string) bool {
+	n := len(h.Prefix)
+	return len(path) >= n && strings.EqualFold(path[:n], h.Prefix)
 }
 
 // check says what is wrong with the handler's own options; the hub's options
