@@ -103,6 +103,25 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 	return p, nil
 }
 
+// Bounds of what is read of a body that is refused.
+const (
+	dropBytes = 1 << 20
+	dropTime  = time.Second
+)
+
+// dropBody reads what still comes of a refused request's body, within bounds. A
+// connection that is closed with unread input is reset, which may take the answer
+// with it before a client has read it that sends first (RFC 9112, section 9.6).
+// HTTP/2 and 3 end the stream without that.
+func dropBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor > 1 || r.Body == nil || r.Body == http.NoBody {
+		return
+	}
+	// A server that cannot set deadlines has its own.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTime))
+	_, _ = io.CopyN(io.Discard, r.Body, dropBytes) // what does not come is not missed
+}
+
 // readBody reads a body of at most limit bytes; told says so to whom sends more.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) ([]byte, error) {
 	// A server that cannot set deadlines has its own.
@@ -119,6 +138,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) 
 	case err == nil:
 		return body, nil
 	case errors.As(err, &tooLarge):
+		dropBody(w, r)
 		return nil, &protocol.Problem{
 			Status: http.StatusRequestEntityTooLarge, Title: "message too large",
 			Detail: told, Err: err,

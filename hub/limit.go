@@ -88,6 +88,7 @@ type address struct {
 	publish  buckets
 	rooms    buckets
 	asks     buckets // commands without a session, beside publishing
+	together buckets // commands of all sessions, likewise
 }
 
 // prefixOf returns the unit that is counted: an IPv4 address, or the /64 of an
@@ -128,7 +129,7 @@ func (t *addresses) sweep(now time.Time) {
 		if looked++; looked%sweepChunk == 0 {
 			breathe(&t.mu)
 		}
-		if e.sessions == 0 && e.publish.full(now) && e.rooms.full(now) && e.asks.full(now) {
+		if e.sessions == 0 && e.publish.full(now) && e.rooms.full(now) && e.asks.full(now) && e.together.full(now) {
 			delete(t.by, p)
 		}
 	}

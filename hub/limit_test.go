@@ -324,3 +324,44 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		told("max_connections", "", "lobby", false)
 	})
 }
+
+// What one connection may ask anew, the connections of an address may not without
+// end, one after the other.
+func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
+	change := func(s *hub.Settings) {
+		s.Rate, s.MaxPerAddress, s.MaxRooms = hub.Rate{PerSecond: 1, Burst: 10}, 2, 1000
+	}
+	bubble(t, settings(change), func(t *testing.T, h *hub.Hub) {
+		publish(t, h, "r", "x")
+		client := hub.Client{Address: netip.MustParseAddr("192.0.2.7")}
+		joined := 0
+		var refused error
+		for range 5 {
+			s := connect(t, h, client)
+			for refused == nil && joined < 1000 {
+				if _, err := s.Join(t.Context(), "r", hub.Start{}); err != nil {
+					if joined%100 != 0 {
+						t.Fatalf("after %d joins: %v", joined, err)
+					}
+					break
+				}
+				joined++
+			}
+			s.End(hub.CauseLeft)
+		}
+		if joined != 200 {
+			t.Errorf("%d joins by connections of one address, want 200", joined)
+		}
+		s := connect(t, h, client)
+		_, err := s.Join(t.Context(), "r", hub.Start{})
+		limited(t, err, hub.ErrRate, "rate of commands")
+		if _, err := connect(t, h, hub.Client{Address: netip.MustParseAddr("192.0.2.8")}).Join(t.Context(), "r", hub.Start{}); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		advance(time.Second)
+		if _, err := s.Join(t.Context(), "r", hub.Start{}); err != nil {
+			t.Errorf("a second later: %v", err)
+		}
+		s.End(hub.CauseLeft)
+	})
+}

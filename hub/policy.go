@@ -73,6 +73,19 @@ func (s *Settings) asking() Rate {
 	return r
 }
 
+// askingTogether is how often the sessions of one address together may ask for
+// that: all of them may come back at once, as after a restart, and join all of
+// their rooms; then ten times as often as one.
+func (s *Settings) askingTogether() Rate {
+	r := s.asking()
+	if r == Unlimited || r.Burst == Off {
+		return Unlimited
+	}
+	r.Burst *= min(s.MaxPerAddress, DefaultMaxPerAddress)
+	r.PerSecond *= 10
+	return r
+}
+
 // Defaults returns the settings of a hub that is told nothing.
 func Defaults() *Settings {
 	return &Settings{

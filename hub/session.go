@@ -207,7 +207,15 @@ func (s *Session) ask() error {
 	if !ok {
 		return s.hub.bite(rateError("rate of commands", r, wait), &s.client, "")
 	}
-	return nil
+	// Connections are cheap: what one may ask anew, all of an address may not without end.
+	r = s.hub.settings.Load().askingTogether()
+	var err error
+	s.hub.addresses.with(s.client.Address, func(a *address) {
+		if wait, ok := a.together.take(r, time.Now()); !ok {
+			err = s.hub.biteAddress(rateError("rate of commands", r, wait), &s.client, "")
+		}
+	})
+	return err
 }
 
 // leave ends a membership. Called with mu held.
