@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// stall is how long one write may take before the session ends with
+	// stall is how long a client may take nothing before its session ends with
 	// hub.CauseSlow.
 	stall = 30 * time.Second
+	// piece is how much is written at once, so little that a slow client takes it
+	// within stall, in bytes.
+	piece = 16 << 10
 
 	batchItems = 64       // items asked of a session at once
 	batchBytes = 64 << 10 // bytes gathered for one write
@@ -187,7 +190,8 @@ func (s *stream) run(ctx context.Context) {
 		}
 		select {
 		case <-s.bell:
-			if s.session.Ended() != 0 {
+			if s.ending() { // also a stream that is always behind sees its end
+				s.session.End(hub.CauseDraining)
 				s.end()
 				return
 			}
@@ -236,24 +240,55 @@ func (s *stream) gather() {
 	}
 }
 
-// flush writes what was gathered, within a bound of time.
+// flush writes what was gathered, however long it takes as long as the client
+// takes each piece in time and the end has not come: then all that is left has the
+// time of one piece.
 func (s *stream) flush() error {
-	// A deadline that stays would end an idle HTTP/2 stream. A writer that has
-	// none (a test's) is bounded by nothing but its server.
-	_ = s.rc.SetWriteDeadline(time.Now().Add(stall))
-	_, err := s.w.Write(s.bytes)
-	if err == nil {
-		err = s.rc.Flush()
+	var last time.Time
+	for b := s.bytes; ; {
+		until := time.Now().Add(stall)
+		if s.ending() {
+			if last.IsZero() {
+				last = until
+			}
+			until = last
+		}
+		n := min(len(b), piece)
+		if err := s.write(b[:n], until); err != nil {
+			return err
+		}
+		if b = b[n:]; len(b) == 0 {
+			break
+		}
 	}
-	if err != nil {
-		return err
-	}
+	// A deadline that stays would end an idle HTTP/2 stream.
 	_ = s.rc.SetWriteDeadline(time.Time{})
 	if cap(s.bytes) > batchBytes {
 		s.bytes = nil
 	}
 	s.bytes = s.bytes[:0]
 	return nil
+}
+
+// ending reports whether the session has ended, or must.
+func (s *stream) ending() bool {
+	select {
+	case <-s.Down:
+		return true
+	default:
+		return s.session.Ended() != 0
+	}
+}
+
+// write writes a piece, within a bound of time.
+func (s *stream) write(p []byte, until time.Time) error {
+	// A writer that has no deadlines (a test's) is bounded by nothing but its
+	// server.
+	_ = s.rc.SetWriteDeadline(until)
+	if _, err := s.w.Write(p); err != nil {
+		return err
+	}
+	return s.rc.Flush()
 }
 
 // end writes what comes before a planned end.
