@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,9 +48,10 @@ type Conn struct {
 	// What a delivery looks at stands together.
 	mu      sync.Mutex
 	state   state
-	due     bool // the session may have something to tell
-	said    bool // the stream's end is queued or written: nothing may follow
-	guarded bool // nc has a deadline for writing
+	due     bool   // the session may have something to tell
+	said    bool   // the stream's end is queued or written: nothing may follow
+	guarded bool   // nc has a deadline for writing
+	looking *watch // renews it while the peer takes something; nil: nobody does
 	// socket is nc's file descriptor, which is written to with mu held: nobody
 	// closes it meanwhile. -1: nc.Write may wait, or nc is closed.
 	socket int
@@ -113,6 +115,21 @@ func (c *Conn) Relay(w hub.Waker) {
 	w.Wake()
 }
 
+// Abandon has the system give the connection up once its peer has acknowledged
+// nothing for three heartbeats, and no less than [Stall], although something was
+// sent (TCP_USER_TIMEOUT, RFC 5482; on Linux): on a path that swallows packets the
+// peer is gone and nobody says so. Without heartbeats it is 90 seconds. It is called
+// after Start.
+func (c *Conn) Abandon(heartbeat time.Duration) {
+	after := max(3*heartbeat, Stall)
+	if heartbeat <= 0 {
+		after = 3 * Stall
+	}
+	if s, ok := under(c.nc); ok {
+		s.abandon(after)
+	}
+}
+
 // Wake implements [hub.Waker].
 func (c *Conn) Wake() {
 	c.mu.Lock()
@@ -163,10 +180,39 @@ func (c *Conn) hurry() {
 func (c *Conn) guard() {
 	deadline := c.until
 	if deadline.IsZero() {
-		deadline = time.Now().Add(Stall)
+		deadline = time.Now().Add(slowness.stall)
+		if c.looking != nil {
+			deadline = deadline.Add(slowness.look) // for the last look
+		}
 	}
 	c.guarded = true
+	c.writeBy(deadline)
+}
+
+// writeBy sets the deadline for writing. That of a wrapper may do anything, and
+// mu is held.
+func (c *Conn) writeBy(deadline time.Time) {
+	defer c.survive()
 	_ = c.nc.SetWriteDeadline(deadline)
+}
+
+// errPanic is what a write comes to that panics.
+var errPanic = errors.New("panic in a connection's write")
+
+// write writes to nc. What is wrapped around a socket may do anything, and shall
+// cost this session alone.
+func (c *Conn) write(p []byte) (n int, err error) {
+	n, err = 0, errPanic // if Write does not return
+	defer c.survive()
+	return c.nc.Write(p)
+}
+
+// survive, deferred, sees to it that what a wrapper of the connection does harms
+// nobody else.
+func (c *Conn) survive() {
+	if p := recover(); p != nil {
+		c.session.Logger().Error("panic in a connection", "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // kick queues the connection if nobody writes to it. Called with mu held.
@@ -333,10 +379,14 @@ func (c *Conn) fill(b *batch) {
 
 // causeOf says what a failed write means.
 func causeOf(err error) hub.Cause {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, errPanic):
+		return hub.CauseInternal
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return hub.CauseSlow
+	default:
+		return hub.CauseGone
 	}
-	return hub.CauseGone
 }
 
 // fail ends the session and cuts the socket, which wakes the reader.
@@ -352,9 +402,11 @@ func (c *Conn) fail(cause hub.Cause) {
 // rest ends the writer. Called with mu held.
 func (c *Conn) rest(s state) {
 	c.state = s
+	c.looking.stop()
+	c.looking = nil
 	if c.guarded && c.until.IsZero() {
 		c.guarded = false
-		_ = c.nc.SetWriteDeadline(time.Time{})
+		c.writeBy(time.Time{})
 	}
 	if c.rested != nil {
 		close(c.rested)
@@ -423,18 +475,24 @@ func (c *Conn) Cut() {
 	c.mu.Lock()
 	c.socket = -1
 	c.mu.Unlock()
+	c.close()
+	c.reader.Wake()
+}
+
+func (c *Conn) close() {
+	defer c.survive()
 	nc := c.nc
 	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = under.NetConn()
 	}
 	_ = nc.Close()
-	c.reader.Wake()
 }
 
 // maxLinger bounds what is discarded from a peer that goes on sending, in bytes.
 const maxLinger = 1 << 20
 
 func (c *Conn) linger() {
+	defer c.survive()
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return

@@ -56,6 +56,7 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 		}
 		b.free()
 	}()
+	c.attend()
 	err := c.flush(rest)
 	for err == nil {
 		c.shard.group.wait(-waiting)
@@ -78,9 +79,13 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 func (c *Conn) flush(p []byte) error {
 	for len(p) > 0 {
 		c.mu.Lock()
+		some := p
+		if c.looking == nil && len(p) > unwatched {
+			some = p[:unwatched]
+		}
 		c.guard()
 		c.mu.Unlock()
-		n, err := c.nc.Write(p)
+		n, err := c.write(some)
 		p = p[n:]
 		if fatal(n, err) {
 			return err

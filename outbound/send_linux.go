@@ -3,6 +3,7 @@ package outbound
 import (
 	"net"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,4 +47,36 @@ func send(fd int, p []byte) (int, error) {
 			return 0, errno
 		}
 	}
+}
+
+// socket is one that can be looked at. Its file descriptor is not used where
+// another's may have got its number.
+type socket struct{ raw syscall.RawConn }
+
+func socketUnder(nc net.Conn) (socket, bool) {
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	return socket{raw}, err == nil
+}
+
+// taken returns a number that changes whenever the peer, or its system, has taken
+// something: the bytes that it has acknowledged or, where nobody does, those that
+// it has left.
+func (s socket) taken() (n uint64, ok bool) {
+	err := s.raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n, ok = info.Bytes_acked, true
+		} else if left, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			n, ok = uint64(left), true //nolint:gosec // never negative
+		}
+	})
+	return n, ok && err == nil
+}
+
+// abandon has the system give the connection up once the peer's system has
+// acknowledged nothing for so long, although something was sent.
+func (s socket) abandon(after time.Duration) {
+	// Not every socket is one of TCP, and what else it is has no path to be lost on.
+	_ = s.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
+	})
 }

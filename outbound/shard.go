@@ -250,7 +250,7 @@ func (s *shard) write(c *Conn, p []byte) (mine bool) {
 	}
 	s.waits.Store(c)
 	s.watch()
-	n, err := c.nc.Write(p)
+	n, err := c.write(p)
 	if s.waits.CompareAndSwap(c, nil) {
 		c.settle(p[n:], err)
 		return true
@@ -297,6 +297,7 @@ func (s *shard) goOn(c *Conn) {
 	if !s.waits.CompareAndSwap(c, nil) {
 		return
 	}
+	c.attendLocked()
 	c.guard()
 	// Now the turn is ours, but for the bytes that are being written.
 	if s.round != nil {
