@@ -4,9 +4,11 @@
 package realtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -224,6 +226,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.server = srv
+		srv.RegisterConnContext(func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		})
 		addProblemRoute(srv)
 		h.place(ctx)
 		srv.RegisterOnShutdown(h.shutDown)

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"math"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/outbound"
 	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
@@ -195,8 +197,14 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	})
 }
 
+// connKey is where a request's context has its connection.
+type connKey struct{}
+
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
 	liftWriteTimeout(r)
+	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		outbound.Abandon(nc, h.heartbeat()) // for streams that stay in net/http, too
+	}
 	told := sse.Told{Presence: want.presence, Only: want.members}
 	var format sse.Format = sse.Events{Envelope: want.envelope || len(rooms) > 1, Told: told}
 	if want.way == wayLines {

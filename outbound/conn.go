@@ -115,20 +115,8 @@ func (c *Conn) Relay(w hub.Waker) {
 	w.Wake()
 }
 
-// Abandon has the system give the connection up once its peer has acknowledged
-// nothing for three heartbeats, and no less than [Stall], although something was
-// sent (TCP_USER_TIMEOUT, RFC 5482; on Linux): on a path that swallows packets the
-// peer is gone and nobody says so. Without heartbeats it is 90 seconds. It is called
-// after Start.
-func (c *Conn) Abandon(heartbeat time.Duration) {
-	after := max(3*heartbeat, Stall)
-	if heartbeat <= 0 {
-		after = 3 * Stall
-	}
-	if s, ok := under(c.nc); ok {
-		s.abandon(after)
-	}
-}
+// Abandon is the function of that name for the connection. It is called after Start.
+func (c *Conn) Abandon(heartbeat time.Duration) { Abandon(c.nc, heartbeat) }
 
 // Wake implements [hub.Waker].
 func (c *Conn) Wake() {

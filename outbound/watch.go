@@ -72,6 +72,20 @@ func (w *watch) stop() {
 	}
 }
 
+// Abandon has the system give a connection up once its peer has acknowledged
+// nothing for three heartbeats, and no less than [Stall], although something was
+// sent (TCP_USER_TIMEOUT, RFC 5482; on Linux): on a path that swallows packets the
+// peer is gone and nobody says so. Without heartbeats it is 90 seconds.
+func Abandon(nc net.Conn, heartbeat time.Duration) {
+	after := max(3*heartbeat, Stall)
+	if heartbeat <= 0 {
+		after = 3 * Stall
+	}
+	if s, ok := under(nc); ok {
+		s.abandon(after)
+	}
+}
+
 // under returns the socket that a connection stands on, whatever is wrapped around
 // it. It is for looking at, and for setting options: what a wrapper does with bytes
 // nobody knows.

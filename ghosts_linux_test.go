@@ -1,0 +1,54 @@
+package realtime
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// abandoned counts this process's sockets whose connection the system gives up
+// after so many milliseconds without an acknowledgement.
+func abandoned(t *testing.T, after int) (n int) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		number, _ := strconv.Atoi(fd.Name())
+		if got, err := unix.GetsockoptInt(number, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); err == nil && got == after {
+			n++
+		}
+	}
+	return n
+}
+
+// Whoever vanishes without a word is not a member for long, on any transport that
+// goes on over TCP.
+func TestGhostsAreGivenUp(t *testing.T) {
+	s := startTLS(t, "realtime {\n"+open+"heartbeat 21s\n}")
+	want := 0
+	for proto, c := range clients(t) {
+		if proto == "HTTP/3.0" {
+			continue // is not TCP
+		}
+		for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
+			resp := s.fetch(c, proto, "GET", "r", "", "Accept: "+accept)
+			if !bufio.NewScanner(resp.Body).Scan() {
+				t.Fatalf("%s, %s: no opening", proto, accept)
+			}
+		}
+		if want += 2; proto == "HTTP/2.0" {
+			want-- // both on one connection
+		}
+	}
+	eventually(t, "sockets that the system gives up", func() bool { return abandoned(t, 63_000) == want })
+
+	plain := startSite(t, "realtime {\n"+open+"heartbeat 22s\n}")
+	plain.dial("r")
+	plain.stream("r", "text/event-stream").next()
+	eventually(t, "plain sockets that the system gives up", func() bool { return abandoned(t, 66_000) == 2 })
+}
