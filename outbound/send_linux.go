@@ -66,7 +66,7 @@ func (s socket) taken() (n uint64, ok bool) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			n, ok = info.Bytes_acked, true
 		} else if left, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
-			n, ok = uint64(left), true //nolint:gosec // never negative
+			n, ok = uint64(left), true
 		}
 	})
 	return n, ok && err == nil

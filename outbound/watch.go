@@ -111,7 +111,7 @@ func under(nc net.Conn) (socket, bool) {
 			if !field.IsValid() || !field.CanInterface() {
 				return socket{}, false
 			}
-			next, ok := field.Interface().(net.Conn)
+			next, ok := reflect.TypeAssert[net.Conn](field)
 			if !ok {
 				return socket{}, false
 			}
