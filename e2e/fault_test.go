@@ -64,7 +64,7 @@ func TestNetworkCut(t *testing.T) {
 // Who was away for longer than the room can remember is told of the gap, once,
 // and gets what is still there.
 func TestGap(t *testing.T) {
-	s := startSite(t, "max_message_size 1KiB", "history_memory 16KiB")
+	s := startSite(t, "max_message_size 1KiB", "history_memory 40KiB")
 	pages := s.openBy(t, transports...)
 	s.publish(t, "Zoe", "before")
 	for _, p := range pages {
@@ -85,8 +85,10 @@ func TestGap(t *testing.T) {
 	s.Resume()
 	for _, p := range pages {
 		p.WaitText("missed 120")
-		if got, want := p.Texts(), append([]string{"before"}, stored...); !slices.Equal(got, want) {
-			t.Errorf("%s's page has %q", p.name, got)
+		// Who is there takes memory, too, so a few more may have gone since.
+		got := p.Texts()
+		if len(got) < 1+len(stored)/2 || got[0] != "before" || !slices.Equal(got[1:], stored[len(stored)-len(got)+1:]) {
+			t.Errorf("%s's page has %q, the room had %q", p.name, got, stored)
 		}
 		p.WaitGaps(1)
 	}
