@@ -51,12 +51,18 @@ func startSite(t *testing.T, block string) *site {
 	s := &site{t: t, port: freePort(t)}
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
 	s.reload(block)
+	stopAfter(t)
+	return s
+}
+
+// stopAfter stops Caddy when the test ends.
+func stopAfter(t *testing.T) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
 		}
 	})
-	return s
 }
 
 // reload gives the running Caddy a new configuration.
@@ -77,8 +83,14 @@ func loadCaddyfile(t *testing.T, caddyfile string) {
 			t.Fatalf("warning: %s", w)
 		}
 	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatalf("loading: %v\n%s", err, caddyfile)
+	loadJSON(t, string(config))
+}
+
+// loadJSON runs Caddy with a configuration.
+func loadJSON(t *testing.T, config string) {
+	t.Helper()
+	if err := caddy.Load([]byte(config), true); err != nil {
+		t.Fatalf("loading: %v\n%s", err, config)
 	}
 }
 

@@ -41,6 +41,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		if m.Prefix = prefixOf(matcher, named); m.Prefix == "" {
 			return nil, h.Err("realtime cannot tell its path from this matcher: match one path like /rt/*, or say prefix <path> in the block")
 		}
+	}
+	if path := prefixOf(matcher, false); path != "" && isBelow(m.Prefix, path) {
 		// The prefix says it all. A route that is matched by path would not be asked
 		// where a directive before it has rewritten the path, and be silent.
 		matcher = nil

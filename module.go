@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +41,8 @@ func init() {
 type Handler struct {
 	// The path below which rooms live; it begins and ends with a slash.
 	// Requests outside of it go to the next handler. Letter case is ignored.
-	// In a Caddyfile it is taken from the path matcher. Default: `/rt/`.
+	// In a Caddyfile it is taken from the path matcher. Of handlers in one list of
+	// routes the one with the longest prefix takes a path. Default: `/rt/`.
 	Prefix string `json:"prefix,omitempty"`
 
 	// The name of the hub. Handlers that name the same hub share its rooms;
@@ -121,17 +122,19 @@ type Handler struct {
 	// they got. Default: off, and a browser gets a page of JSON.
 	UI bool `json:"ui,omitempty"`
 
-	log       *slog.Logger
-	app       *App
-	placement placement
-	pooled    *pooledHub
-	lot       *park.Lot // where idle connections wait
-	poolKey   string
-	taken     bool // the hub, and not given back; Provision's and Cleanup's
-	server    *caddyhttp.Server
-	refused   *refusedOrigins
-	down      chan struct{} // closed when the server of this handler shuts down
-	downed    sync.Once
+	log     *slog.Logger
+	app     *App
+	astray  astray
+	pooled  *pooledHub
+	lot     *park.Lot // where idle connections wait
+	poolKey string
+	taken   bool // the hub, and not given back; Provision's and Cleanup's
+	server  *caddyhttp.Server
+	errors  []*caddyhttp.HTTPErrorConfig // that decide how our refusals look, before us
+	late    *caddyhttp.HTTPErrorConfig   // of them, the one that calls no route of ours
+	refused *refusedOrigins
+	down    chan struct{} // closed when the server of this handler shuts down
+	downed  sync.Once
 }
 
 // Room sets limits for the rooms that match a pattern.
@@ -194,9 +197,8 @@ const (
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Slogger()
 	h.down = make(chan struct{})
-	if h.Prefix == "" {
-		h.Prefix = defaultPrefix
-	}
+	asked := h.Prefix != ""
+	h.Prefix = h.prefix()
 	if h.Heartbeat == 0 {
 		h.Heartbeat = defaultHeartbeat
 	}
@@ -229,10 +231,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		srv.RegisterConnContext(func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, nc)
 		})
-		addProblemRoute(srv)
-		h.place(ctx)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
+	h.documentErrors(ctx)
+	around := lookAround(ctx, h.server, h)
+	h.findAstray(around, asked)
+	h.tellShared(around)
 	return nil
 }
 
@@ -261,13 +265,7 @@ func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	name, owned := h.room(r)
 	if !owned {
-		if err := h.rewritten(r); err != nil {
-			return h.refuse(w, r, err)
-		}
-		if h.placement.paths != nil {
-			return h.elsewhere(w, r, next)
-		}
-		return next.ServeHTTP(w, r)
+		return h.pass(w, r, next)
 	}
 	h.app.settle()
 	err := h.serve(w, r, name)
@@ -280,15 +278,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // room returns the rest of the path after the prefix, and whether the path is
 // the handler's at all.
 func (h *Handler) room(r *http.Request) (rest string, owned bool) {
-	if !h.below(r.URL.Path) {
+	path := r.URL.Path
+	if !isBelow(path, h.Prefix) || slices.ContainsFunc(h.astray.deeper, func(p string) bool { return isBelow(path, p) }) {
 		return "", false
 	}
-	return r.URL.Path[len(h.Prefix):], true
-}
-
-func (h *Handler) below(path string) bool {
-	n := len(h.Prefix)
-	return len(path) >= n && strings.EqualFold(path[:n], h.Prefix)
+	return path[len(h.Prefix):], true
 }
 
 // check says what is wrong with the handler's own options; the hub's options

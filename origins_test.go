@@ -9,26 +9,29 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // loggedSite runs Caddy with a site whose block is given, and returns what lines
 // of a message Caddy has logged so far.
 func loggedSite(t *testing.T, block string) (s *site, logged func(message string) []map[string]any) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "log")
 	s = &site{t: t, port: freePort(t)}
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s {\n%s\n}\n", file, s.URL, block))
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Errorf("stopping Caddy: %v", err)
-		}
-	})
-	return s, func(message string) []map[string]any {
+	block = strings.ReplaceAll(block, "PORT", strconv.Itoa(s.port))
+	return s, s.logged(fmt.Sprintf("%s {\n%s\n}", s.URL, block))
+}
+
+// logged is loggedSite with whole sites.
+func (s *site) logged(sites string) func(message string) []map[string]any {
+	t := s.t
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "log")
+	stopAfter(t)
+	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s\n", file, sites))
+	return func(message string) []map[string]any {
 		t.Helper()
 		content, err := os.ReadFile(file)
 		if err != nil {

@@ -35,11 +35,11 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 		"rewrite into a room":     {"rewrite /old/* /rt/lobby\n%s\nfile_server", "/old/x", "", ""},
 		"route":                   {"route {\nrewrite * /index.html\n%s\nfile_server\n}", "/rt/lobby", "rewrite", "rewrite"},
 		"strip":                   {"uri strip_prefix /rt\n%s\nfile_server", "/rt/lobby", "uri strip_prefix", "strip_prefix"},
-		"handle elsewhere":        {"handle /live/* {\n%s\n}", "/live/lobby", "say prefix", "say the prefix"},
-		"handle_path":             {"handle_path /live/* {\n%s\n}", "/live/lobby", "prefix /", "say the prefix"},
+		"handle elsewhere":        {"handle /live/* {\n%s\n}", "/live/lobby", "say prefix", "say prefix"},
+		"handle_path":             {"handle_path /live/* {\n%s\n}", "/live/lobby", "prefix /", "say prefix"},
 		"handle_path, prefix":     {"handle_path /live/* {\nrealtime {\nprefix /\nrate off\n}\n}", "/live/lobby", "", ""},
 		"handle, prefix":          {"handle /live/* {\nrealtime {\nprefix /live/\nrate off\n}\n}", "/live/lobby", "", ""},
-		"another answers":         {"handle_path /live/* {\n%s\nrespond \"else\"\n}", "/live/rt/lobby", "", "say the prefix"},
+		"another answers":         {"handle_path /live/* {\n%s\nrespond \"else\"\n}", "/live/rt/lobby", "", "say prefix"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port := freePort(t)
@@ -91,13 +91,4 @@ func TestOthersPathsBehindARewrite(t *testing.T) {
 		t.Errorf("another path: %q", got)
 	}
 	refused(t, s.do("GET", "/rt/-/realtime-chat.js", ""), 404, "handle /rt/*")
-}
-
-func TestWildcardHostsAreWarnedOf(t *testing.T) {
-	log := filepath.Join(t.TempDir(), "log")
-	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nlevel WARN\n}\n}\nhttp://*.example.com:%d {\nrealtime\n}\n", log, freePort(t)))
-	t.Cleanup(func() { _ = caddy.Stop() })
-	if b, err := os.ReadFile(log); err != nil || !strings.Contains(string(b), "share the rooms") {
-		t.Errorf("logged: %s, %v", b, err)
-	}
 }

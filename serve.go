@@ -339,9 +339,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 			return nil
 		}
 	}
-	if h.server != nil && h.server.Errors != nil && len(h.server.Errors.Routes) > 0 {
-		return caddyhttp.Error(p.Status, p) // see problemRoute
+	if raised, err := h.raise(w, r, p); raised {
+		return err
 	}
-	writeProblem(w, r, p.Status, p)
+	writeProblem(w, r, p)
 	return nil
 }

@@ -1,0 +1,179 @@
+package realtime
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// documents is the first of the error routes that a refusal of ours may meet.
+// They may be another site's, or for other statuses: whoever matches none of them
+// gets a status and an empty body from Caddy. So the others are let run, and if
+// none of them has a body the problem document is written after all. Errors of
+// other modules pass.
+type documents struct{ log *slog.Logger }
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (d *documents) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	var p *protocol.Problem
+	if err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error); !errors.As(err, &p) {
+		return next.ServeHTTP(w, r)
+	}
+	late := newLateWriter(w)
+	w.Header().Del("Content-Type") // of what was not to be had
+	w.Header().Del("Content-Length")
+	err := next.ServeHTTP(late, r)
+	switch {
+	case late.begun:
+		return err
+	case err != nil:
+		d.log.Error("an error route failed", "error", err)
+	case late.answers(r):
+		late.begin()
+		return nil
+	}
+	told := *p
+	if late.status != 0 {
+		told.Status = late.status
+	}
+	writeProblem(w, r, &told)
+	return nil
+}
+
+// lateWriter holds the status back until a body follows, so that one can still be
+// written if none does.
+type lateWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	status int  // 0: none
+	begun  bool // the status is out, and something with it
+}
+
+func newLateWriter(w http.ResponseWriter) *lateWriter {
+	return &lateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+}
+
+// answers reports whether what was held back is an answer as it is: one that has
+// no body, or one of which HEAD gets none.
+func (l *lateWriter) answers(r *http.Request) bool {
+	if l.status == 0 {
+		return false
+	}
+	header := l.Header()
+	return l.status < http.StatusBadRequest || header.Get("Content-Length") != "" || header.Get("Location") != "" ||
+		r.Method == http.MethodHead && header.Get("Content-Type") != ""
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (l *lateWriter) WriteHeader(status int) {
+	switch {
+	case l.begun || status < http.StatusOK:
+		l.ResponseWriterWrapper.WriteHeader(status)
+	case l.status == 0:
+		l.status = status
+	}
+}
+
+// begin lets the status out.
+func (l *lateWriter) begin() {
+	if l.begun {
+		return
+	}
+	l.begun = true
+	if l.status != 0 {
+		l.ResponseWriterWrapper.WriteHeader(l.status)
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (l *lateWriter) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		l.begin()
+	}
+	return l.ResponseWriterWrapper.Write(b)
+}
+
+// ReadFrom implements [io.ReaderFrom]. Whether something comes, the first bytes
+// tell.
+func (l *lateWriter) ReadFrom(r io.Reader) (int64, error) {
+	if l.begun {
+		return l.ResponseWriterWrapper.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{l}, r)
+}
+
+// FlushError is found by [http.ResponseController].
+func (l *lateWriter) FlushError() error {
+	l.begin()
+	return http.NewResponseController(l.ResponseWriter).Flush()
+}
+
+// Hijack is found by [http.ResponseController].
+func (l *lateWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(l.ResponseWriter).Hijack()
+	l.begun = l.begun || err == nil
+	return conn, rw, err
+}
+
+// documentErrors puts [documents] before the error routes of the server and of the
+// subroutes that hold this handler. They are provisioned after the handlers, but
+// for handlers of named routes, and those in error routes.
+func (h *Handler) documentErrors(ctx caddy.Context) {
+	if h.server != nil && h.server.Errors != nil {
+		h.documentRoutes(h.server.Errors, h.server.Routes)
+	}
+	for _, m := range ctx.Modules() {
+		if s, ok := m.(*caddyhttp.Subroute); ok && s.Errors != nil {
+			h.documentRoutes(s.Errors, s.Routes)
+		}
+	}
+}
+
+// documentRoutes does so for the errors of some routes, if those are still being
+// provisioned: else it is too late.
+func (h *Handler) documentRoutes(of *caddyhttp.HTTPErrorConfig, routes caddyhttp.RouteList) {
+	if len(of.Routes) == 0 {
+		return
+	}
+	h.errors = append(h.errors, of)
+	if handlers := of.Routes[0].Handlers; len(handlers) > 0 {
+		if _, ours := handlers[0].(*documents); ours {
+			return
+		}
+	}
+	if holder(routes) < 0 {
+		h.late = of
+		return
+	}
+	first := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{&documents{h.log}}}
+	of.Routes = append(caddyhttp.RouteList{first}, of.Routes...)
+}
+
+// raise gives a problem to the error routes, if there are any. Those that serve an
+// error already are asked no more.
+func (h *Handler) raise(w http.ResponseWriter, r *http.Request, p *protocol.Problem) (raised bool, err error) {
+	switch {
+	case len(h.errors) == 0, r.Context().Value(caddyhttp.ErrorCtxKey) != nil:
+		return false, nil
+	case h.late == nil:
+		return true, caddyhttp.Error(p.Status, p)
+	}
+	r = h.late.WithError(r, caddyhttp.Error(p.Status, p))
+	nobody := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	return true, (&documents{h.log}).ServeHTTP(w, r, h.late.Routes.Compile(nobody))
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(p.JSON())
+	}
+}

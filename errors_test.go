@@ -1,0 +1,133 @@
+package realtime
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Four sites on one server, whose error routes Caddy keeps in one list.
+func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
+	s := &site{t: t, port: freePort(t)}
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+	stopAfter(t)
+	loadCaddyfile(t, strings.ReplaceAll(`{
+	admin off
+	persist_config off
+	auto_https off
+}
+http://all.localhost:PORT {
+	realtime {
+		hub all
+		origins https://friend.example
+	}
+	handle_errors {
+		respond "custom {err.status_code}"
+	}
+}
+http://none.localhost:PORT {
+	realtime {
+		hub none
+	}
+}
+http://missing.localhost:PORT {
+	realtime {
+		hub missing
+	}
+	handle_errors 404 {
+		respond "not here"
+	}
+	handle_errors 403 {
+		redir https://login.example/
+	}
+}
+http://broken.localhost:PORT {
+	realtime {
+		hub broken
+	}
+	handle_errors 4xx {
+		rewrite * /nowhere.html
+		file_server
+	}
+}
+`, "PORT", fmt.Sprint(s.port)))
+	const problem = "application/problem+json"
+	for _, c := range []struct {
+		host       string
+		status     int // what realtime says
+		body, kind string
+		other      int // what the site says instead
+	}{
+		{host: "all", status: 400, body: "custom 400", kind: "text/plain; charset=utf-8"},
+		{host: "all", status: 403, body: "custom 403", kind: "text/plain; charset=utf-8"},
+		{host: "all", status: 404, body: "custom 404", kind: "text/plain; charset=utf-8"},
+		{host: "none", status: 400, body: `"status":400`, kind: problem},
+		{host: "none", status: 403, body: `"status":403`, kind: problem},
+		{host: "none", status: 404, body: `"status":404`, kind: problem},
+		{host: "missing", status: 400, body: `"status":400`, kind: problem},
+		{host: "missing", status: 403, kind: "", other: http.StatusFound},
+		{host: "missing", status: 404, body: "not here", kind: "text/plain; charset=utf-8"},
+		{host: "broken", status: 400, body: `"status":400`, kind: problem},
+		{host: "broken", status: 403, body: `"status":403`, kind: problem},
+		{host: "broken", status: 404, body: `"status":404`, kind: problem},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			target, headers := "/rt/a//b", []string{"Host: " + c.host + ".localhost"}
+			switch c.status {
+			case http.StatusForbidden:
+				target, headers = "/rt/lobby", append(headers, "Origin: https://stranger.example")
+			case http.StatusNotFound:
+				target = "/rt/-"
+			}
+			resp := s.do(method, target, "", headers...)
+			want := c.status
+			if c.other != 0 {
+				want = c.other
+			}
+			body := readAll(t, resp)
+			if resp.StatusCode != want || resp.Header.Get("Content-Type") != c.kind {
+				t.Errorf("%s %s %d: %s, type %q, want %d and %q", method, c.host, c.status, resp.Status, resp.Header.Get("Content-Type"), want, c.kind)
+			}
+			if method == "GET" && !strings.Contains(body, c.body) || method == "HEAD" && body != "" {
+				t.Errorf("%s %s %d: %q, want %q", method, c.host, c.status, body, c.body)
+			}
+		}
+	}
+}
+
+// JSON knows error routes of a subroute, and routes that others invoke.
+func TestProblemsPassErrorRoutesThatDoNotMatch(t *testing.T) {
+	never := `{"match": [{"path": ["/never"]}], "handle": [{"handler": "static_response", "body": "custom"}]}`
+	for name, config := range map[string]string{
+		"of a subroute": `"routes": [{"handle": [{"handler": "subroute", "routes": [{"handle": [{"handler": "realtime"}]}], "errors": {"routes": [` + never + `]}}]}]`,
+		"named": `"routes": [{"handle": [{"handler": "invoke", "name": "rooms"}]}], "named_routes": {"rooms": {"handle": [{"handler": "realtime"}]}},
+			"errors": {"routes": [` + never + `]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &site{t: t, port: freePort(t)}
+			s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+			stopAfter(t)
+			loadJSON(t, fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"http": {"servers": {"s": {"listen": ["127.0.0.1:%d"], %s}}}}}`, s.port, config))
+			resp := s.do("GET", "/rt/a//b", "")
+			if body := readAll(t, resp); resp.StatusCode != 400 || !strings.Contains(body, `"status":400`) {
+				t.Errorf("%s %q", resp.Status, body)
+			}
+		})
+	}
+}
+
+// Rooms in error routes are provisioned when the list of these already is.
+func TestErrorRoutesThatHoldRoomsStillAnswer(t *testing.T) {
+	const block = "error /x 410\nhandle_errors {\nrealtime\nrespond custom\n}"
+	s := startSite(t, block)
+	for _, more := range []string{"", "\nrealtime {\nhub b\n}"} {
+		s.reload(block + more)
+		if got := readAll(t, s.do("GET", "/x", "")); got != "custom" {
+			t.Errorf("%q: the error route says %q", more, got)
+		}
+	}
+	if got := readAll(t, s.do("GET", "/rt/a//b", "")); !strings.Contains(got, `"status":400`) {
+		t.Errorf("rooms for errors say %q", got)
+	}
+}

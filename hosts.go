@@ -1,0 +1,80 @@
+package realtime
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// tellShared tells whoever runs the site which hosts share the rooms, unless they
+// are one site for people, like example.com and www.example.com, or the hub has been
+// given a name. No hub is named by the Host of a request, which strangers choose.
+func (h *Handler) tellShared(s *surroundings) {
+	const remedy = "give each host that is to have rooms of its own a site of its own, with a hub; or name the hub, if they are to be shared"
+	if h.Hub != "" {
+		return
+	}
+	hosts := s.hosts()
+	switch {
+	case slices.ContainsFunc(hosts, func(host string) bool { return strings.Contains(host, "*") }):
+		h.log.Warn("all hosts that match a wildcard share these rooms", "hosts", hosts, "remedy", remedy)
+	case len(hosts) == 0 && s.othersHaveHosts():
+		h.log.Info("all hosts that no other site has share these rooms", "remedy", remedy)
+	case severalSites(hosts):
+		h.log.Info("several hosts share these rooms", "hosts", hosts, "remedy", remedy)
+	}
+}
+
+// severalSites reports whether hosts seem to be of more than one site.
+func severalSites(hosts []string) bool {
+	var first string
+	for i, host := range hosts {
+		host = strings.TrimPrefix(strings.ToLower(host), "www.")
+		switch host {
+		case "127.0.0.1", "::1", "[::1]":
+			host = "localhost"
+		}
+		if i > 0 && host != first {
+			return true
+		}
+		first = host
+	}
+	return false
+}
+
+// hosts returns the hosts whose requests come to the handler; none if they all do.
+// The innermost route that asks for them decides, since it is the narrower one.
+func (s *surroundings) hosts() (hosts []string) {
+	for _, step := range s.steps {
+		if step.rewrite != nil {
+			continue
+		}
+		for _, sets := range step.sets {
+			if of, some := hostsOf(sets); some {
+				hosts = of
+			}
+		}
+	}
+	return hosts
+}
+
+// hostsOf returns the hosts that matchers ask for, if each set does.
+func hostsOf(sets caddyhttp.MatcherSets) (hosts []string, some bool) {
+	for _, set := range sets {
+		i := slices.IndexFunc(set, func(m any) bool { _, ok := m.(*caddyhttp.MatchHost); return ok })
+		if i < 0 {
+			return nil, false
+		}
+		hosts = append(hosts, *set[i].(*caddyhttp.MatchHost)...)
+	}
+	return hosts, len(sets) > 0
+}
+
+// othersHaveHosts reports whether the server has sites that ask for hosts.
+func (s *surroundings) othersHaveHosts() bool {
+	return s.server != nil && slices.ContainsFunc(s.server.Routes, func(r caddyhttp.Route) bool {
+		_, some := hostsOf(r.MatcherSets)
+		return some
+	})
+}

@@ -1,0 +1,263 @@
+package realtime
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// surroundings is the way of a request to the handler: the routes that hold it,
+// from the outermost on, and what rewrites paths before it.
+type surroundings struct {
+	server *caddyhttp.Server
+	steps  []step
+	deeper []string // prefixes below ours of handlers that come after this one
+	later  []string // their other prefixes
+}
+
+// step is a route that holds the handler, or a rewrite that comes before it.
+type step struct {
+	sets    []caddyhttp.MatcherSets // a request must pass them all
+	rewrite *rewrite.Rewrite        // nil: a route that holds the handler
+	name    string                  // of the directive that the rewrite is likely from
+	shared  bool                    // a route that holds the handler: others in its list may answer after it
+}
+
+// lookAround finds the surroundings while the handler is provisioned: only then
+// does Caddy know them. In each list of routes on the way the first one whose
+// handlers are not all loaded is the one that holds us; those before it are ready.
+func lookAround(ctx caddy.Context, server *caddyhttp.Server, h *Handler) *surroundings {
+	s := &surroundings{server: server}
+	line := ctx.Modules()
+	for i, m := range line[:max(0, len(line)-1)] {
+		var routes caddyhttp.RouteList
+		switch m := m.(type) {
+		case *caddyhttp.App:
+			if server != nil {
+				routes = server.Routes
+			}
+		case *caddyhttp.Subroute:
+			routes = m.Routes
+		}
+		holder := holder(routes)
+		if holder < 0 {
+			continue // a named route, or a handler that keeps routes in its own way
+		}
+		s.before(routes[:holder], routes[holder].Group, nil, false)
+		raw := routes[holder].HandlersRaw
+		s.steps = append(s.steps, step{sets: []caddyhttp.MatcherSets{routes[holder].MatcherSets}})
+		here := &s.steps[len(s.steps)-1]
+		at := slices.IndexFunc(raw, func(raw json.RawMessage) bool { return isHandler(raw, line[i+1], h) })
+		if at < 0 {
+			continue
+		}
+		here.shared = answer(raw[at+1:]) || slices.ContainsFunc(routes[holder+1:], func(r caddyhttp.Route) bool { return answer(r.HandlersRaw) })
+		for _, raw := range raw[:at] {
+			s.beforeRaw(ctx, raw, nil, false)
+		}
+		if i == len(line)-2 {
+			s.after(raw[at+1:], routes[holder+1:], h.Prefix)
+		}
+	}
+	return s
+}
+
+// holder returns the index of the route whose handlers are being provisioned, or -1.
+func holder(routes caddyhttp.RouteList) int {
+	return slices.IndexFunc(routes, func(r caddyhttp.Route) bool { return len(r.HandlersRaw) > 0 })
+}
+
+// rawHandler is what matters here of a handler that is not loaded yet.
+type rawHandler struct {
+	Handler string              `json:"handler"`
+	Hub     string              `json:"hub"`
+	Prefix  string              `json:"prefix"`
+	Routes  caddyhttp.RouteList `json:"routes"`
+}
+
+// isHandler reports whether raw may be the module m.
+func isHandler(raw json.RawMessage, m caddy.Module, h *Handler) bool {
+	var r rawHandler
+	if json.Unmarshal(raw, &r) != nil || r.Handler != m.CaddyModule().ID.Name() {
+		return false
+	}
+	return m != caddy.Module(h) || r.Hub == h.Hub && (r.Prefix == h.Prefix || r.Prefix == "" && h.Prefix == defaultPrefix)
+}
+
+// answer reports whether any of the handlers may answer requests. Those that only
+// look at them, or at answers, are known by their names.
+func answer(raw []json.RawMessage) bool {
+	return slices.ContainsFunc(raw, func(raw json.RawMessage) bool {
+		var r rawHandler
+		if json.Unmarshal(raw, &r) != nil {
+			return true
+		}
+		switch r.Handler {
+		case "realtime", "encode", "headers", "intercept", "log_append", "map", "push", "request_body", "rewrite", "templates", "tracing", "vars":
+			return false
+		case "subroute":
+			return slices.ContainsFunc(r.Routes, func(r caddyhttp.Route) bool { return answer(r.HandlersRaw) })
+		}
+		return true
+	})
+}
+
+// before notes the rewrites in routes that come before the handler, if their way
+// leads on to it. Of routes of one group Caddy takes one, so another one of the
+// handler's own group is none of them; nothing comes after one that is terminal.
+func (s *surroundings) before(routes caddyhttp.RouteList, group string, around []caddyhttp.MatcherSets, nested bool) {
+	for _, r := range routes {
+		if group != "" && r.Group == group || r.Terminal {
+			continue
+		}
+		sets := append(slices.Clip(around), r.MatcherSets)
+		for _, h := range r.Handlers {
+			switch h := h.(type) {
+			case *rewrite.Rewrite:
+				s.steps = append(s.steps, step{sets: sets, rewrite: h, name: directive(h, nested)})
+			case *caddyhttp.Subroute:
+				s.before(h.Routes, "", sets, true)
+			}
+		}
+	}
+}
+
+// beforeRaw does the same for a handler in the same route, which is not shown to us
+// but as JSON.
+func (s *surroundings) beforeRaw(ctx caddy.Context, raw json.RawMessage, around []caddyhttp.MatcherSets, nested bool) {
+	var r rawHandler
+	if json.Unmarshal(raw, &r) != nil {
+		return
+	}
+	switch r.Handler {
+	case "rewrite":
+		rw := new(rewrite.Rewrite)
+		if json.Unmarshal(raw, rw) == nil && rw.Provision(ctx) == nil {
+			s.steps = append(s.steps, step{sets: around, rewrite: rw, name: directive(rw, nested)})
+		}
+	case "subroute":
+		for _, route := range r.Routes {
+			if sets, ok := rawMatchers(route.MatcherSetsRaw); ok && !route.Terminal {
+				for _, raw := range route.HandlersRaw {
+					s.beforeRaw(ctx, raw, append(slices.Clip(around), sets), true)
+				}
+			}
+		}
+	}
+}
+
+// after notes the prefixes of handlers like this one that come after it.
+func (s *surroundings) after(raw []json.RawMessage, routes caddyhttp.RouteList, prefix string) {
+	for _, r := range routes {
+		if len(r.MatcherSets) == 0 {
+			raw = append(slices.Clip(raw), r.HandlersRaw...)
+		}
+	}
+	for _, raw := range raw {
+		var r rawHandler
+		if json.Unmarshal(raw, &r) != nil || r.Handler != "realtime" {
+			continue
+		}
+		if r.Prefix == "" {
+			r.Prefix = defaultPrefix
+		}
+		switch {
+		case len(r.Prefix) > len(prefix) && isBelow(r.Prefix, prefix):
+			s.deeper = append(s.deeper, r.Prefix)
+		default:
+			s.later = append(s.later, r.Prefix)
+		}
+	}
+}
+
+// directive returns what a rewrite is likely called in the Caddyfile.
+func directive(rw *rewrite.Rewrite, nested bool) string {
+	switch {
+	case strings.Contains(rw.URI, "{http.matchers.file.") && nested:
+		return "try_files or php_fastcgi"
+	case strings.Contains(rw.URI, "{http.matchers.file."):
+		return "try_files"
+	case rw.URI != "":
+		return "rewrite"
+	case rw.StripPathPrefix != "":
+		return "handle_path or uri strip_prefix"
+	default:
+		return "uri"
+	}
+}
+
+// journey is what becomes of a request's path on its way to the handler.
+type journey struct {
+	end      string
+	arrived  bool
+	changed  string   // the directive that changed the path first
+	hidden   string   // the directive that took the path out of the handler's prefix
+	stripped []string // the paths of the block that strips them off, as handle_path does
+	closed   []string // the paths of the route that does not let it in
+	block    int      // the step that is that block, or route
+}
+
+// travel lets a path take the way to the handler with the prefix. A route lets it in
+// unless its path forbids that; a rewrite is made only if its path suffices.
+func (s *surroundings) travel(path, prefix string) (j journey) {
+	// Placeholders of rewrites expect an address.
+	ctx := context.WithValue(context.Background(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return journey{}
+	}
+	var block []string
+	repl := caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r, repl, nil, s.server)
+	held := 0
+	for i, step := range s.steps {
+		verdict := step.match(r)
+		if step.rewrite == nil {
+			if verdict == no {
+				j.end, j.closed, j.block = r.URL.Path, paths(step.sets), i
+				return j
+			}
+			held = i
+			block = append(paths(step.sets), block...)
+			continue
+		}
+		if verdict != yes {
+			continue
+		}
+		before := r.URL.Path
+		step.rewrite.Rewrite(r, repl)
+		if j.changed == "" && r.URL.Path != before {
+			j.changed = step.name
+		}
+		if j.hidden == "" && isBelow(before, prefix) && !isBelow(r.URL.Path, prefix) {
+			j.hidden = step.name
+			if step.rewrite.StripPathPrefix != "" {
+				j.stripped, j.block = block, held
+			}
+		}
+	}
+	j.end, j.arrived = r.URL.Path, true
+	return j
+}
+
+// shares reports whether others in a block, which is a step, may answer what the
+// handler passes on.
+func (s *surroundings) shares(block int) bool {
+	inside := slices.DeleteFunc(slices.Clone(s.steps[block+1:]), func(s step) bool { return s.rewrite != nil })
+	if len(inside) == 0 {
+		inside = s.steps[block : block+1] // the handler's own route
+	}
+	return slices.ContainsFunc(inside, func(s step) bool { return s.shared })
+}
+
+// isBelow reports whether a path lies below the prefix. Letter case is ignored.
+func isBelow(path, prefix string) bool {
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix)
+}
