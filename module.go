@@ -123,7 +123,6 @@ type Handler struct {
 	UI bool `json:"ui,omitempty"`
 
 	log     *slog.Logger
-	app     *App
 	astray  astray
 	pooled  *pooledHub
 	lot     *park.Lot // where idle connections wait
@@ -193,7 +192,7 @@ const (
 )
 
 // Provision takes the hub, making it if it is new. Its settings come into force
-// when the whole configuration has been found good: see [App].
+// when the whole configuration can no longer be refused: see [App].
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Slogger()
 	h.down = make(chan struct{})
@@ -213,17 +212,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
-	h.app = app.(*App)
-	h.refused = &h.app.refused
+	h.refused = &app.(*App).refused
 	h.poolKey = poolKey(h.Hub)
-	if h.pooled, err = takeHub(h.poolKey, settings, h.log); err != nil {
+	var made bool
+	if h.pooled, made, err = takeHub(h.poolKey, settings, h.log); err != nil {
 		return err
 	}
 	h.taken = true
 	if h.lot = &h.pooled.idle; h.DisablePoller {
 		h.lot = &park.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
 	}
-	if err := h.app.adopt(h.Hub, h.pooled, settings, own, h.log); err != nil {
+	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
@@ -267,7 +266,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !owned {
 		return h.pass(w, r, next)
 	}
-	h.app.settle()
 	err := h.serve(w, r, name)
 	if err == nil {
 		return nil

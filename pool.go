@@ -32,9 +32,9 @@ type pooledHub struct {
 func poolKey(name string) string { return "memory/" + name }
 
 // takeHub returns the hub of the key, making it with the settings if there is
-// none. releaseHub gives it back.
-func takeHub(key string, s *hub.Settings, log *slog.Logger) (*pooledHub, error) {
-	v, _, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
+// none, and whether it did. releaseHub gives it back.
+func takeHub(key string, s *hub.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
+	v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
 		h, err := hub.New(s, hub.NewMemory())
 		if err != nil {
 			return nil, err
@@ -43,9 +43,9 @@ func takeHub(key string, s *hub.Settings, log *slog.Logger) (*pooledHub, error) 
 		return &pooledHub{hub: h}, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return v.(*pooledHub), nil
+	return v.(*pooledHub), !loaded, nil
 }
 
 func releaseHub(key string) error {

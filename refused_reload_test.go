@@ -1,0 +1,268 @@
+package realtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+)
+
+func init() {
+	caddy.RegisterModule(new(awkward))
+	caddy.RegisterModule(new(awkwardLoader))
+}
+
+// awkward is an app that fails, or waits, where it is told to.
+type awkward struct {
+	Fail  string `json:"fail,omitempty"`  // in provision, validate or start
+	Abort bool   `json:"abort,omitempty"` // the event stopping, before others hear of it
+	Wait  bool   `json:"wait,omitempty"`  // in Stop, for awkwardStop
+}
+
+// awkwardStop and awkwardLoad are what the app and the loader do.
+var (
+	awkwardStop func()
+	awkwardLoad func()
+)
+
+var errAwkward = errors.New("awkward")
+
+func (*awkward) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "realtime_test", New: func() caddy.Module { return new(awkward) }}
+}
+
+func (a *awkward) failIn(phase string) error {
+	if a.Fail == phase {
+		return errAwkward
+	}
+	return nil
+}
+
+func (a *awkward) Provision(ctx caddy.Context) error {
+	// Everything else comes first.
+	for _, name := range []string{"events", "http"} {
+		app, err := ctx.App(name)
+		if err != nil {
+			return err
+		}
+		if events, ok := app.(*caddyevents.App); ok && a.Abort {
+			if err := events.On("stopping", aborting{}); err != nil {
+				return err
+			}
+		}
+	}
+	return a.failIn("provision")
+}
+
+func (a *awkward) Validate() error { return a.failIn("validate") }
+func (a *awkward) Start() error    { return a.failIn("start") }
+
+func (a *awkward) Stop() error {
+	if a.Wait {
+		awkwardStop()
+	}
+	return nil
+}
+
+// awkwardLoader is what fails when everything has been started.
+type awkwardLoader struct{}
+
+func (*awkwardLoader) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.config_loaders.realtime_test", New: func() caddy.Module { return new(awkwardLoader) }}
+}
+
+func (*awkwardLoader) LoadConfig(caddy.Context) ([]byte, error) {
+	awkwardLoad()
+	return nil, errAwkward
+}
+
+// with adds to a site's configuration, as JSON.
+func (s *site) with(block, app, loader string) []byte {
+	s.t.Helper()
+	config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, block))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var c map[string]any
+	if err := json.Unmarshal(config, &c); err != nil {
+		s.t.Fatal(err)
+	}
+	if app != "" {
+		c["apps"].(map[string]any)["realtime_test"] = json.RawMessage(app)
+	}
+	if loader != "" {
+		c["admin"].(map[string]any)["config"] = map[string]any{"persist": false, "load": json.RawMessage(loader)}
+	}
+	config, err = json.Marshal(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return config
+}
+
+// refusals are the ways in which a configuration that parses can still be refused.
+// None of them has a block of realtime that could not be.
+var refusals = map[string]struct{ site, app, loader string }{
+	"provision of its own server":     {site: "@bad path_regexp ([\nrespond @bad x"},
+	"provision of another app":        {app: `{"fail": "provision"}`},
+	"validation of another app":       {app: `{"fail": "validate"}`},
+	"start of another app":            {app: `{"fail": "start"}`},
+	"a port that cannot be had":       {site: "}\nhttp://192.0.2.1:1 {\nbind 192.0.2.1"},
+	"what comes after all the starts": {loader: `{"module": "realtime_test"}`},
+}
+
+// smaller are options that would do harm, each such that holds would find it.
+var smaller = []string{
+	"room * {\nhistory 1\n}",
+	"max_message_size 10\nhistory_memory 3KB",
+	"max_message_size 10",
+	"room * {\npresence off\n}",
+	"max_connections 1",
+	"max_connections_per_address 1",
+	"rate 1/h 1",
+}
+
+// holds says what is missing of what the first configuration has promised. One member
+// is in the room.
+func (s *site) holds(kept int) error {
+	if resp := s.do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusCreated {
+		return fmt.Errorf("a POST got %s %s", resp.Status, readAll(s.t, resp))
+	}
+	texts := s.page("lobby?last=100").texts()
+	if len(texts) != kept+1 || texts[0] != "message 0" {
+		return fmt.Errorf("the history is %q, want %d messages", texts, kept+1)
+	}
+	// Such a request is told what another connection would be.
+	if resp := s.do("HEAD", "/rt/lobby", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "1" {
+		return fmt.Errorf("a HEAD got %s and %q members", resp.Status, resp.Header.Get("Realtime-Members"))
+	}
+	return nil
+}
+
+func TestRefusedReloadHasNoEffect(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	s.stream("lobby", "text/event-stream").until("id: ")
+	kept := 0
+	for ; kept < 10; kept++ {
+		s.post("lobby", "message "+strconv.Itoa(kept))
+	}
+	for how, refusal := range refusals {
+		for _, options := range smaller {
+			name := how + ", " + strings.ReplaceAll(options, "\n", " ")
+			loaded := 0
+			awkwardLoad = func() {
+				loaded++
+				// Its servers answer now, as do the old ones.
+				for range 4 {
+					if err := s.holds(kept); err != nil {
+						t.Errorf("%s: before it is refused: %v", name, err)
+					}
+					kept++
+				}
+			}
+			given := open
+			if word, _, _ := strings.Cut(options, " "); strings.Contains(open, word+" ") {
+				given = ""
+			}
+			err := caddy.Load(s.with("realtime {\n"+given+options+"\n}\n"+refusal.site, refusal.app, refusal.loader), true)
+			if err == nil || refusal.loader != "" && loaded != 1 {
+				t.Fatalf("%s: loading gave %v, after %d loads", name, err, loaded)
+			}
+			if err := s.holds(kept); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			kept++
+		}
+	}
+	// What is good is taken up at once, and given up again.
+	for range 3 {
+		s.reload("realtime {\n" + open + "max_message_size 10\n}")
+		if resp := s.do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("after a good reload a POST got %s", resp.Status)
+		}
+		s.reload("realtime {\n" + open + "}")
+		if err := s.holds(kept); err != nil {
+			t.Errorf("after the options were taken out: %v", err)
+		}
+		kept++
+	}
+	s.reload("realtime {\n" + open + "room * {\nhistory 1\n}\n}")
+	if texts := s.page("lobby?last=100").texts(); len(texts) != 1 {
+		t.Errorf("with history 1 there are %d messages", len(texts))
+	}
+}
+
+// What our own Provision has refused, Cleanup undoes, however far it came. A panic
+// there would be an answer that breaks off.
+func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	s.post("lobby", "message 0")
+	s.stream("lobby", "text/event-stream").until("id: ")
+	for i, handlers := range []string{
+		`{"handler": "realtime", "prefix": "rt"}`,
+		`{"handler": "realtime", "hub": "a b"}`,
+		`{"handler": "realtime", "max_rooms": -5}`,
+		`{"handler": "realtime", "hub": "new", "max_message_size": 100, "history_memory": 50}`,
+		`{"handler": "realtime", "max_rooms": 5}, {"handler": "realtime", "max_rooms": 6}`,
+		`{"handler": "realtime", "hub": "new", "max_rooms": 5}, {"handler": "realtime", "hub": "new", "max_rooms": 6}`,
+		`{"handler": "realtime", "max_rooms": 5}, {"handler": "nobody"}`,
+	} {
+		config := fmt.Sprintf(`{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [":%d"], "routes": [{"handle": [%s]}]}}}}}`, s.port, handlers)
+		if err := caddy.Load([]byte(config), true); err == nil {
+			t.Fatalf("%s was loaded", handlers)
+		}
+		if _, kept := hubs.References(poolKey("new")); kept {
+			t.Errorf("%s: a hub was left behind", handlers)
+		}
+		if err := s.holds(i + 1); err != nil {
+			t.Errorf("%s: %v", handlers, err)
+		}
+	}
+	if err := new(Handler).Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
+// New limits wait for nobody but Caddy's own word that they are in force.
+func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
+	s := startSite(t, "respond x")
+	for name, app := range map[string]string{
+		"another app stops slowly":      `{"wait": true}`,
+		"another app aborts the events": `{"abort": true}`,
+	} {
+		status := 0
+		awkwardStop = func() { status = s.do("POST", "/rt/lobby", "this is too long").StatusCode }
+		if err := caddy.Load(s.with("realtime {\n"+open+"}", app, ""), true); err != nil {
+			t.Fatal(err)
+		}
+		s.post("lobby", "this is not too long")
+		s.reload("realtime {\n" + open + "max_message_size 10\n}")
+		if status == 0 {
+			awkwardStop()
+		}
+		if status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d, want 413", name, status)
+		}
+	}
+}
+
+// A hub that a configuration makes takes what any of its handlers says, whichever
+// of them came first.
+func TestNewHubTakesTheSettingsOfAnyHandler(t *testing.T) {
+	s := startSite(t, "realtime {\nhub two\n}\nrealtime /live/* {\nhub two\n"+open+"max_message_size 10\n}")
+	if resp := s.do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("got %s, want 413", resp.Status)
+	}
+}
+
+// aborting ends an event before others hear of it.
+type aborting struct{}
+
+func (aborting) Handle(context.Context, caddy.Event) error { return caddy.ErrEventAborted }
