@@ -134,6 +134,7 @@ type Handler struct {
 	refused *refusedOrigins
 	down    chan struct{} // closed when the server of this handler shuts down
 	downed  sync.Once
+	held    sync.Once // a stream was held back, and that was said
 }
 
 // Room sets limits for the rooms that match a pattern.

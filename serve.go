@@ -218,7 +218,14 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	return sse.Serve(w, r, sse.Options{
 		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
 		Answered: want.answers && !want.members,
-		Format:   format, Heartbeat: h.heartbeat(), Down: h.down,
+		Format:   format, Heartbeat: h.heartbeat(), Down: h.down, Held: h.heldBack,
+	})
+}
+
+// heldBack says, once for each configuration, what a stream suffers from.
+func (h *Handler) heldBack() {
+	h.held.Do(func() {
+		h.log.Warn("a handler around realtime holds responses back, so streams are ended at once and clients come back as if they polled; let realtime stand outside of templates, intercept, log_append with the response body and the like")
 	})
 }
 

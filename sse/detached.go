@@ -2,7 +2,6 @@ package sse
 
 import (
 	"errors"
-	"io"
 	"net"
 	"runtime/debug"
 	"strconv"
@@ -76,15 +75,11 @@ func (d *detached) run() {
 		d.logEnd()
 	}()
 	err := d.read()
-	switch {
-	case errors.Is(err, park.ErrIdle):
-		parked = true
+	if parked = errors.Is(err, park.ErrIdle); parked {
 		d.spot.Arm()
-	case err == nil, errors.Is(err, io.EOF):
-		cause = hub.CauseLeft // the client has closed
-	default:
-		cause = hub.CauseGone // the connection has broken
+		return
 	}
+	cause = departedBy(err)
 }
 
 // read reads on until it can't: only the end matters.

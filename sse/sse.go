@@ -2,11 +2,9 @@ package sse
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -39,6 +37,7 @@ type Options struct {
 	Format    Format
 	Heartbeat time.Duration   // between signs of life; 0: none
 	Down      <-chan struct{} // closed when the server shuts down
+	Held      func()          // called if a handler around us holds the stream back; may be nil
 }
 
 // Serve joins the rooms and streams until the client goes or the session ends.
@@ -60,7 +59,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	s := &stream{
-		Options: o, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
+		Options: o, r: r, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
 		items: make([]hub.Item, 0, batchItems),
 	}
 	opening, err := s.open(r.Context(), session)
@@ -75,7 +74,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if out != nil {
 		out.Relay(bell)
 	}
-	s.run(r.Context())
+	s.run()
 	s.logEnd()
 	return nil
 }
@@ -92,7 +91,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 	Head(s.w, s.Format.ContentType())
 	s.bytes = append(s.bytes, first...)
 	if err := s.flush(); err != nil {
-		s.session.End(causeOf(err))
+		s.session.End(s.causeOf(err))
 		s.logEnd()
 		return true
 	}
@@ -157,6 +156,7 @@ func Head(w http.ResponseWriter, contentType string) {
 // stream is one client that streams.
 type stream struct {
 	Options
+	r       *http.Request
 	session *hub.Session
 	bell    hub.Bell
 	w       http.ResponseWriter
@@ -168,7 +168,7 @@ type stream struct {
 }
 
 // run writes until there is a reason to end, which becomes the session's cause.
-func (s *stream) run(ctx context.Context) {
+func (s *stream) run() {
 	heartbeat := s.Heartbeat
 	if heartbeat <= 0 {
 		heartbeat = math.MaxInt64
@@ -178,7 +178,7 @@ func (s *stream) run(ctx context.Context) {
 	for {
 		if len(s.bytes) > 0 {
 			if err := s.flush(); err != nil {
-				s.session.End(causeOf(err))
+				s.session.End(s.causeOf(err))
 				return
 			}
 			idle.Reset(heartbeat)
@@ -202,8 +202,8 @@ func (s *stream) run(ctx context.Context) {
 			s.session.End(hub.CauseDraining)
 			s.end()
 			return
-		case <-ctx.Done():
-			s.session.End(hub.CauseLeft)
+		case <-s.r.Context().Done():
+			s.session.End(s.departed())
 			return
 		}
 	}
@@ -212,8 +212,9 @@ func (s *stream) run(ctx context.Context) {
 // tellOnce ends a stream that a handler around us holds back until we return: the
 // client comes back as a poll does, and nothing gathers without a bound.
 func (s *stream) tellOnce() {
-	s.Log.Warn("a handler around realtime holds responses back, so streams are ended at once and clients come back as if they polled; let realtime stand outside of templates, intercept, log_append with the response body and the like",
-		"content_type", s.Format.ContentType())
+	if s.Held != nil {
+		s.Held()
+	}
 	s.gather()
 	s.session.End(hub.CauseDraining)
 	s.end()
@@ -295,14 +296,6 @@ func (s *stream) write(p []byte, until time.Time) error {
 func (s *stream) end() {
 	s.bytes = s.Format.End(s.bytes)
 	_ = s.flush() // whoever has gone does not need it
-}
-
-// causeOf says what a failed write means.
-func causeOf(err error) hub.Cause {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return hub.CauseSlow
-	}
-	return hub.CauseGone
 }
 
 func (s *stream) logEnd() {

@@ -189,8 +189,8 @@ func TestServe(t *testing.T) {
 			}
 		}
 		s.cancel()
-		if last := s.ended(hub.CauseLeft); last != "" {
-			t.Errorf("wrote %q to nobody", last)
+		if last := s.ended(hub.CauseLeft); last != ":\n\n" { // which shows that it has not broken
+			t.Errorf("ends with %q, want a heartbeat", last)
 		}
 	})
 }
@@ -281,6 +281,7 @@ func TestEnds(t *testing.T) {
 		{"hub closes", func(s *stream) { s.hub.Close(context.Background()) }, hub.CauseStopping, true},
 		{"session is ended", func(s *stream) { s.hub.Sessions()[0].End(hub.CauseRate) }, hub.CauseRate, true},
 		{"client goes", func(s *stream) { s.cancel() }, hub.CauseLeft, false},
+		{"connection breaks", func(s *stream) { s.change(func() { s.broken = true }); s.cancel() }, hub.CauseGone, false},
 		{"write fails", func(s *stream) { s.change(func() { s.broken = true }); s.publish("x") }, hub.CauseGone, false},
 		{"flush fails", func(s *stream) { s.change(func() { s.flushing = true }); s.publish("x") }, hub.CauseGone, false},
 		{"too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.publish("x") }, hub.CauseSlow, false},
@@ -292,7 +293,7 @@ func TestEnds(t *testing.T) {
 				s.take()
 				began := time.Now()
 				test.do(s)
-				if got := s.ended(test.cause); farewell.MatchString(got) != test.want || !test.want && got != "" {
+				if got := strings.TrimPrefix(s.ended(test.cause), ":\n\n"); farewell.MatchString(got) != test.want || !test.want && got != "" {
 					t.Errorf("ends with %q", got)
 				}
 				if d := time.Since(began); d > 30*time.Second {

@@ -1,0 +1,62 @@
+package realtime
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// A stream that stays with net/http, because it is compressed or came by HTTP/2 or
+// 3, is as well told apart from one that broke.
+func TestWhyAStreamEndsThatStays(t *testing.T) {
+	s := startTLS(t, "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n"+open+"}\n}")
+	for _, test := range []struct {
+		name, proto, alpn string
+		reset             bool
+		want              hub.Cause
+	}{
+		{"ended", "HTTP/1.1", "http/1.1", false, hub.CauseLeft},
+		{"broken", "HTTP/1.1", "http/1.1", true, hub.CauseGone},
+		{"ended", "HTTP/2.0", "h2", false, hub.CauseLeft},
+		{"broken", "HTTP/2.0", "h2", true, hub.CauseGone},
+		{"ended", "HTTP/3.0", "", false, hub.CauseLeft},
+	} {
+		t.Run(test.name+" "+test.proto, func(t *testing.T) {
+			s := *s
+			s.t = t
+			h := hubOf(t, "")
+			before := h.Stats().Endings[test.want]
+			c := clients(t)["HTTP/3.0"]
+			var tcp *net.TCPConn
+			if test.alpn != "" {
+				c = &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+					nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+					if err != nil {
+						return nil, err
+					}
+					tcp = nc.(*net.TCPConn)
+					over := tls.Client(nc, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{test.alpn}})
+					return over, over.HandshakeContext(ctx)
+				}}}
+			}
+			resp := s.fetch(c, test.proto, "GET", "lobby", "", "Accept: text/event-stream", "Accept-Encoding: gzip")
+			if resp.Header.Get("Content-Encoding") != "gzip" {
+				t.Fatalf("headers %v", resp.Header)
+			}
+			if test.reset {
+				_ = tcp.SetLinger(0)
+				_ = tcp.Close()
+			} else {
+				_ = resp.Body.Close()
+			}
+			eventually(t, "the end", func() bool { return h.Stats().Sessions == 0 })
+			if got := h.Stats().Endings; got[test.want] != before+1 {
+				t.Errorf("endings %v, want one more of %v", got, test.want)
+			}
+		})
+	}
+}
