@@ -20,6 +20,7 @@ import (
 var chains = map[string]struct {
 	before string
 	held   bool // every response is held back until its handler has returned
+	h1     bool // it makes no sense beyond HTTP/1.1
 }{
 	"nothing":                    {before: "%s"},
 	"encode":                     {before: "encode zstd gzip\nhandle /rt/* {\n%s\n}"},
@@ -30,6 +31,9 @@ var chains = map[string]struct {
 	"templates, ordered":         {before: "route {\ntemplates\n%s\n}"},
 	"intercept":                  {before: "intercept {\n@no status 418\nhandle_response @no {\nrespond tea\n}\n}\nhandle /rt/* {\n%s\n}"},
 	"intercept of everything":    {before: "route {\nintercept {\n@ok status 200\nreplace_status @ok 200\n}\n%s\n}", held: true},
+	"header of the connection":   {before: "header {\nConnection keep-alive\n-X-Nothing\n}\n%s", h1: true},
+	"intercept of a handshake":   {before: "route {\nintercept {\n@switched status 101\nhandle_response @switched {\nrespond no\n}\n}\n%s\n}"},
+	"tracing":                    {before: "route {\ntracing\nencode gzip\nheader >Cache-Control no-cache\n%s\n}"},
 	"header":                     {before: "header >Server hidden\nheader ?X-A 1\n%s"},
 	"log":                        {before: "log {\noutput discard\n}\n%s"},
 	"log_append of the response": {before: "log {\noutput discard\n}\nroute {\nlog_append body {http.response.body}\n%s\n}", held: true},
@@ -54,8 +58,12 @@ var streams = map[string]struct {
 func TestStreamsBehindOtherHandlers(t *testing.T) {
 	for name, chain := range chains {
 		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_TRACES_EXPORTER", "none") // for tracing
 			s := startTLS(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
 			for proto, c := range clients(t) {
+				if chain.h1 && proto != "HTTP/1.1" {
+					continue
+				}
 				for kind, stream := range streams {
 					for _, coding := range []string{"identity", "gzip, zstd"} {
 						t.Run(fmt.Sprint(proto, kind, coding), func(t *testing.T) {
@@ -130,6 +138,7 @@ func decoded(t *testing.T, resp *http.Response) io.Reader {
 func TestPagesBehindOtherHandlers(t *testing.T) {
 	for name, chain := range chains {
 		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_TRACES_EXPORTER", "none")
 			s := startSite(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
 			s.post("r", "one")
 			if p := s.page("r"); len(p.texts()) != 1 || p.texts()[0] != "one" {
@@ -143,7 +152,9 @@ func TestPagesBehindOtherHandlers(t *testing.T) {
 			if got := receive(t, c); got != "two" {
 				t.Errorf("WebSocket: %q", got)
 			}
-			_ = c.Close(websocket.StatusNormalClosure, "")
+			if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+				t.Errorf("closing: %v", err)
+			}
 			// What people have said is nothing that a server runs.
 			page := readAll(t, s.do("GET", "/rt/"+"%7B%7B%22evil%22%7Cupper%7D%7D", "", browser))
 			if strings.Contains(page, "EVIL") || !strings.Contains(page, "evil") {

@@ -84,10 +84,11 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 // the connection has left net/http, or has ended.
 func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.Conn) (gone bool) {
 	first := s.Format.Begin(nil, opening)
-	seen := watch(s.w, len(first))
+	through, spy := protocol.Plant(s.w, first)
 	if out != nil {
 		s.w.Header().Set("Connection", "close") // it is the stream's own
 	}
+	s.w, s.rc = through, http.NewResponseController(through)
 	Head(s.w, s.Format.ContentType())
 	s.bytes = append(s.bytes, first...)
 	if err := s.flush(); err != nil {
@@ -95,13 +96,20 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 		s.logEnd()
 		return true
 	}
-	if out != nil && seen.unchanged(first) {
-		if nc, _, err := hijacker.Hijack(); err == nil {
-			detach(nc, s.session, out, &s.Options)
-			return true
+	if spy == nil {
+		return false
+	}
+	spy.Leave()
+	if out != nil && spy.Unchanged() {
+		// Not all that wrap the writer need have flushed it.
+		if http.NewResponseController(spy.ResponseWriter).Flush() == nil {
+			if nc, _, err := hijacker.Hijack(); err == nil {
+				detach(nc, s.session, out, &s.Options)
+				return true
+			}
 		}
 	}
-	s.once = seen.held()
+	s.once = spy.Status() == 0
 	return false
 }
 

@@ -1,10 +1,8 @@
 package ws
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -123,7 +121,8 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool 
 	if answer != "" {
 		w.Header().Set(extensionHeader, answer)
 	}
-	accepted, err := websocket.Accept(&hijacker{ResponseWriter: w, conn: c}, r, opts)
+	through, spy := protocol.Plant(w, nil)
+	accepted, err := websocket.Accept(&hijacker{ResponseWriter: through, spy: spy, conn: c}, r, opts)
 	if err != nil {
 		return false
 	}
@@ -359,28 +358,3 @@ func (c *conn) logEnd() {
 	c.session.Logger().Debug("connection ended", "transport", "websocket", "cause", c.session.Ended().String(),
 		"duration", time.Since(c.session.Since()), "sent", sent, "published", published)
 }
-
-// hijacker takes the connection from the innermost writer.
-type hijacker struct {
-	http.ResponseWriter
-	conn *conn
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, brw, err := http.NewResponseController(protocol.Innermost(h.ResponseWriter)).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	h.conn.nc = nc
-	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-	h.conn.in.Feed(early)
-	// What the library is given reads nothing, writes nothing, and cannot close.
-	return handshaken{nc}, bufio.NewReadWriter(bufio.NewReaderSize(handshaken{}, 16), bufio.NewWriterSize(io.Discard, 16)), nil
-}
-
-// handshaken is the connection as coder/websocket may have it.
-type handshaken struct{ net.Conn }
-
-func (handshaken) Read([]byte) (int, error)    { return 0, io.EOF }
-func (handshaken) Write(p []byte) (int, error) { return len(p), nil }
-func (handshaken) Close() error                { return nil }
