@@ -103,46 +103,28 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 	return p, nil
 }
 
-// Bounds of what is read of a body that is refused.
-const (
-	dropBytes = 1 << 20
-	dropTime  = time.Second
-)
-
-// dropBody reads what still comes of a refused request's body, within bounds. A
-// connection that is closed with unread input is reset, which may take the answer
-// with it before a client has read it that sends first (RFC 9112, section 9.6).
-// HTTP/2 and 3 end the stream without that.
-func dropBody(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor > 1 || r.Body == nil || r.Body == http.NoBody {
-		return
-	}
-	// A server that cannot set deadlines has its own.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTime))
-	_, _ = io.CopyN(io.Discard, r.Body, dropBytes) // what does not come is not missed
-}
-
 // readBody reads a body of at most limit bytes; told says so to whom sends more.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) ([]byte, error) {
+	tooLarge := &protocol.Problem{Status: http.StatusRequestEntityTooLarge, Title: "message too large", Detail: told}
+	if r.ContentLength > limit {
+		return nil, tooLarge // whoever waits for 100 Continue need not send it
+	}
 	// A server that cannot set deadlines has its own.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-	if limit >= math.MaxInt64-1 {
-		limit = math.MaxInt64 - 1
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) && tooLarge.Limit != limit {
-		told = fmt.Sprintf("the site has a limit of its own for bodies, as by request_body, which is %d bytes", tooLarge.Limit)
-	}
+	// It is told of no writer: dropRest closes the connection only if it must.
+	limit = min(limit, math.MaxInt64-1)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	over, isOver := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
+		r.Body = http.NoBody // used up
 		return body, nil
-	case errors.As(err, &tooLarge):
-		dropBody(w, r)
-		return nil, &protocol.Problem{
-			Status: http.StatusRequestEntityTooLarge, Title: "message too large",
-			Detail: told, Err: err,
+	case isOver:
+		if over.Limit != limit {
+			tooLarge.Detail = fmt.Sprintf("the site has a limit of its own for bodies, as by request_body, which is %d bytes", over.Limit)
 		}
+		dropRest(w, r, true)
+		return nil, tooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &protocol.Problem{
 			Status: http.StatusRequestTimeout, Title: "request timeout",

@@ -319,14 +319,7 @@ func liftWriteTimeout(r *http.Request) {
 // decide how it looks; otherwise it is a problem document (RFC 9457).
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	p := protocol.ProblemOf(err)
-	switch {
-	case r.Header.Get("Expect") == "":
-		dropBody(w, r)
-	case r.ProtoMajor == 1:
-		// The client waits for our answer before it sends. Without this net/http, whose
-		// body Caddy has wrapped, would wait for the body before it answers.
-		w.Header().Set("Connection", "close")
-	}
+	dropRest(w, r, false)
 	if p.Status == http.StatusInternalServerError {
 		h.log.Error("serving a room", "error", err)
 	}
