@@ -77,7 +77,7 @@ const live = (host, root) => {
   /** @type {Item[]} What is shown: SHOWN items from `from` on. */
   let shown = [];
   let from = 0, frame;
-  let atEnd = true, reached; // whether the reader is at the end, and what is shown is
+  let atEnd = true, reached, top = 0; // whether the reader is at the end, and what is shown is
   let older; // whether the server may be asked for older messages
   let settled, settling; // whether the history is in
   let gap, typed = 0, hinting;
@@ -229,7 +229,9 @@ const live = (host, root) => {
 
   const scrolled = async () => {
     const below = log.scrollHeight - log.scrollTop - log.clientHeight;
-    atEnd = below < 40 && reached;
+    // Who leaves the end by keyboard does so smoothly, and must not be held near it.
+    atEnd = reached && below < (log.scrollTop < top ? 2 : 40);
+    top = log.scrollTop;
     if (below < NEAR && !reached) from += STEP;
     else if (log.scrollTop < NEAR && (from || older)) {
       settle();
