@@ -182,3 +182,31 @@ func TestPagesThatAreNotRead(t *testing.T) {
 		}
 	}, large, func(s *hub.Settings) { s.MaxConnections = 1 })
 }
+
+// A gap of one room is told although another room's messages fill the page.
+func TestGapsHaveRoomOnAPage(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub.Hub) {
+		var rooms []poll.Room
+		for _, name := range []string{"a", "b", "c"} {
+			for n := range 5 {
+				if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: name, Kind: hub.Text, Data: fmt.Append(nil, n)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rooms = append(rooms, poll.Room{Name: name, Query: hub.Query{Foreign: true}})
+		}
+		w := httptest.NewRecorder()
+		o := poll.Options{Hub: h, Limit: 1, Wait: time.Minute, Several: true, Rooms: rooms}
+		if err := poll.Serve(w, httptest.NewRequest("GET", "/", nil), o); err != nil {
+			t.Fatal(err)
+		}
+		var p struct {
+			Cursor string
+			Gaps   []struct{ Room string }
+			More   bool
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || !p.More || len(p.Gaps) != 3 || strings.Count(p.Cursor, "=") != 3 {
+			t.Errorf("%v in %s", err, w.Body)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package poll
 
 import (
+	"slices"
+
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -99,18 +101,21 @@ func best(n int, next func(int) *hub.Message, better func(m, o *hub.Message) boo
 type place map[string]hub.Position
 
 // take fills the page with what a session has told, as far as there is room, and
-// notes in at where that ends. Of what has no room gaps are told all the same,
-// and signals are lost.
-func take(page *protocol.Page, items []hub.Item, at place) {
-	b, full := &budget{left: maxPage}, false
+// notes in at where that ends. It reports whether something had no room: gaps are
+// told all the same, and signals are lost. Those that the page has are not told
+// again.
+func take(page *protocol.Page, items []hub.Item, at place) (full bool) {
+	b := &budget{left: maxPage}
 	for _, it := range items {
 		switch {
 		case it.Gap != nil:
-			page.Gaps = append(page.Gaps, it.Gap)
+			if !slices.Contains(page.Gaps, it.Gap) {
+				page.Gaps = append(page.Gaps, it.Gap)
+			}
 			at[it.Gap.Room] = it.Gap.To
 		case it.Message == nil:
 		case full || !b.take(it.Message):
-			full, page.More = true, true
+			full = true
 		default:
 			page.Messages = append(page.Messages, it.Message)
 			if !it.Message.Signal {
@@ -118,4 +123,5 @@ func take(page *protocol.Page, items []hub.Item, at place) {
 			}
 		}
 	}
+	return full
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -181,7 +182,10 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, bell hub.Bell,
 			return err
 		}
 		if at[asked.Name] = joined.Cursor; joined.Gap != nil {
-			room++ // beside the messages
+			// Now, or another room's messages might leave no place for it.
+			page.Gaps = append(page.Gaps, joined.Gap)
+			at[asked.Name] = joined.Gap.To
+			room++ // the session tells it beside the messages
 		}
 		if o.Client.Presence != hub.PresenceNothing {
 			room++
@@ -208,30 +212,25 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, bell hub.Bell,
 		}
 		break
 	}
-	if take(page, items, at); page.More {
-		page.Cursor = o.text(o.places(at))
+	if take(page, items, at) {
+		page.More = true
+		page.Cursor = o.text(o.places(func(room string) hub.Position { return at[room] }))
 	}
 	return nil
 }
 
 // cursor notes where the session stands. It fails if the session has ended.
 func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
-	v := make(protocol.Vector, len(o.Rooms))
-	for i, room := range o.Rooms {
-		v[i] = protocol.Place{Room: room.Name, Position: session.Cursor(room.Name)}
-		if v[i].IsZero() {
-			return false
-		}
-	}
+	v := o.places(session.Cursor)
 	page.Cursor = o.text(v)
-	return true
+	return !slices.ContainsFunc(v, func(p protocol.Place) bool { return p.IsZero() })
 }
 
 // places returns where a reader stands in the rooms.
-func (o *Options) places(at place) protocol.Vector {
+func (o *Options) places(at func(room string) hub.Position) protocol.Vector {
 	v := make(protocol.Vector, len(o.Rooms))
 	for i, room := range o.Rooms {
-		v[i] = protocol.Place{Room: room.Name, Position: at[room.Name]}
+		v[i] = protocol.Place{Room: room.Name, Position: at(room.Name)}
 	}
 	return v
 }
