@@ -4,17 +4,12 @@ import (
 	"iter"
 	"net/http"
 	"time"
+
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
-const (
-	// stall is how long a client may take nothing of an answer.
-	stall = 30 * time.Second
-	// piece is how much is written at once, so much that a slow client takes it
-	// within stall, in bytes.
-	piece = 16 << 10
-	// small is what is written without a bound of time: a socket's buffer takes it.
-	small = 4 << 10
-)
+// small is what is written without a bound of time: a socket's buffer takes it.
+const small = 4 << 10
 
 // Write writes an answer's parts, each of which may be shared with others. It
 // gathers what is small and writes in pieces, for each of which the client has 30
@@ -23,9 +18,9 @@ func Write(w http.ResponseWriter, parts iter.Seq[[]byte]) {
 	a := answer{w: w, rc: http.NewResponseController(w)}
 	for part := range parts {
 		for len(part) > 0 && !a.failed {
-			n := min(len(part), piece-len(a.bytes))
+			n := min(len(part), protocol.PieceSize-len(a.bytes))
 			a.bytes = append(a.bytes, part[:n]...)
-			if part = part[n:]; len(a.bytes) == piece {
+			if part = part[n:]; len(a.bytes) == protocol.PieceSize {
 				a.write()
 			}
 		}
@@ -40,7 +35,6 @@ func Write(w http.ResponseWriter, parts iter.Seq[[]byte]) {
 	if a.write(); a.failed {
 		return
 	}
-	// A deadline that stays would end the connection's next answer.
 	_ = a.rc.SetWriteDeadline(time.Time{})
 }
 
@@ -54,11 +48,6 @@ type answer struct {
 }
 
 func (a *answer) write() {
-	// A server that cannot set deadlines has its own.
-	_ = a.rc.SetWriteDeadline(time.Now().Add(stall))
-	_, err := a.w.Write(a.bytes)
-	if err == nil {
-		err = a.rc.Flush()
-	}
+	err := protocol.WritePiece(a.w, a.rc, a.bytes, time.Now().Add(protocol.PieceTime))
 	a.bytes, a.begun, a.failed = a.bytes[:0], true, err != nil
 }

@@ -14,13 +14,6 @@ import (
 )
 
 const (
-	// stall is how long a client may take nothing before its session ends with
-	// hub.CauseSlow.
-	stall = 30 * time.Second
-	// piece is how much is written at once, so little that a slow client takes it
-	// within stall, in bytes.
-	piece = 16 << 10
-
 	batchItems = 64       // items asked of a session at once
 	batchBytes = 64 << 10 // bytes gathered for one write
 )
@@ -255,22 +248,21 @@ func (s *stream) gather() {
 func (s *stream) flush() error {
 	var last time.Time
 	for b := s.bytes; ; {
-		until := time.Now().Add(stall)
+		until := time.Now().Add(protocol.PieceTime)
 		if s.ending() {
 			if last.IsZero() {
 				last = until
 			}
 			until = last
 		}
-		n := min(len(b), piece)
-		if err := s.write(b[:n], until); err != nil {
+		n := min(len(b), protocol.PieceSize)
+		if err := protocol.WritePiece(s.w, s.rc, b[:n], until); err != nil {
 			return err
 		}
 		if b = b[n:]; len(b) == 0 {
 			break
 		}
 	}
-	// A deadline that stays would end an idle HTTP/2 stream.
 	_ = s.rc.SetWriteDeadline(time.Time{})
 	if cap(s.bytes) > batchBytes {
 		s.bytes = nil
@@ -287,17 +279,6 @@ func (s *stream) ending() bool {
 	default:
 		return s.session.Ended() != 0
 	}
-}
-
-// write writes a piece, within a bound of time.
-func (s *stream) write(p []byte, until time.Time) error {
-	// A writer that has no deadlines (a test's) is bounded by nothing but its
-	// server.
-	_ = s.rc.SetWriteDeadline(until)
-	if _, err := s.w.Write(p); err != nil {
-		return err
-	}
-	return s.rc.Flush()
 }
 
 // end writes what comes before a planned end.
