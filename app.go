@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"reflect"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
 )
@@ -26,6 +28,7 @@ type App struct {
 	adopted map[string]*adoption
 	refused refusedOrigins
 	settled sync.Once
+	servers map[*caddyhttp.Server]bool // those that keepConns has been called for
 }
 
 // adoption is what one configuration wants of one hub.
@@ -74,6 +77,24 @@ func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own b
 		}
 	}
 	return nil
+}
+
+// connKey is where a request's context has its connection.
+type connKey struct{}
+
+// keepConns has the server keep each connection in the contexts of its requests,
+// once, however many handlers it has.
+func (a *App) keepConns(srv *caddyhttp.Server) {
+	if a.servers[srv] {
+		return
+	}
+	if a.servers == nil {
+		a.servers = make(map[*caddyhttp.Server]bool)
+	}
+	a.servers[srv] = true
+	srv.RegisterConnContext(func(ctx context.Context, nc net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, nc)
+	})
 }
 
 // settle puts the settings into force: this is the configuration that Caddy runs

@@ -4,11 +4,9 @@
 package realtime
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -228,9 +226,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.server = srv
-		srv.RegisterConnContext(func(ctx context.Context, nc net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, nc)
-		})
+		app.(*App).keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
 	h.documentErrors(ctx)

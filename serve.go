@@ -190,6 +190,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	if err := ws.CheckHandshake(r, w.Header()); err != nil {
 		return err
 	}
+	h.abandon(r)
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
 		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Client: c, Rooms: want.subscriptions(rooms),
@@ -197,14 +198,17 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	})
 }
 
-// connKey is where a request's context has its connection.
-type connKey struct{}
+// abandon sees to it that a client which is gone without a word is given up, whether
+// its connection leaves net/http or not.
+func (h *Handler) abandon(r *http.Request) {
+	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		outbound.Abandon(nc, h.heartbeat())
+	}
+}
 
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
 	liftWriteTimeout(r)
-	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok {
-		outbound.Abandon(nc, h.heartbeat()) // for streams that stay in net/http, too
-	}
+	h.abandon(r)
 	told := sse.Told{Presence: want.presence, Only: want.members}
 	var format sse.Format = sse.Events{Envelope: want.envelope || len(rooms) > 1, Told: told}
 	if want.way == wayLines {

@@ -115,9 +115,6 @@ func (c *Conn) Relay(w hub.Waker) {
 	w.Wake()
 }
 
-// Abandon is the function of that name for the connection. It is called after Start.
-func (c *Conn) Abandon(heartbeat time.Duration) { Abandon(c.nc, heartbeat) }
-
 // Wake implements [hub.Waker].
 func (c *Conn) Wake() {
 	c.mu.Lock()

@@ -82,10 +82,12 @@ func TestProgressKeepsAPeer(t *testing.T) {
 func TestAbandonedBySystem(t *testing.T) {
 	for _, secret := range []bool{false, true} {
 		for heartbeat, want := range map[time.Duration]int{25 * time.Second: 75_000, time.Second: 30_000, 0: 90_000} {
-			h, g := newHub(t), new(outbound.Group)
 			far, near := sockets(t, secret)
-			c := start(t, h, g, plain, far, near)
-			c.Abandon(heartbeat)
+			t.Cleanup(func() {
+				_ = far.Close()
+				_ = near.Close()
+			})
+			outbound.Abandon(far, heartbeat)
 			var plain syscall.Conn
 			if s, ok := far.(*tls.Conn); ok {
 				plain = s.NetConn().(*net.TCPConn)

@@ -41,7 +41,6 @@ func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
 	}
 	d.spot, _ = o.Lot.Watch(d.nc, d.run)
 	d.out.Start(d.nc, d.session, d.codec, d)
-	d.out.Abandon(o.Heartbeat)
 	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go d.run()

@@ -76,7 +76,6 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	c.spot, _ = o.Lot.Watch(c.nc, c.run)
 	started = true
 	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
-	out.Abandon(o.Heartbeat)
 	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
 	go c.run()
