@@ -12,26 +12,21 @@ import (
 )
 
 // verdict is what matchers say of a request of which only an example of its path is
-// known.
+// known. Of several that must all match the least counts, of several of which one
+// must the greatest.
 type verdict int
 
 const (
-	maybe verdict = iota
-	no
-	yes
+	no verdict = iota
+	maybe
+	yes // less a verdict: its opposite
 )
 
 // match returns what the matchers around a step say of a request.
 func (s *step) match(r *http.Request) verdict {
 	all := yes
 	for _, sets := range s.sets {
-		switch matchSets(sets, r, s.rewrite != nil) {
-		case no:
-			return no
-		case maybe:
-			all = maybe
-		case yes:
-		}
+		all = min(all, matchSets(sets, r, s.rewrite != nil))
 	}
 	return all
 }
@@ -43,31 +38,15 @@ func matchSets(sets caddyhttp.MatcherSets, r *http.Request, exact bool) verdict 
 	if len(sets) == 0 {
 		return yes
 	}
-	best := no
+	one := no
 	for _, set := range sets {
-		switch matchSet(set, r, exact) {
-		case yes:
-			return yes
-		case maybe:
-			best = maybe
-		case no:
+		all := yes
+		for _, m := range set {
+			all = min(all, matchOne(m, r, exact))
 		}
+		one = max(one, all)
 	}
-	return best
-}
-
-func matchSet(set caddyhttp.MatcherSet, r *http.Request, exact bool) verdict {
-	all := yes
-	for _, m := range set {
-		switch matchOne(m, r, exact) {
-		case no:
-			return no
-		case maybe:
-			all = maybe
-		case yes:
-		}
-	}
-	return all
+	return one
 }
 
 func matchOne(m any, r *http.Request, exact bool) verdict {
@@ -83,13 +62,7 @@ func matchOne(m any, r *http.Request, exact bool) verdict {
 		if len(m.MatcherSets) == 0 {
 			return yes
 		}
-		switch matchSets(m.MatcherSets, r, exact) {
-		case yes:
-			return no
-		case no:
-			return yes
-		case maybe:
-		}
+		return yes - matchSets(m.MatcherSets, r, exact)
 	case *fileserver.MatchFile:
 		return judge(hasFallback(m), exact)
 	}
