@@ -63,8 +63,8 @@ type Handler struct {
 	// is refused with 503. Default: 10000.
 	MaxRooms int `json:"max_rooms,omitempty"`
 
-	// How many connections the hub may have, WebSockets, streams and waiting
-	// polls together; -1 for no limit. More are refused with 503. Default: 100000,
+	// How many connections the hub may have, WebSockets, streams, waiting polls
+	// and pages that are being written together; -1 for no limit. More are refused with 503. Default: 100000,
 	// or 90 % of the process's limit of open files if that is less.
 	MaxConnections int `json:"max_connections,omitempty"`
 

@@ -80,11 +80,12 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 // publication reads the options of a POST: standard headers, or query
 // parameters for clients that cannot send headers.
 func publication(r *http.Request, room string) (hub.Publication, error) {
+	query := queryOf(r)
 	option := func(header, parameter string) string {
 		if v := r.Header.Get(header); v != "" {
 			return v
 		}
-		return queryOf(r).Get(parameter)
+		return query.Get(parameter)
 	}
 	p := hub.Publication{Room: room, Event: option("Realtime-Event", "event")}
 	// The header is a string of RFC 9651, but many send it bare.
