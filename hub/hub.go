@@ -28,7 +28,7 @@ type Hub struct {
 	mu       sync.RWMutex
 	closed   bool
 	rooms    map[string]*room
-	byUse    useHeap // the same rooms
+	byUse    ranking[*room] // the same rooms, the least recently used first
 	sessions map[*Session]struct{}
 	answers  int // clients that are being answered without a session
 

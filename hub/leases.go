@@ -30,7 +30,7 @@ type presence struct {
 	shown   int64             // what its states are charged, in bytes
 	others  int               // sessions that count without being members
 	most    int               // members that the map has held
-	fading  leases            // that no session holds
+	fading  ranking[*lease]   // that no session holds
 	pending map[string]change // since the last frame
 	counted bool              // the number may have changed since
 	latest  *snapshot         // until the next frame
@@ -186,7 +186,7 @@ func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 // unfade is the end of fade's work.
 func (p *presence) unfade(l *lease) {
 	if l.fades > 0 {
-		p.fading.remove(l)
+		heap.Remove(&p.fading, l.fades-1)
 		p.hub.fading.Add(-1)
 	}
 }

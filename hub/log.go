@@ -83,20 +83,6 @@ func (l *log) tidy() {
 	}
 }
 
-// expiries is a heap, the next to end on top (container/heap).
-type expiries []expiry
-
-func (e expiries) Len() int           { return len(e) }
-func (e expiries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
-func (e expiries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-
-// Push implements heap.Interface.
-func (e *expiries) Push(x any) { *e = append(*e, x.(expiry)) }
-
-// Pop implements heap.Interface.
-func (e *expiries) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	*e = (*e)[:last]
-	return x
-}
+// The next message to end comes first.
+func (e expiry) before(o expiry) bool { return e.at.Before(o.at) }
+func (expiry) placed(int)             {}

@@ -50,7 +50,7 @@ func (l *loss) still(now time.Time) loss {
 // together that a cursor below a floor may have missed something.
 type traces struct {
 	by    map[string]*trace
-	order traceHeap
+	order ranking[*trace]
 	bytes int
 	floor loss
 }
@@ -118,33 +118,9 @@ func (t *traces) remove(known *trace) {
 	heap.Remove(&t.order, known.index)
 }
 
-// traceHeap is a heap of traces, the one of which the least was lost on top
-// (container/heap).
-type traceHeap []*trace
-
-func (h traceHeap) Len() int           { return len(h) }
-func (h traceHeap) Less(i, j int) bool { return h[i].newest() < h[j].newest() }
-
-func (h traceHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (h *traceHeap) Push(x any) {
-	t := x.(*trace)
-	t.index = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop implements heap.Interface.
-func (h *traceHeap) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return t
-}
+// The trace goes first of which the least was lost.
+func (t *trace) before(o *trace) bool { return t.newest() < o.newest() }
+func (t *trace) placed(at int)        { t.index = at }
 
 // traceLimit returns how many bytes the budget leaves to traces.
 func (b *budget) traceLimit() int {

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"container/heap"
 	"time"
 )
 
@@ -103,39 +102,6 @@ func (m *member) hide(l *lease) {
 
 func (m *member) public() Member { return Member{m.id, m.name, m.state} }
 
-// leases is a heap of those that no session holds, the next one to end on top
-// (container/heap).
-type leases []*lease
-
-func (f leases) Len() int           { return len(f) }
-func (f leases) Less(i, j int) bool { return f[i].ends.Before(f[j].ends) }
-
-func (f leases) Swap(i, j int) {
-	f[i], f[j] = f[j], f[i]
-	f[i].fades, f[j].fades = i+1, j+1
-}
-
-// Push implements heap.Interface.
-func (f *leases) Push(x any) {
-	l := x.(*lease)
-	*f = append(*f, l)
-	l.fades = len(*f)
-}
-
-// Pop implements heap.Interface.
-func (f *leases) Pop() any {
-	last := len(*f) - 1
-	l := (*f)[last]
-	l.fades = 0
-	(*f)[last] = nil
-	*f = (*f)[:last]
-	return l
-}
-
-// remove takes out a lease that is in the heap.
-func (f *leases) remove(l *lease) {
-	heap.Remove(f, l.fades-1)
-	if len(*f) == 0 {
-		*f = nil // what a crowd that left at once needed is not kept for ever
-	}
-}
+// Of the leases that no session holds the next one to end comes first.
+func (l *lease) before(o *lease) bool { return l.ends.Before(o.ends) }
+func (l *lease) placed(at int)        { l.fades = at + 1 }

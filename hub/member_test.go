@@ -45,7 +45,7 @@ func TestLeasesEndByHeap(t *testing.T) {
 		<-time.After(time.Second - 1)
 		synctest.Wait()
 		p.mu.Lock()
-		all := append(leases(nil), p.fading...)
+		all := append(ranking[*lease](nil), p.fading...)
 		// They were added in their order. What then takes the first one's place
 		// comes down along the first child of each.
 		looked := map[int]bool{0: true, len(all) - 1: true}

@@ -35,10 +35,10 @@ type log struct {
 	gone     bool // forgotten: look it up again
 	keep     History
 	messages deque[kept]
-	over     int      // how many of them have no message any more
-	mortal   expiries // of those that end by themselves
-	lost     loss     // what is no longer kept
-	all      loss     // what would be if nothing was kept
+	over     int             // how many of them have no message any more
+	mortal   ranking[expiry] // of those that end by themselves
+	lost     loss            // what is no longer kept
+	all      loss            // what would be if nothing was kept
 	readers  []*reader
 }
 

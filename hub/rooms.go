@@ -138,33 +138,9 @@ func (h *Hub) makeWay() *room {
 	return nil
 }
 
-// useHeap is a heap of rooms, the least recently used on top (container/heap).
-// A room's rank may be older than its use.
-type useHeap []*room
-
-func (u useHeap) Len() int           { return len(u) }
-func (u useHeap) Less(i, j int) bool { return u[i].ranked < u[j].ranked }
-
-func (u useHeap) Swap(i, j int) {
-	u[i], u[j] = u[j], u[i]
-	u[i].index, u[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (u *useHeap) Push(x any) {
-	r := x.(*room)
-	r.index = len(*u)
-	*u = append(*u, r)
-}
-
-// Pop implements heap.Interface.
-func (u *useHeap) Pop() any {
-	last := len(*u) - 1
-	r := (*u)[last]
-	(*u)[last] = nil
-	*u = (*u)[:last]
-	return r
-}
+// The rank of a room is when it was used last, as far as that has been looked at.
+func (r *room) before(o *room) bool { return r.ranked < o.ranked }
+func (r *room) placed(at int)       { r.index = at }
 
 // forget takes the room out of the hub and, if its engine keeps its logs here,
 // out of the engine. Called with mu held, for a room without pins or members; bury
