@@ -86,12 +86,13 @@ func loadCaddyfile(t *testing.T, caddyfile string) {
 	loadJSON(t, string(config))
 }
 
-// loadJSON runs Caddy with a configuration.
+// loadJSON runs Caddy with a configuration, which alone accepts connections then.
 func loadJSON(t *testing.T, config string) {
 	t.Helper()
 	if err := caddy.Load([]byte(config), true); err != nil {
 		t.Fatalf("loading: %v\n%s", err, config)
 	}
+	awaitOldListeners(t)
 }
 
 func adapt(caddyfile string) ([]byte, []caddyconfig.Warning, error) {
