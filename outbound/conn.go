@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,9 +128,9 @@ func (c *Conn) Wake() {
 func (c *Conn) Crowd() hub.Crowd { return c.shard }
 
 // Control queues the bytes of whole control frames, which go out before what
-// the session has to tell. With last they end the stream: nothing follows. It
-// does not block and keeps no reference to p. After the stream's end the bytes
-// are dropped.
+// the session is told later. With last they end the stream: what has been gathered
+// goes out before them, and nothing follows. It does not block and keeps no
+// reference to p. After the stream's end the bytes are dropped.
 func (c *Conn) Control(p []byte, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -323,6 +324,7 @@ func (c *Conn) gather(b *batch) bool {
 func (c *Conn) fill(b *batch) {
 	left, more := c.left, true
 	c.left = nil
+	ahead := len(b.bytes) // of what the session has to tell
 	for len(b.bytes) < batchBytes {
 		if len(left) == 0 && more {
 			left, more = c.session.Next(b.items[:0])
@@ -346,11 +348,16 @@ func (c *Conn) fill(b *batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = c.due || more || len(left) > 0
-	if c.said || cause == 0 && (c.last == nil || c.due) {
+	if c.said {
 		return
 	}
-	b.bytes = append(b.bytes, c.control...) // came meanwhile
-	c.control = nil
+	if len(c.control) > 0 { // came meanwhile, and before some of what was gathered
+		b.bytes = slices.Insert(b.bytes, ahead, c.control...)
+		c.control = c.control[:0]
+	}
+	if cause == 0 && (c.last == nil || c.due) {
+		return
+	}
 	if c.last != nil {
 		b.bytes = append(b.bytes, c.last...)
 	} else {

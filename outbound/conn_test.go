@@ -117,6 +117,42 @@ func TestWakeWhileEncoding(t *testing.T) {
 	})
 }
 
+// What a reader queues while the writer gathers goes out before what it publishes
+// next, though that is gathered in the same turn.
+func TestControlWhileGathering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		codec := new(lines)
+		c := open(t, h, g, codec)
+		control := func(frame string) {
+			if err := c.Control([]byte(frame), false); err != nil {
+				t.Error(err)
+			}
+		}
+		codec.append = func(it hub.Item) {
+			if string(it.Message.Data) != "1" {
+				return
+			}
+			control("pong 2\n")
+			publish(t, h, "last")
+		}
+		publish(t, h, "0")
+		synctest.Wait()     // that one is being written
+		for i := range 70 { // more than is asked of a session at once
+			publish(t, h, fmt.Sprint(i+1))
+		}
+		control("pong 1\n")
+		got := ""
+		for !strings.Contains(got, "pong 2\n") || !strings.Contains(got, "last\n") {
+			got += c.take(t, 1)
+		}
+		one, two, last := strings.Index(got, "pong 1"), strings.Index(got, "pong 2"), strings.Index(got, "last")
+		if one > two || two > last {
+			t.Errorf("wrote %q", got)
+		}
+	})
+}
+
 // Who reads nothing ends after Stall, and nobody else notices.
 func TestStalledPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -205,7 +241,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 		{"control meanwhile", func(c *conn) {
 			c.Control([]byte("pong\n"), false)
 			c.session.End(hub.CauseStopping)
-		}, nil, "m\npong\nbye stopping\n"},
+		}, nil, "pong\nm\nbye stopping\n"},
 		{"last control meanwhile", func(c *conn) {
 			c.Control([]byte("last\n"), true)
 			c.session.End(hub.CauseStopping)
