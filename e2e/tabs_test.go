@@ -115,7 +115,8 @@ func TestTabsFaults(t *testing.T) {
 		p.WaitPending(0)
 	}
 	tabs = append(tabs, ann.Tab(s.address(t, "history=5"), "third"))
-	tabs[2].WaitState("open")
+	tabs[2].WaitText("typed in the second") // the shared connection is open before
+	tabs[2].WaitText("typed in the first")  // the page has its own history
 	s.publish(t, "Zoe", "after")
 	stored := s.texts(t)
 	if len(stored) != 14 {
