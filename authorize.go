@@ -52,7 +52,7 @@ func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin
 	default:
 		return true, h.refuseOrigin(w, r, from)
 	}
-	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Members, Retry-After, Location")
+	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Members, Realtime-User, Retry-After, Location")
 	return anyOrigin, nil
 }
 

@@ -57,12 +57,13 @@ type want struct {
 	noEcho   bool
 
 	// Who is there.
-	presence hub.PresenceLevel
-	told     hub.Position // what a page has told before
-	state    []byte       // JSON to show; nil: none
-	answers  bool         // of each room how it was joined
-	members  bool         // nothing but who is there
-	conn     string       // that the client says is his
+	presence  hub.PresenceLevel
+	told      hub.Position // what a page has told before
+	state     []byte       // JSON to show; nil: none
+	answers   bool         // of each room how it was joined
+	members   bool         // nothing but who is there
+	conn      string       // that the client says is its own
+	anonymous bool         // whoever the credentials say it is
 }
 
 // place returns the cursor that came for a room, or zero.
@@ -93,6 +94,7 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 	if w.conn = r.Header.Get("Realtime-Conn"); w.conn == "" {
 		w.conn = query.Get("conn")
 	}
+	w.anonymous = query.Has("anonymous")
 	if w.way == wayPublish && !query.Has("room") && (isOfType(r.Header, "application/x-ndjson") || query.Has("commands")) {
 		w.way = wayCommands
 		return w, nil

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,9 +54,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	}
 	client := identify(r)
 	foreign := crossSite(r)
-	if anyOrigin || foreign {
+	if anyOrigin || foreign || want.anonymous {
 		// Any page may have sent this with its visitor's cookies: it does not
-		// speak for them.
+		// speak for them. Or it says so itself.
 		client.User = nil
 	}
 	if foreign {
@@ -282,6 +283,9 @@ func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, w
 // would be refused with: a script sees nothing of a refused WebSocket but 1006,
 // and asks here.
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string) error {
+	if c.User != nil {
+		w.Header().Set("Realtime-User", url.PathEscape(c.User.ID))
+	}
 	if err := h.pooled.hub.Admits(c); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if o.Client.ID == "" {
 		o.Client.ID = o.Hub.NewConn(o.Client.User)
 	}
-	page := &protocol.Page{Conn: o.Client.ID, Several: o.Several}
+	page := &protocol.Page{Conn: o.Client.ID, User: o.Client.User, Several: o.Several}
 	for _, room := range o.Rooms {
 		page.Rooms = append(page.Rooms, room.Name)
 	}

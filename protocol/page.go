@@ -11,6 +11,7 @@ type Page struct {
 	Rooms    []string
 	Several  bool // rooms were asked for as a list: gaps are one too
 	Conn     string
+	User     *hub.User // nil: anonymous
 	Cursor   string
 	Messages []*hub.Message
 	More     bool
@@ -66,6 +67,10 @@ func (p *Page) head() (b []byte) {
 	}
 	b = append(b, `,"conn":`...)
 	b = appendString(b, p.Conn)
+	if p.User != nil {
+		b = append(b, `,"user":`...)
+		b = append(appendUser(b, p.User.ID, p.User.Name), '}')
+	}
 	switch {
 	case len(p.Gaps) > 0 && p.Several:
 		b = append(b, `,"gaps":`...)
