@@ -3,16 +3,25 @@
  *
  * @module
  */
-import { TRANSPORTS, extend } from './transports.js';
+import { ask, extend, retryAfter } from './ask.js';
+import { TRANSPORTS, load } from './transports.js';
 
 /**
  * @typedef {import('./realtime.js').Wire} Wire
  * @typedef {import('./realtime.js').Options} Options
- * @typedef {import('./realtime.js').TransportName} TransportName
- * @typedef {import('./transports.js').Address} Address
  * @typedef {import('./transports.js').End} End
  * @typedef {import('./transports.js').Joined} Joined
- * @typedef {import('./transports.js').Transport} Transport
+ * @typedef {import('./transports.js').Open} Open
+ *
+ * @typedef {object} Link One transport that is open, or about to be.
+ * @property {number} index_ Which one it is.
+ * @property {boolean} asks_ Whether it can be asked for a sign of life: otherwise it joins by its URL.
+ * @property {any} [ready_] As it came; nothing before.
+ * @property {(command: Wire) => void} send_
+ * @property {(ms: number, last?: boolean) => void} watch_ Ends it after so long without a sign of life; before the last time it
+ *   is asked for one, if it can be.
+ * @property {(then: () => void, ms: number) => void} later_ Does something in time, unless it is closed by then.
+ * @property {() => void} close_
  */
 
 export const random = () => Math.ceil(Math.random() * 1e15);
@@ -21,6 +30,17 @@ export const random = () => Math.ceil(Math.random() * 1e15);
 export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, place] = b.split('.')) =>
   epoch != other || +offset > +place;
 
+/** For how many ms to wait that was told to wait: not as long as all others, and no longer than a timer can. */
+export const pause = (/** @type {number} */ ms) => Math.min(ms * (1 + Math.random() / 4), 36e5);
+
+/** Asks the hub for no more than an answer, within 4 s. */
+const head = (/** @type {string} */ url) => ask(url, { method: 'HEAD' }, 4e3);
+
+/** Whom the server takes this page for: an id, or '' for nobody. It rejects if the server cannot be asked. */
+export const whoAmI = async (/** @type {string} */ url) =>
+  decodeURIComponent((await head(url)).headers.get('Realtime-User') ?? '');
+
+
 /**
  * Keeps one transport open, for all tabs.
  * @param {string} url
@@ -28,176 +48,270 @@ export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, pl
  * @param {Wire} memory What outlives a connection: `conn`, `user`, and which transport was `used`.
  * @param {(object: Wire) => void} tell Is told the state, whenever it may have changed, and each object.
  * @param {(error: Wire) => void} fail Is told, once, that there is no coming back.
- * @returns {(command: Wire, tab?: number) => void} Takes a tab's command, this one's if none is named. One that can't be sent
+ * @returns {(command: Wire, tab?: number) => any} Takes a tab's command, this one's if none is named. One that can't be sent
  *   now is sent by its tab again.
  */
-export const connect = (url, { transports = /** @type {TransportName[]} */ (Object.keys(TRANSPORTS)), presence = '1' }, memory, tell, fail) => {
+export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory, tell, fail) => {
   /** @type {Map<string, Joined>} */
   const rooms = new Map();
-  /** @type {Partial<ReturnType<Transport>>} */
-  let transport = {};
-  /** @type {any} */
-  let ready; // as it came; nothing while not open
-  /** @type {number[] | false | undefined} */
+  let largest = 0; // publication on its way, in characters
+  let culprit = 0; // its ref
+  /** @type {Link | undefined} */
+  let link;
+  /** @type {Link | undefined} A better one that is being tried. */
+  let beside;
+  /** @type {number[] | undefined} */
   let slot; // when to come back, as the server says
   /** @type {any} */
-  let watchdog;
-  let index = memory.used;
+  let timer;
   let attempt = 0; // how often it had to wait since a connection lasted
-  let serial = 0;
+  let down = 0; // how often in a row nothing at all could be reached
   let retryAt = 0;
+  let closed = false;
 
-  /** What belongs to a connection ends with it. @type {(then: (...a: any[]) => void, own?: number) => (...a: any[]) => void} */
-  const mine = (then, own = serial) => (...a) => own == serial && then(...a);
-  const later = (/** @type {() => void} */ then, ms = 0) => setTimeout(mine(then), ms);
-  /** Ends the connection after so long without a sign of life; it is asked for one first, if it can be. */
-  const watch = (/** @type {number} */ ms, /** @type {(() => any) | void} */ ping) => {
-    clearTimeout(watchdog);
-    if (ms) watchdog = later(() => (ping ? watch(1e4, ping()) : end(1)), ms);
-  };
-
-  const report = () =>
+  const report = (ready = link?.ready_) =>
     tell({
       state: ready ? 'open' : retryAt ? 'waiting' : 'connecting',
-      transport: ready ? transports[index] : '',
+      transport: ready ? transports[/** @type {Link} */ (link).index_] : '',
       retryAt,
       user: memory.user,
       conn: memory.conn,
+      limits: ready?.limits,
     });
+
+  const address = (/** @type {Wire} */ query = {}) => extend(url, { conn: memory.conn, presence, ...query });
+
+  /** Opens a transport. @type {(index: number) => Link} */
+  const dial = (index) => {
+    /** @type {any} */
+    let watchdog;
+    /** @type {Open | undefined} */
+    let transport;
+    let over = false;
+    /** @type {End} */
+    const end = (code, wait = 0) => {
+      if (over) return;
+      own.close_();
+      ended(own, code, wait);
+    };
+    /** @type {Link} */
+    const own = {
+      index_: index,
+      asks_: transports[index] == 'websocket',
+      send_(command) {
+        if (over) return;
+        const text = JSON.stringify(command);
+        if (command.op == 'publish' && text.length > largest) [largest, culprit] = [text.length, command.ref];
+        transport?.send_(command, text);
+        if (own.asks_) own.watch_(4e3 + text.length); // for the answer, however slowly the command goes
+      },
+      watch_(ms, last) {
+        clearTimeout(watchdog);
+        if (ms)
+          watchdog = setTimeout(() => {
+            if (last || !own.ready_ || !own.asks_) return end(1);
+            transport?.ping_?.();
+            own.watch_(4e3, true);
+          }, ms);
+      },
+      later_: (then, ms) => setTimeout(() => over || then(), ms),
+      close_() {
+        over = true;
+        clearTimeout(watchdog);
+        transport?.close_();
+      },
+    };
+    own.watch_(Math.min(16e3, 4e3 * 2 ** attempt));
+    load(transports[index], url)
+      .then((open) => over || (transport = open(address, rooms, (object) => over || receive(own, object), end)))
+      .catch(() => end(0));
+    return own;
+  };
 
   const close = () => {
-    serial++;
-    transport.close_?.();
-    transport = {};
-    ready = 0;
+    clearTimeout(timer);
+    link?.close_();
+    beside?.close_();
+    beside = undefined;
   };
 
-  const open = () => {
+  const open = (index = link?.index_ ?? 0) => {
     close();
-    slot = false;
+    slot = undefined;
     retryAt = 0;
+    if (closed) return;
+    link = dial(index);
     report();
-    watch(4e3);
-    try {
-      transport = TRANSPORTS[transports[index]](address, mine(receive), mine(end), rooms);
-    } catch {
-      end(1);
-    }
   };
 
-  const better = () => {
-    index = 0;
-    open();
+  /** Tries a better transport beside the one that works. */
+  const better = (index = 0) => {
+    if (!beside && link?.ready_ && index < link.index_) beside = dial(index);
   };
 
-  /** The hub's URL with parameters, and with the rooms where they are to be in it. @type {Address} */
-  const address = (named, query) => {
-    const since = [];
-    let last;
-    if (named)
-      for (const [room, { at_, last_ }] of rooms)
-        if (last_) last = last_;
-        else if (at_) since.push(encodeURIComponent(room) + '=' + at_);
-    return extend(url, {
-      conn: memory.conn,
-      presence,
-      room: named && [...rooms.keys()],
-      since: since.join(),
-      last,
-      ...query,
-    });
-  };
-
-  /** Joins, or moves the server's place in a room: only ever back, since other tabs may be there. */
+  /** Joins a room, or moves the server's place in it: only ever back, since other tabs may be there. */
   const join = (/** @type {Joined} */ room, /** @type {string} */ name) => {
-    const { last_ } = room;
-    transport.send_?.({ op: 'join', room: name, ref: room.ref_, since: last_ ? undefined : room.at_, last: last_, state: room.state_ });
+    const { joins_, at_, state_ } = room;
+    const ref = (room.ref_ = random());
+    const [last] = joins_.values(); // a number and a time cannot be had at once: one after the other
+    room.last_ = last;
+    room.asked_ = [...joins_.keys()].filter((ref) => joins_.get(ref) == last);
+    if (!link || (link.asks_ && !link.ready_)) return;
+    link.send_({ op: 'join', room: name, ref, since: last ? undefined : at_, last, state: state_ });
+    if (link.asks_) link.later_(() => room.ref_ == ref && join(room, name), 1e4);
   };
 
-  const receive = (/** @type {Wire} */ object = {}) => {
-    const { op, ref, id, to, cursor, room: name } = object;
-    const room = rooms.get(name);
-    if (op == 'bye') slot = object.retry_ms;
-    if (op == 'ready') {
-      if (!ready) {
-        later(() => (attempt = 0), 1e4);
-        if (index) later(better, 3e5);
-        if (transport.ping_) rooms.forEach(join);
+  /** What came of a join. @type {(room: Joined, name: string, object: Wire) => void} */
+  const joined = (room, name, object) => {
+    const { at_, last_, asked_, joins_ } = room;
+    const { cursor, retry_ms, status } = object;
+    if (retry_ms) {
+      const ref = (room.ref_ = random());
+      return link?.later_(() => room.ref_ == ref && join(room, name), pause(retry_ms));
+    }
+    const again = room.link_ != link || (status && !asked_[0]); // nobody has asked: it is about all
+    room.ref_ = 0;
+    room.last_ = undefined;
+    room.asked_ = [];
+    if (status) {
+      if (object.field == 'state') room.state_ = undefined;
+      if (again) rooms.delete(name);
+    } else {
+      room.link_ = link;
+      if (at_ && last_ && after(cursor, at_)) {
+        // Who wished for little made the server skip what others are still to get.
+        for (const ref of asked_) joins_.set(ref, undefined);
+        return join(room, name);
       }
-      ready = object;
-      slot = false; // the `retry` that begins a stream is for those who do not choose for themselves
+      if (after(at_, cursor)) room.at_ = cursor;
+    }
+    for (const ref of asked_) joins_.delete(ref);
+    tell({ ...object, refs: asked_, again });
+    if (joins_.size && rooms.has(name)) join(room, name);
+  };
+
+  const receive = (/** @type {Link} */ from, /** @type {Wire} */ object) => {
+    const { op, ref, id, to, cursor, room: name } = object;
+    if (op == 'ready') {
+      const first = !from.ready_;
+      if (from == beside) {
+        link?.close_();
+        link = from;
+        beside = undefined;
+      }
+      from.ready_ = object;
+      slot = undefined; // the `retry` that begins a stream is for those who do not choose for themselves
       memory.conn = object.conn ?? memory.conn;
       memory.user = object.user;
-      memory.used = index;
+      memory.used = from.index_;
+      if (first) {
+        from.later_(() => (attempt = 0), 1e4);
+        from.later_(better, down ? 1e4 : 3e5);
+        down = 0;
+        if (from.asks_) rooms.forEach(join);
+      }
       report();
     }
-    if (ready) watch(ready.heartbeat * (transport.ping_ ? 1e3 : 2500), transport.ping_);
-    if (room && (ref ? ref == room.ref_ : op == 'ok' && cursor)) {
-      const { at_, last_, joins_, state_ } = room;
-      if (cursor) {
-        room.last_ = 0;
-        // Who wished for little made the server skip what others are still to get.
-        if (at_ && last_ && after(cursor, at_)) return join(room, name);
-        if (after(at_, cursor)) room.at_ = cursor;
-        if (state_ && !transport.ping_) transport.send_?.({ op: 'state', room: name, state: state_ });
-      }
-      object.refs = [...joins_];
-      room.joins_ = new Set();
-    } else if (room && !room.joins_.size) room.at_ = (op ? to : id) ?? room.at_;
+    if (from != link) return;
+    if (op == 'bye') slot = object.retry_ms;
+    if (from.ready_) from.watch_(from.ready_.heartbeat * (from.asks_ ? 1e3 : 2500));
+    if (ref == culprit) largest = 0;
+    const room = rooms.get(name);
+    if (room) {
+      if (ref ? ref == room.ref_ : op == 'ok' && cursor) return joined(room, name, object);
+      if (!room.joins_.size) room.at_ = (op ? to : id) ?? room.at_;
+    }
     tell(object);
   };
 
-  /** @type {End} */
-  const end = (code, wait) => {
-    const opened = ready;
-    close();
-    code %= 4e3;
-    if (/^40[01346]|413|1009/.test(/** @type {any} */ (code))) return fail({ status: code });
-    if (!slot && (code < 500 || code == 1006) && (opened ? attempt : code % 429)) {
-      index = (index + 1) % transports.length;
-      if (index) {
-        attempt = 0;
-        return open();
-      }
+  /** What is to be done when a transport has ended. @type {(from: Link, code: number, wait: number) => Promise<void>} */
+  const ended = async (from, code, wait) => {
+    const { index_: index, ready_: opened } = from;
+    if (from == beside) {
+      beside = undefined;
+      better(index + 1);
+      return link?.later_(better, 3e5);
     }
-    slot ||= wait ? [wait, wait] : code == 1012 && [500, 3e3];
-    const [from, to] = slot || [0, Math.min(3e4, 500 * 2 ** attempt++)];
-    wait = from + Math.random() * (to - from);
-    retryAt = Date.now() + wait;
-    later(open, wait);
+    if (code == 1009) {
+      // One message was too large for what lies between.
+      tell({ ref: culprit, status: 413, title: 'message too large' });
+    }
+    largest = 0;
+    from.ready_ = 0;
+    let status = code - 4e3;
+    let rotate = opened && attempt && code != 1009;
+    if (code == 1012) slot ??= [500, 3e3];
+    if (slot || wait) rotate = false;
+    else if (!opened) {
+      // Why, a transport does not always see, and what lies between may say anything. So HEAD says it.
+      const answer = await head(address()).catch(() => null);
+      if (link != from) return;
+      status = answer?.status ?? 500;
+      rotate = status < 500 && status != 429;
+      wait = answer ? retryAfter(answer) : 0;
+      if (!rotate && ++down % 3 == 0) from.index_++; // what refuses HEAD may let others pass
+    }
+    if (status == 401 || status == 403) return fail({ status, title: 'refused' });
+    if (rotate) from.index_++;
+    from.index_ %= transports.length;
+    if (rotate && from.index_) return open();
+    const [least, most] = slot ?? (wait ? [wait, wait * 1.25] : [0, Math.min(3e4, 500 * 2 ** attempt++)]);
+    const ms = Math.min(least + Math.random() * (most - least), 36e5);
+    retryAt = Date.now() + ms;
+    timer = setTimeout(open, ms);
     report();
+  };
+
+  /** Asks for a sign of life. */
+  const probe = (from = link) => {
+    if (from?.asks_) from.watch_(from.ready_ && 1);
+    else if (from?.ready_) head(address()).catch(() => from.watch_(1));
+  };
+
+  /** Begins anew if the server takes this page for somebody else by now. */
+  const check = async (from = link) => {
+    const id = memory.user?.id ?? '';
+    if (from?.ready_ && (await whoAmI(address()).catch(() => id)) != id && from == link) open();
   };
 
   /** @type {ReturnType<typeof connect>} */
   const relay = (command, tab = 0) => {
-    const { op, room: name, since, last, state } = command;
+    const { op, room: name, ref, since, last, state } = command;
     /** @type {Joined} */
-    const room = rooms.get(name) ?? { tabs_: new Set(), joins_: new Set() };
-    room.state_ = state ?? room.state_;
-    if (op == 'open') {
-      if (retryAt ? !slot : index && command.online) better();
-      else if (ready && transport.ping_) watch(4e3, transport.ping_());
-      report();
+    const room = rooms.get(name) ?? { tabs_: new Set(), joins_: new Map(), asked_: [] };
+    if (state !== undefined) room.state_ = state;
+    if (op == 'ask') report();
+    else if (op == 'check') {
+      if (retryAt) slot || open(0);
+      else {
+        probe();
+        check();
+        better();
+      }
     } else if (op == 'bye') {
-      if (!tab) close();
-      else setTimeout(() => rooms.forEach((_, room) => relay({ op: 'leave', room }, tab)), 5e3);
+      if (tab) return setTimeout(() => rooms.forEach((_, room) => relay({ op: 'leave', room }, tab)), 5e3);
+      closed = true;
+      close();
     } else if (op == 'join') {
       rooms.set(name, room);
       room.tabs_.add(tab);
-      room.joins_.add((room.ref_ = command.ref));
-      if (!since) room.last_ = /** @type {any} */ (room.last_) > (last ?? 0) ? room.last_ : last;
-      else if (after(room.at_, since)) room.at_ = since;
-      join(room, name);
+      room.joins_.set(ref, last);
+      if (since && after(room.at_, since)) room.at_ = since;
+      // Whoever needs to know who is there makes the connection ask.
+      if (command.presence > presence) {
+        presence = command.presence;
+        open();
+      } else if (!room.ref_) join(room, name);
     } else {
       if (op == 'leave') {
         room.tabs_.delete(tab);
-        if (room.tabs_.size) return;
-        rooms.delete(name);
+        if (room.tabs_.size || !rooms.delete(name)) return;
+        room.ref_ = 0;
       }
-      transport.send_?.(command);
+      if (link?.ready_) link.send_(command);
     }
   };
 
-  later(open);
+  queueMicrotask(() => open(transports[memory.used] ? memory.used : 0));
   return relay;
 };

@@ -1,3 +1,4 @@
+declare const RealtimeSocket_base: new () => Pick<WebSocket, keyof EventTarget>;
 /**
  * The interface of a WebSocket, over whatever gets through, that comes back by itself: an old page changes one word.
  *
@@ -8,30 +9,31 @@
  * The URL is a room's: `ws:`, `wss:`, `http:`, `https:` or relative, and may say `?last=20`. Its hub is where this module
  * comes from (`/rt/` of `/rt/-/realtime-socket.js`), otherwise the first segment of the path.
  */
-export class RealtimeSocket extends EventTarget {
-    static CONNECTING: number;
-    static OPEN: number;
-    static CLOSING: number;
-    static CLOSED: number;
+export class RealtimeSocket extends RealtimeSocket_base {
+    static CONNECTING: 0;
+    static OPEN: 1;
+    static CLOSING: 2;
+    static CLOSED: 3;
     /** @param {string | URL} url @param {string | string[]} [protocols] Without meaning here. */
     constructor(url: string | URL, protocols?: string | string[]);
-    CONNECTING: number;
-    OPEN: number;
-    CLOSING: number;
-    CLOSED: number;
-    readyState: number;
+    CONNECTING: 0;
+    OPEN: 1;
+    CLOSING: 2;
+    CLOSED: 3;
+    /** @type {0 | 1 | 2 | 3} */
+    readyState: 0 | 1 | 2 | 3;
     extensions: string;
     protocol: string;
     /** @type {BinaryType} */
     binaryType: BinaryType;
-    /** @type {((event: any) => void) | null | undefined} */
-    onopen: ((event: any) => void) | null | undefined;
-    /** @type {((event: any) => void) | null | undefined} */
-    onmessage: ((event: any) => void) | null | undefined;
-    /** @type {((event: any) => void) | null | undefined} */
-    onerror: ((event: any) => void) | null | undefined;
-    /** @type {((event: any) => void) | null | undefined} */
-    onclose: ((event: any) => void) | null | undefined;
+    /** @type {WebSocket['onopen']} */
+    onopen: WebSocket["onopen"];
+    /** @type {WebSocket['onmessage']} */
+    onmessage: WebSocket["onmessage"];
+    /** @type {WebSocket['onerror']} */
+    onerror: WebSocket["onerror"];
+    /** @type {WebSocket['onclose']} */
+    onclose: WebSocket["onclose"];
     /** @internal The messages become text one after the other. */
     tail_: Promise<void>;
     url: string;
@@ -47,7 +49,8 @@ export class RealtimeSocket extends EventTarget {
     end_(code: number, reason: string, wasClean?: boolean): void;
     /** Publishes. What is sent before it is open waits. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
     send(data: string | ArrayBuffer | ArrayBufferView | Blob): void;
-    /** Ends, when what waits is sent. @param {number} [code] Default 1005. @param {string} [reason] */
+    /** Ends when what waits is sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
     close(code?: number, reason?: string): void;
 }
 import { Realtime } from './realtime.js';
+export {};

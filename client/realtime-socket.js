@@ -10,28 +10,29 @@ import { Realtime } from './realtime.js';
  * The URL is a room's: `ws:`, `wss:`, `http:`, `https:` or relative, and may say `?last=20`. Its hub is where this module
  * comes from (`/rt/` of `/rt/-/realtime-socket.js`), otherwise the first segment of the path.
  */
-export class RealtimeSocket extends EventTarget {
-  static CONNECTING = 0;
-  static OPEN = 1;
-  static CLOSING = 2;
-  static CLOSED = 3;
-  CONNECTING = 0;
-  OPEN = 1;
-  CLOSING = 2;
-  CLOSED = 3;
+export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof EventTarget>} */ (EventTarget) {
+  static CONNECTING = /** @type {const} */ (0);
+  static OPEN = /** @type {const} */ (1);
+  static CLOSING = /** @type {const} */ (2);
+  static CLOSED = /** @type {const} */ (3);
+  CONNECTING = /** @type {const} */ (0);
+  OPEN = /** @type {const} */ (1);
+  CLOSING = /** @type {const} */ (2);
+  CLOSED = /** @type {const} */ (3);
+  /** @type {0 | 1 | 2 | 3} */
   readyState = 0;
   extensions = '';
   protocol = '';
   /** @type {BinaryType} */
   binaryType = 'blob';
-  /** @type {((event: any) => void) | null | undefined} */
-  onopen;
-  /** @type {((event: any) => void) | null | undefined} */
-  onmessage;
-  /** @type {((event: any) => void) | null | undefined} */
-  onerror;
-  /** @type {((event: any) => void) | null | undefined} */
-  onclose;
+  /** @type {WebSocket['onopen']} */
+  onopen = null;
+  /** @type {WebSocket['onmessage']} */
+  onmessage = null;
+  /** @type {WebSocket['onerror']} */
+  onerror = null;
+  /** @type {WebSocket['onclose']} */
+  onclose = null;
   /** @internal The messages become text one after the other. */
   tail_ = Promise.resolve();
 
@@ -40,16 +41,21 @@ export class RealtimeSocket extends EventTarget {
     super();
     const hub = new URL(url, location.href);
     this.url = hub.href;
-    const base = new URL('..', import.meta.url).pathname;
-    const [, path, room] = RegExp(`^(${base}|/[^/]*/)(.*)`).exec(hub.pathname) ?? [];
+    // A bundle says nothing of the hub.
+    const [, base = ''] = /^\w+:\/\/[^/]*(\/.*)-\/realtime-socket[^/]*$/.exec(import.meta.url) ?? [];
+    const [path] = hub.pathname.startsWith(base || ' ') ? [base] : /** @type {string[]} */ (/^\/[^/]*\//.exec(hub.pathname) ?? ['/']);
+    const room = hub.pathname.slice(path.length);
     const last = hub.searchParams.get('last') ?? undefined;
     hub.searchParams.delete('last');
     hub.pathname = path;
     /** @internal */
-    this.hub_ = new Realtime(hub.href.replace(/^ws/, 'http'), { share: false, presence: '0', window: 8 });
+    this.hub_ = new Realtime(hub.href.replace(/^ws/, 'http'), { share: false, presence: '0' });
     /** @internal */
     this.room_ = this.hub_.subscribe(decodeURIComponent(room), { last });
+    for (const type of /** @type {const} */ (['open', 'message', 'error', 'close']))
+      this.addEventListener(type, (/** @type {any} */ event) => /** @type {any} */ (this)['on' + type]?.(event));
     const over = (/** @type {any} */ { detail }) => {
+      if (this.readyState > 2) return;
       this.fire_('error');
       this.end_(4e3 + detail.status, detail.title);
     };
@@ -77,9 +83,7 @@ export class RealtimeSocket extends EventTarget {
 
   /** @internal @param {'open' | 'message' | 'error' | 'close'} type @param {object} [fields] */
   fire_(type, fields) {
-    const event = Object.assign(new Event(type), fields);
-    this[`on${type}`]?.(event);
-    this.dispatchEvent(event);
+    this.dispatchEvent(Object.assign(new Event(type), fields));
   }
 
   /** @internal @param {number} code @param {string} reason */
@@ -100,15 +104,23 @@ export class RealtimeSocket extends EventTarget {
         const text = bytes.reduce((text, byte) => text + String.fromCharCode(byte), '');
         content = { base64: btoa(text), type: /** @type {any} */ (data).type || 'application/octet-stream' };
       }
-      this.room_.publish(content).catch(() => this.fire_('error'));
+      this.room_.publish(content).catch(() => this.readyState < 3 && this.fire_('error'));
     });
   }
 
-  /** Ends, when what waits is sent. @param {number} [code] Default 1005. @param {string} [reason] */
+  /** Ends when what waits is sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
   close(code = 1005, reason = '') {
     if (this.readyState > 1) return;
     this.readyState = 2;
-    const end = () => (this.bufferedAmount ? setTimeout(end, 50) : this.end_(code, reason, true));
+    const until = performance.now() + 5e3;
+    const end = () => {
+      if (!this.bufferedAmount) this.end_(code, reason, true);
+      else if (performance.now() < until) setTimeout(end, 50);
+      else {
+        this.fire_('error');
+        this.end_(1006, '');
+      }
+    };
     this.tail_.then(end);
   }
 }

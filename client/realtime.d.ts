@@ -1,5 +1,7 @@
 declare const RealtimeError_base: new (message: string) => Error & Refusal;
-/** @typedef {Pending & {ref?: number, resolve?: (answer: any) => void, reject?: (reason: any) => void}} Message */
+/**
+ * @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message
+ */
 /** Why something was refused. */
 export class RealtimeError extends RealtimeError_base {
     /** @param {Wire} answer */
@@ -9,12 +11,12 @@ declare const Realtime_base: new () => Listening<"statechange" | "error">;
 /**
  * A hub's rooms.
  *
- * Events: `statechange` (its detail: `state`, `transport`, `retryAt`), and `error` (a {@link RealtimeError}) for what no
- * promise tells: there is no coming back, or a message of an earlier page could not be sent.
+ * Events: `statechange` (its detail: `state`, `transport`, `retryAt`) and `error` (a {@link RealtimeError}): there is no coming
+ * back, or a message or a state was refused.
  */
 export class Realtime extends Realtime_base {
     /**
-     * Opens nothing before it is used.
+     * Opens nothing, and looks at nothing, before it is used.
      * @param {string} [url] Resolved against the page's.
      * @param {Options} [options]
      */
@@ -32,6 +34,11 @@ export class Realtime extends Realtime_base {
     } | undefined;
     /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
     conn: string | undefined;
+    /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
+    limits: {
+        message?: number;
+        rooms?: number;
+    } | undefined;
     /** @internal Which of the transports opened last: tried first after a reload. */
     used: number;
     /**
@@ -54,7 +61,8 @@ export class Realtime extends Realtime_base {
      * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
      *
      * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499 where it
-     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, or this is closed.
+     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, it was discarded, or this is
+     * closed.
      * @param {string} room
      * @param {any} data Text, any JSON, or `{base64, type}` for bytes.
      * @param {object} [options]
@@ -82,7 +90,7 @@ export class Realtime extends Realtime_base {
      * @param {string} event
      * @param {any} [data]
      */
-    signal: (room: string, event: string, data?: any) => void;
+    signal: (room: string, event: string, data?: any) => any;
     /**
      * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a
      * request of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
@@ -117,7 +125,7 @@ export class Realtime extends Realtime_base {
      */
     pending: (room: string) => Pending[];
     /**
-     * Drops a message from the outbox. It may have been sent already.
+     * Drops a message from the outbox; its promise is rejected. It may have been sent already.
      * @param {string} key
      */
     discard: (key: string) => void;
@@ -302,8 +310,9 @@ export type Listening<Type extends string> = {
     addEventListener: (type: Type, listener: (event: CustomEvent<any>) => void, options?: AddEventListenerOptions | boolean) => void;
 } & EventTarget;
 export type Message = Pending & {
-    ref?: number;
-    resolve?: (answer: any) => void;
-    reject?: (reason: any) => void;
+    ref_?: number;
+    undo_?: () => void;
+    resolve_?: (answer: any) => void;
+    reject_?: (reason: any) => void;
 };
 export {};

@@ -10,13 +10,14 @@
  * Nothing is lost and nothing comes twice: each subscription keeps a cursor and drops what is at or before it, and what
  * could not be kept is announced as `gap`.
  *
- * From the wire up: a transport (`websocket`, `sse`, `poll`) carries objects; `connect` keeps one open for all tabs;
- * `Realtime` is what each tab has, and `Subscription` one reader of one room. Names that end in an underscore are private.
+ * From the wire up: a transport (`websocket`, `sse`, `poll`) carries objects; `connect` keeps one open; `share` lets one tab
+ * do that for all; `Realtime` is what each tab has, and `Subscription` one reader of one room. Names that end in an underscore are private.
  *
  * @module
  */
-import { after, connect, random } from './connection.js';
-import { ask, extend } from './transports.js';
+import { ask, extend, problem } from './ask.js';
+import { after, connect, pause, random, whoAmI } from './connection.js';
+import { onAbort, share } from './tabs.js';
 
 /**
  * @typedef {object} Envelope A message.
@@ -92,10 +93,18 @@ import { ask, extend } from './transports.js';
 /** @type {(target: EventTarget, type: string, detail: any) => boolean} */
 const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, { detail }));
 
-/** @type {(signal: AbortSignal | undefined, then: () => void) => void} */
-const onAbort = (signal, then) => (signal?.aborted ? then() : signal?.addEventListener('abort', () => then()));
+/** What comes of a value as JSON, now and whoever sends it. It throws where nothing can. @type {(value: any) => any} */
+const copy = (value) => JSON.parse(JSON.stringify(value));
 
-/** @typedef {Pending & {ref?: number, resolve?: (answer: any) => void, reject?: (reason: any) => void}} Message */
+/** The same of what may be left out. @type {typeof copy} */
+const plain = (value) => (value === undefined ? value : copy(value));
+
+/** In ms; it only goes forward while the page lives. */
+const now = () => performance.timeOrigin + performance.now();
+
+/**
+ * @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message
+ */
 
 /** Why something was refused. */
 export class RealtimeError extends /** @type {new (message: string) => Error & Refusal} */ (/** @type {unknown} */ (Error)) {
@@ -106,14 +115,18 @@ export class RealtimeError extends /** @type {new (message: string) => Error & R
   }
 }
 
-/** @type {Record<string, number[]>} As many as this page has clients of a URL. */
-const clients = {};
+const NOT_SENT = { status: 499, title: 'not sent' };
+const AGAIN = 3e4; // ms after which a message without an answer is sent again, under the same key
+const GIVEN_UP = 24e4; // ms after which it is not: the server knows keys for five minutes
+
+/** @type {Record<string, boolean[]>} Which of a URL's places in storage this page's clients have, however often this is loaded. */
+const places = (/** @type {any} */ (globalThis)['realtime.v1'] ??= {});
 
 /**
  * A hub's rooms.
  *
- * Events: `statechange` (its detail: `state`, `transport`, `retryAt`), and `error` (a {@link RealtimeError}) for what no
- * promise tells: there is no coming back, or a message of an earlier page could not be sent.
+ * Events: `statechange` (its detail: `state`, `transport`, `retryAt`) and `error` (a {@link RealtimeError}): there is no coming
+ * back, or a message or a state was refused.
  */
 export class Realtime extends /** @type {new () => Listening<'statechange' | 'error'>} */ (EventTarget) {
   /** @type {State} */
@@ -126,82 +139,104 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
   user;
   /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
   conn;
+  /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
+  limits;
   /** @internal Which of the transports opened last: tried first after a reload. */
   used = 0;
 
   /**
-   * Opens nothing before it is used.
+   * Opens nothing, and looks at nothing, before it is used.
    * @param {string} [url] Resolved against the page's.
    * @param {Options} [options]
    */
   constructor(url = '/rt/', options = {}) {
     super();
-    const hub = new URL(url, location.href).href;
     let limit = options.outbox ?? 100;
-    const name = 'realtime.v1' + hub;
-    const key = name + (clients[hub] ??= []).push(0);
     const life = new AbortController();
     /** @type {Set<Subscription & {join_: () => void, take_: (object: Wire) => void}>} */
     const subscriptions = new Set();
     /** @type {Map<string, Presence>} */
     const rooms = new Map();
+    /** @type {Set<number>} The changes of states that have no answer. */
+    const changes = new Set();
     /** @type {Message[]} */
     let outbox = [];
-    /** @type {number | undefined} */
-    let tab;
-    /** @type {number | undefined} */
-    let leader;
-    /** @type {ReturnType<typeof connect> | undefined} */
-    let link; // of whoever leads
-    /** @type {BroadcastChannel | undefined} */
-    let channel;
-    /** @type {AbortController | undefined} */
-    let turn;
+    let hub = ''; // its URL
+    /** @type {any} */
+    let storage;
+    let key = ''; // of what is stored
+    let id = random(); // this tab's
+    let place = 1;
+    /** @type {ReturnType<typeof share> | undefined} */
+    let team;
+    let leader = 0;
+    let verified = ''; // which leader, with which user, speaks for this page
+    let undo = () => {};
 
-    try {
-      [this.conn, this.used, outbox] = JSON.parse(sessionStorage[key]);
-    } catch {}
+    /** Looks at the page, once. */
+    const load = () => {
+      if (hub) return;
+      const { href, origin } = new URL(url, location.href);
+      hub = origin == location.origin ? href : extend(href, { anonymous: 1 });
+      const taken = (places[hub] ??= []);
+      while (taken[place]) place++;
+      taken[place] = true;
+      key = 'realtime.v1' + hub + place;
+      try {
+        storage = sessionStorage;
+        const [conn, used, kept, stored] = JSON.parse(storage[key]);
+        outbox = kept.filter((/** @type {any} */ it) => it.key && it.room);
+        [this.conn, this.used, id] = [conn, used, stored];
+      } catch {}
+      for (const type of ['online', 'offline', 'visibilitychange', 'pagehide', 'pageshow'])
+        addEventListener(
+          type,
+          (/** @type {any} */ { persisted }) => {
+            if (type == 'pagehide') stop('idle');
+            else if (type == 'pageshow') persisted && (subscriptions.size || outbox[0]) && start();
+            else if (!globalThis.document?.hidden)
+              team?.send_({ op: 'check' });
+          },
+          life,
+        );
+    };
 
     const start = () => {
+      load();
       if (this.state != 'idle') return;
-      tab = random();
       rest('connecting');
-      const lead = () => {
-        const tell = (/** @type {Wire} */ object) => {
-          channel?.postMessage({ object, tab });
-          take(object, tab);
-        };
-        link = connect(hub, options, this, tell, this.close);
-      };
-      const { locks } = navigator;
-      if (options.share == false || !(locks && self.BroadcastChannel)) return lead();
-      channel = new BroadcastChannel(name);
-      channel.onmessage = ({ data: { command, object, tab } }) => (command ? link?.(command, tab) : take(object, tab));
-      const { signal } = (turn = new AbortController());
-      // Who holds the lock leads, until its turn ends.
-      locks
-        .request(name, { signal }, () => {
-          lead();
-          return new Promise((/** @type {any} */ done) => onAbort(signal, done));
-        })
-        .catch(() => {});
-      send({ op: 'open' });
+      meet();
+    };
+
+    /** Joins the other tabs that have the same hub and ways. */
+    const meet = (alone = options.share == false) => {
+      leader = 0;
+      team = share(
+        `realtime.v1${hub}${options.transports ?? ''}`,
+        alone,
+        id,
+        (tell) => connect(hub, options, this, tell, this.close),
+        take,
+        () => {
+          this.conn = undefined;
+          outbox = outbox.filter((message) => message.resolve_);
+          return (id = random());
+        },
+      );
     };
 
     /** Hands the connection on. @param {State} state */
     const stop = (state) => {
-      send({ op: 'bye' });
-      turn?.abort();
-      channel?.close();
-      link = channel = undefined;
+      team?.close_();
+      team = undefined;
       rest(state);
     };
 
-    /** To whoever leads. @param {Wire} command */
-    const send = (command) => (link ? link(command) : channel?.postMessage({ command, tab }));
+    /** To the leader, if there is one that this page may use. @param {Wire} command */
+    const send = (command) => leader && team?.send_(command);
 
     /** The one place where the state changes. @type {(status: Wire, from?: number) => void} */
-    const become = (status, from) => {
+    const become = (status, from = 0) => {
       const changed = status.state != this.state || status.retryAt != this.retryAt;
       Object.assign(this, status);
       if (from != leader) {
@@ -209,62 +244,101 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
         for (const subscription of subscriptions) subscription.join_();
       }
       if (!changed) return;
-      if (this.state == 'open') for (const message of outbox) message.ref = 0;
+      if (this.state == 'open') for (const message of outbox) message.ref_ = 0;
       pump();
       emit(this, 'statechange', status);
     };
 
     const rest = (/** @type {State} */ state) => become({ state, transport: '', retryAt: 0 });
 
-    /** What the leader tells: a status, or an object from the wire. @type {(object: Wire, from?: number) => void} */
-    const take = (object, from) => {
-      if (object.state) return become(object, from);
-      const { room, ref, members, here = [], enter, update = [], leave = [] } = object;
-      const message = ref && outbox.find((message) => message.ref == ref);
-      if (message)
-        if (object.status == 429)
-          setTimeout(() => {
-            message.ref = 0;
-            pump();
-          }, object.retry_ms);
-        else settle(message, object);
-      if (members != null) {
-        const presence = this.presence(room);
-        presence.members = members;
-        enter ?? presence.here.clear(); // a snapshot, or a number without names
-        for (const member of [...here, ...(enter ?? []), ...update]) presence.here.set(member.id, member);
-        for (const { id } of leave) presence.here.delete(id);
-        object = { ...object, ...presence };
+    /** Asks whether a leader's connection speaks for this page's user. If not, this page has one of its own. */
+    const verify = async (/** @type {string} */ theirs, /** @type {string} */ pair, own = /** @type {any} */ (team)) => {
+      const mine = await whoAmI(hub).catch(() => null);
+      if (own != team || mine == null) return;
+      if (mine == theirs) {
+        verified = pair;
+        own.send_({ op: 'ask' });
+      } else {
+        own.send_({ op: 'check' }); // perhaps the user has changed, and the leader does not know yet
+        own.close_();
+        meet(true);
       }
-      for (const subscription of subscriptions)
-        if (subscription.room == room) {
-          subscription.members = members ?? subscription.members;
-          subscription.take_(object);
+    };
+
+    /** What the leader tells: a status, or an object from the wire. @type {(object: Wire, from: number, own: boolean) => any} */
+    const take = (object, from, own) => {
+      const { state, op, room, ref, members, here = [], enter, update = [], leave = [] } = object;
+      if (state) {
+        const theirs = object.user?.id ?? '';
+        if (own || state != 'open' || verified == from + theirs) return become(object, from);
+        leader = 0;
+        return verify(theirs, from + theirs);
+      }
+      if (from != leader || (op == 'presence' && options.presence == '0')) return;
+      const message = ref && outbox.find((message) => message.ref_ == ref);
+      if (message)
+        if (object.retry_ms) {
+          message.ref_ = random(); // keeps those behind it back
+          retry(message, pause(object.retry_ms));
+        } else settle(message, object);
+      if (changes.delete(ref) && object.status) emit(this, 'error', new RealtimeError(object));
+      for (const subscription of subscriptions) {
+        if (subscription.room != room) continue;
+        if (members != null) {
+          const presence = this.presence(room);
+          rooms.set(room, presence);
+          presence.members = subscription.members = members;
+          if (op == 'presence') {
+            enter ?? presence.here.clear(); // a snapshot, or a number without names
+            for (const member of [...here, ...(enter ?? []), ...update]) presence.here.set(member.id, member);
+            for (const { id } of leave) presence.here.delete(id);
+          }
+          Object.assign(object, presence);
         }
+        subscription.take_(object);
+      }
     };
 
     /** Sends what may be sent now, and keeps the rest over a reload. */
     const pump = () => {
-      if (this.state == 'open')
-        for (const message of outbox) {
-          const { key, room, data, event, ttl } = message;
-          if (message.ref || this.pending(room).indexOf(message) >= (options.window ?? 1)) continue;
-          const now = Date.now();
-          // The server knows keys for five minutes.
-          if (now - (message.sent ??= now) > 24e4) return settle(message, { status: 499, title: 'not sent' });
-          message.ref = random();
-          send({ op: 'publish', ref: message.ref, room, key, data, event, ttl });
+      for (const message of [...outbox]) {
+        const { key, room, data, event, ttl, sent } = message;
+        if (/** @type {any} */ (sent) < now() - GIVEN_UP) return settle(message, NOT_SENT); // which goes on
+        if (this.state == 'open' && leader && !message.ref_ && this.pending(room).indexOf(message) < (options.window ?? 1)) {
+          const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl };
+          // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
+          if (new Blob([JSON.stringify(command)]).size > 2 * (this.limits?.message ?? 1 / 0) + 4e3)
+            return settle(message, { status: 413, title: 'message too large' });
+          message.sent ??= now();
+          retry(message, AGAIN);
+          send(command);
         }
+      }
       try {
-        sessionStorage[key] = JSON.stringify([this.conn, this.used, limit ? outbox : []]);
+        storage[key] = JSON.stringify([this.conn, this.used, limit > 0 ? outbox : [], id]);
       } catch {}
     };
 
-    const settle = (/** @type {Message} */ message, /** @type {Wire} */ answer) => {
-      const { key, room, resolve, reject = (/** @type {any} */ error) => emit(this, 'error', error) } = message;
-      this.discard(key);
+    /** Sends a message again if there is no answer by then. @type {(message: Message, ms: number) => void} */
+    const retry = (message, ms, ref = message.ref_) => {
+      setTimeout(() => {
+        if (ref != message.ref_) return;
+        message.ref_ = 0;
+        pump();
+      }, ms);
+    };
+
+    /** Tells what came of a message. @type {(message: Message, answer: Wire, quiet?: boolean) => void} */
+    const settle = (message, answer, quiet) => {
+      const { key, room, resolve_, reject_ } = message;
+      message.undo_?.();
+      outbox = outbox.filter((it) => it != message);
+      pump();
       answer = { ...answer, key, room };
-      answer.status ? reject(new RealtimeError(answer)) : resolve?.(answer);
+      if (!answer.status) return resolve_?.(answer);
+      const error = new RealtimeError(answer);
+      reject_?.(error);
+      if (!quiet) emit(this, 'error', error);
     };
 
     /**
@@ -279,6 +353,8 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
      */
     this.subscribe = (room, { after: cursor, last, state, signal } = {}) => {
       let waiting = 0; // for the answer to this join: it says where to begin, and nothing else is taken before
+      let undo = () => {};
+      state = plain(state);
       const subscription = Object.assign(/** @type {Source} */ (new EventTarget()), {
         room,
         cursor,
@@ -286,20 +362,26 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
         publish: this.publish.bind(this, room),
         signal: this.signal.bind(this, room),
         history: this.history.bind(this, room),
-        setState: (/** @type {any} */ shown) => send({ op: 'state', room, state: (state = shown) }),
+        setState: (/** @type {any} */ shown) => {
+          state = plain(shown);
+          const ref = random();
+          changes.add(ref);
+          send({ op: 'state', ref, room, state });
+        },
         close: () => {
           if (!subscriptions.delete(subscription)) return;
+          undo();
           for (const other of subscriptions) if (other.room == room) return;
           rooms.delete(room);
           send({ op: 'leave', room });
         },
-        join_: () => send({ op: 'join', room, ref: (waiting = random()), since: subscription.cursor, last, state }),
+        join_: () =>
+          send({ op: 'join', room, ref: (waiting = random()), since: subscription.cursor, last, state, presence: options.presence ?? '1' }),
         take_: (/** @type {any} */ object) => {
-          let { op: type = 'message', id, to = id, refs, cursor, status, retry_ms } = object;
+          let { op: type = 'message', id, to = id, refs, again, cursor, status } = object;
           if (refs) {
-            if (!refs.includes(waiting)) return;
-            if (retry_ms) return setTimeout(subscription.join_, retry_ms);
-            waiting = 0;
+            if (refs.includes(waiting)) waiting = 0;
+            else if (waiting || !again) return;
             subscription.cursor ??= cursor;
             type = status ? 'error' : 'join';
             if (status) object = new RealtimeError(object);
@@ -315,7 +397,7 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
       subscriptions.add(subscription);
       start();
       subscription.join_();
-      onAbort(signal, subscription.close);
+      undo = onAbort(signal, subscription.close);
       return subscription;
     };
 
@@ -323,7 +405,8 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
      * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
      *
      * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499 where it
-     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, or this is closed.
+     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, it was discarded, or this is
+     * closed.
      * @param {string} room
      * @param {any} data Text, any JSON, or `{base64, type}` for bytes.
      * @param {object} [options]
@@ -336,14 +419,19 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
     this.publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
       /** @type {Message} */
       const message = { key, room, data, event, ttl, at: Date.now() };
-      const promise = new Promise((resolve, reject) => Object.assign(message, { resolve, reject }));
+      const promise = new Promise((resolve_, reject_) => Object.assign(message, { resolve_, reject_ }));
+      promise.catch(() => 0); // whoever does not listen to it has the event
       start();
-      if (outbox.length >= (limit || (this.state == 'open' ? 100 : 0)))
-        settle(message, { status: 499, title: 'not sent' });
-      else outbox.push(message);
-      onAbort(signal, () => {
+      try {
+        message.data = copy(data);
+        if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) outbox.push(message);
+        else settle(message, NOT_SENT);
+      } catch (error) {
+        settle(message, { status: 400, title: 'no JSON', detail: '' + error });
+      }
+      message.undo_ = onAbort(signal, () => {
+        message.reject_?.(signal?.reason);
         this.discard(key);
-        message.reject?.(signal?.reason);
       });
       pump();
       return Object.assign(promise, { key });
@@ -355,7 +443,7 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
      * @param {string} event
      * @param {any} [data]
      */
-    this.signal = (room, event, data) => send({ op: 'signal', room, event, data });
+    this.signal = (room, event, data) => send({ op: 'signal', room, event, data: plain(data) });
 
     /**
      * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a
@@ -369,10 +457,10 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
      * @returns {Promise<{messages: Envelope[], cursor: string, more: boolean}>}
      */
     this.history = async (room, { signal, ...query } = {}) => {
-      const response = await ask(extend(hub, { room, ...query }), { headers: { Accept: 'application/json' }, signal });
-      const page = await response.json();
-      if (!response.ok) throw new RealtimeError(page);
-      return page;
+      load();
+      const response = await ask(extend(hub, { room, ...query }), { signal });
+      if (response.ok) return response.json();
+      throw new RealtimeError(await problem(response));
     };
 
     /**
@@ -380,50 +468,45 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
      * @param {string} room
      * @returns {Presence}
      */
-    this.presence = (room) => {
-      const presence = rooms.get(room) ?? { members: 0, here: new Map() };
-      rooms.set(room, presence);
-      return presence;
-    };
+    this.presence = (room) => rooms.get(room) ?? { members: 0, here: new Map() };
 
     /**
      * What is still to be sent to a room, oldest first.
      * @param {string} room
      * @returns {Pending[]}
      */
-    this.pending = (room) => outbox.filter((message) => message.room == room);
+    this.pending = (room) => {
+      load();
+      return outbox.filter((message) => message.room == room);
+    };
 
     /**
-     * Drops a message from the outbox. It may have been sent already.
+     * Drops a message from the outbox; its promise is rejected. It may have been sent already.
      * @param {string} key
      */
     this.discard = (key) => {
-      outbox = outbox.filter((message) => message.key != key);
-      pump();
+      for (const message of outbox) if (message.key == key) settle(message, NOT_SENT, true);
     };
 
     /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
     this.close = (error) => {
       if (this.state == 'closed') return;
-      clients[hub].pop();
       life.abort();
+      undo();
       stop('closed');
       limit = -1;
-      const answer = { status: 499, title: 'not sent', ...error };
-      for (const message of outbox) settle(message, answer);
-      if (error) emit(this, 'error', new RealtimeError(answer));
+      const answer = { ...NOT_SENT, ...error };
+      for (const message of outbox) settle(message, answer, true);
+      if (hub) places[hub][place] = false;
+      if (!error) return;
+      const reason = new RealtimeError(answer);
+      for (const subscription of subscriptions) {
+        subscription.close();
+        emit(subscription, 'error', reason);
+      }
+      emit(this, 'error', reason);
     };
 
-    for (const type of ['online', 'visibilitychange', 'pagehide', 'pageshow'])
-      addEventListener(
-        type,
-        (/** @type {any} */ { persisted }) => {
-          if (type == 'pagehide') stop('idle');
-          else if (type == 'pageshow') persisted && start();
-          else if (!document.hidden) send({ op: 'open', online: type == 'online' });
-        },
-        life,
-      );
-    onAbort(options.signal, this.close);
+    undo = onAbort(options.signal, () => this.close());
   }
 }

@@ -115,7 +115,7 @@ for (const type of ['online', 'visibilitychange'])
     assert.equal(realtime.state, 'open');
   });
 
-for (const code of [4400, 4401, 4403, 1009])
+for (const code of [4401, 4403])
   test(`never after ${code}`, async (t) => {
     const { world, realtime, errors } = await opened(t);
     world.dropAll(code);
@@ -126,7 +126,7 @@ for (const code of [4400, 4401, 4403, 1009])
     await assert.rejects(realtime.publish('a', 1), { status: 499 });
   });
 
-for (const code of [4408, 4429, 1011, 1002])
+for (const code of [4400, 4408, 4429, 1009, 1011, 1002])
   test(`again after ${code}`, async (t) => {
     const { world, realtime } = await opened(t);
     world.dropAll(code);
@@ -134,7 +134,7 @@ for (const code of [4408, 4429, 1011, 1002])
     assert.equal(realtime.state, 'open');
   });
 
-for (const status of [400, 401, 403, 404])
+for (const status of [401, 403])
   test(`a socket refused with ${status} ends it`, async (t) => {
     const { world, realtime, errors } = await opened(t, {}, (world) => {
       world.websocket = 'refused';
@@ -154,14 +154,15 @@ for (const status of [429, 503])
       world.headers = { 'Retry-After': '7' };
     });
     assert.equal(realtime.state, 'waiting');
-    assert.equal(Math.round((realtime.retryAt - Date.now()) / 1000), 7);
+    const wait = realtime.retryAt - Date.now();
+    assert.ok(wait >= 6900 && wait <= 1.25 * 7000, `${wait} ms`);
     world.status = 0;
     world.websocket = 'works';
-    await pass(7001);
+    await pass(wait + 1);
     assert.equal(realtime.transport, 'websocket');
   });
 
-test('no fallback while a gateway says 502, or without a network', async (t) => {
+test('while a gateway says 502, or without a network, it tries now and then, and is back by the best way', async (t) => {
   const { realtime, world } = await opened(t, {}, (world) => {
     world.websocket = 'refused';
     world.status = 502;
@@ -169,11 +170,13 @@ test('no fallback while a gateway says 502, or without a network', async (t) => 
   await pass(5000);
   world.network = false;
   await pass(20_000);
-  assert.ok(world.requests.every(({ method }) => method == 'HEAD'));
+  assert.ok(world.requests.length < 20);
   world.network = true;
   world.status = 0;
   world.websocket = 'works';
   await pass(31_000);
+  assert.equal(realtime.state, 'open');
+  await pass(12_000);
   assert.equal(realtime.transport, 'websocket');
 });
 

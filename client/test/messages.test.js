@@ -237,8 +237,14 @@ for (const transport of TRANSPORTS)
     const states = [];
     const { command } = world;
     world.command = (session, object) => {
-      if (object.state) states.push(object.state);
+      if ('state' in object) states.push(object.state);
       command.call(world, session, object);
+    };
+    const { fetch } = globalThis;
+    globalThis.fetch = (url, init) => {
+      const state = new URL(url).searchParams.get('state');
+      if (state) states.push(JSON.parse(state));
+      return fetch(url, init);
     };
     const a = realtime.subscribe('a', { state: 1 });
     await pass(2500);

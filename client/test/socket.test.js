@@ -101,15 +101,39 @@ test('close waits for what was sent', async (t) => {
   const { world, socket, calls } = await opened(t);
   world.network = false;
   world.dropAll();
+  let n = 0;
+  t.mock.method(Math, 'random', () => (n += 1e-6)); // it does not wait
   for (let n = 0; n < 10; n++) socket.send('x' + n);
   socket.close();
-  await pass(10_000);
+  await pass(2000);
   assert.ok(socket.bufferedAmount > 0);
   assert.equal(socket.readyState, 2);
   world.network = true;
-  await pass(31_000);
+  await pass(5000);
   assert.equal(world.logs.lobby.length, 10);
   assert.deepEqual(calls.at(-1), ['close', 1005]);
+});
+
+test('close without a network ends in five seconds', async (t) => {
+  const { world, socket, calls } = await opened(t);
+  world.network = false;
+  world.dropAll();
+  socket.send('lost');
+  const errors = [];
+  socket.addEventListener('error', ({ target }) => errors.push(target == socket));
+  socket.close();
+  await pass(5500);
+  assert.equal(socket.readyState, 3);
+  assert.deepEqual(calls.at(-1), ['close', 1006]);
+  assert.deepEqual(errors, [true], 'what was not sent');
+});
+
+test('the order is kept under a rate limit', async (t) => {
+  const { world, socket } = await opened(t);
+  world.refuse.publish = { status: 429, title: 'too many', retry_ms: 500, times: 3 };
+  for (let n = 0; n < 9; n++) socket.send(String(n));
+  await pass(5000);
+  assert.deepEqual(world.logs.lobby.map(({ data }) => data), [...'012345678']);
 });
 
 test('refused: error, then close', async (t) => {

@@ -1,9 +1,10 @@
 // A browser and a server, as far as realtime.js can tell them from real ones.
 import { mock } from 'node:test';
+import '../realtime-http.js'; // so that it need not be loaded later
 
 /** Lets everything happen that waits for no timer. */
 export const settle = async () => {
-  for (let i = 0; i < 25; i++) await new Promise((done) => setImmediate(done));
+  for (let i = 0; i < 50; i++) await new Promise((done) => setImmediate(done));
 };
 
 /** Lets `ms` pass, in steps, so that what a timer starts can go on in between. */
@@ -15,11 +16,33 @@ export const pass = async (ms) => {
   }
 };
 
+/** A mocked timer that is cleared after it has fired takes another one with it (Node.js 20). */
+const mend = () => {
+  const { setTimeout, setInterval, clearTimeout, clearInterval } = globalThis;
+  const alive = new Set();
+  globalThis.setTimeout = (then, ms, ...a) => {
+    const timer = setTimeout(() => (alive.delete(timer), then(...a)), ms);
+    alive.add(timer);
+    return timer;
+  };
+  globalThis.setInterval = (...a) => {
+    const timer = setInterval(...a);
+    alive.add(timer);
+    return timer;
+  };
+  globalThis.clearTimeout = (timer) => void (alive.delete(timer) && clearTimeout(timer));
+  globalThis.clearInterval = (timer) => void (alive.delete(timer) && clearInterval(timer));
+  return () => Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
+};
+
+const shown = (query) => (query.has('state') ? JSON.parse(query.get('state')) : undefined);
+
 let loads = 0;
 
 export class World {
   constructor() {
-    mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1e12 });
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: 1e12 });
+    this.unmend = mend();
     this.epoch = 'e1';
     this.offset = 100;
     this.logs = {}; // room -> messages
@@ -32,6 +55,11 @@ export class World {
     this.lag = false; // while true, the sessions are sent no messages
     this.websocket = 'works'; // or refused, silent, killed
     this.sse = 'works'; // or silent, killed
+    this.hostile = ''; // what a middlebox does with streams
+    this.slow = 0; // ms before any answer
+    this.limit = 0; // bytes of a message
+    this.refuseRoom = ''; // joining it is 403
+    this.lastOfTime = 0; // how many messages `last=10m` gives
     this.status = 0; // of every HTTP answer, if it is to fail
     this.headers = {};
     this.network = true;
@@ -48,6 +76,7 @@ export class World {
     Object.assign(globalThis, {
       self: globalThis,
       location: new URL('https://example.com/page'),
+      performance: { timeOrigin: 0, now: () => Date.now() },
       sessionStorage: this.storage,
       document: {
         get hidden() {
@@ -64,7 +93,11 @@ export class World {
           const copy = structuredClone(data);
           for (const other of world.channels)
             if (other != this && other.name == this.name)
-              queueMicrotask(() => world.channels.has(other) && other.onmessage({ data: copy }));
+              queueMicrotask(() => {
+                if (!world.channels.has(other)) return;
+                if (other.frozen) other.frozen.push(copy);
+                else other.onmessage({ data: copy });
+              });
         }
         close() {
           world.channels.delete(this);
@@ -87,6 +120,7 @@ export class World {
           this.deliver(JSON.stringify(object));
         }
         deliver(data) {
+          if (this.frozen) return this.frozen.push(data);
           this.closed || this.deaf || this.onmessage({ data });
         }
         close(code = 1000) {
@@ -100,6 +134,7 @@ export class World {
   }
 
   end() {
+    this.unmend();
     mock.timers.reset();
     mock.restoreAll();
   }
@@ -113,6 +148,7 @@ export class World {
     };
     const own = storage ?? {};
     globalThis.sessionStorage = new Proxy(own, {});
+    delete globalThis['realtime.v1']; // another window
     const module = await import(`../realtime.js?${++loads}`);
     // Each tab keeps its own storage, however many there are.
     const use = (run) => {
@@ -120,6 +156,7 @@ export class World {
       return run();
     };
     const realtime = use(() => new module.Realtime(url, options));
+    use(() => realtime.pending('')); // looks at the storage
     return {
       realtime,
       module,
@@ -130,20 +167,25 @@ export class World {
     };
   }
 
-  lock(name, { signal }, run) {
+  lock(name, { signal, steal }, run) {
     return new Promise((resolve, reject) => {
-      const entry = { name, run: () => Promise.resolve(run()).then(resolve, reject).then(() => this.release(entry)) };
-      signal.addEventListener('abort', () => {
+      const entry = { name, reject, run: () => Promise.resolve(run()).then(resolve, reject).then(() => this.release(entry)) };
+      signal?.addEventListener('abort', () => {
         if (this.holder(name) == entry) return;
         this.locks = this.locks.filter((other) => other != entry);
         reject(signal.reason);
       });
-      this.locks.push(entry);
+      if (steal) {
+        const robbed = this.holder(name);
+        this.locks = [entry, ...this.locks.filter((other) => other != robbed)];
+        robbed?.reject(new DOMException('stolen', 'AbortError'));
+      } else this.locks.push(entry);
       if (this.holder(name) == entry) queueMicrotask(entry.run);
     });
   }
 
   release(entry) {
+    if (!this.locks.includes(entry)) return;
     this.locks = this.locks.filter((other) => other != entry);
     const next = this.holder(entry.name);
     if (next) queueMicrotask(next.run);
@@ -153,12 +195,27 @@ export class World {
     return this.locks.find((entry) => entry.name == name);
   }
 
+  /** A tab that the browser has frozen: what comes for it waits. */
+  freeze(channel, socket) {
+    channel.frozen = [];
+    socket.frozen = [];
+  }
+
+  thaw(channel, socket) {
+    const messages = channel.frozen;
+    const frames = socket.frozen;
+    channel.frozen = socket.frozen = undefined;
+    for (const data of messages) channel.onmessage({ data });
+    for (const data of frames) socket.deliver(data);
+  }
+
   connect(socket) {
     if (!this.network || this.websocket == 'refused') {
       socket.closed = true;
       return socket.onclose({ code: 1006 });
     }
     if (this.websocket == 'silent') return;
+    if (this.slow && !socket.late) return setTimeout(() => socket.closed || ((socket.late = true), this.connect(socket)), this.slow);
     this.sessions.add(socket);
     this.ready(socket, socket.url);
     if (this.websocket == 'killed') setTimeout(() => this.drop(socket, 1006), 1000);
@@ -166,7 +223,7 @@ export class World {
 
   ready(session, url) {
     session.conn = new URL(url).searchParams.get('conn') ?? 'c' + ++this.offset;
-    session.write({ op: 'ready', conn: session.conn, user: this.user, heartbeat: 25 });
+    session.write({ op: 'ready', conn: session.conn, user: this.user, heartbeat: 25, limits: this.limit ? { message: this.limit } : undefined });
   }
 
   /** Ends one, as a cut network or a server would. */
@@ -197,7 +254,8 @@ export class World {
         gap = { op: 'gap', room, from: since, to: `${this.epoch}.${first}`, reason: at < 0 ? 'epoch' : 'expired' };
         at = first;
       }
-    } else if (last) at = log.length > last ? this.place(log.at(-1 - last).id) : (this.first[room] ?? 0);
+    } else if (typeof last == 'string' && last.endsWith('m')) return this.begin(room, undefined, this.lastOfTime);
+    else if (last) at = log.length > last ? this.place(log.at(-1 - last).id) : (this.first[room] ?? 0);
     return { at, gap, cursor: gap ? since : `${this.epoch}.${at}` };
   }
 
@@ -205,7 +263,7 @@ export class World {
     const { op, room, ref, key } = command;
     if (this.deafTo == op) return;
     const answer = (fields) => ref != null && session.write({ op: 'ok', ref, room, ...fields });
-    const refusal = this.refuse[op];
+    const refusal = op == 'join' && room == this.refuseRoom ? { status: 403, title: 'no' } : this.refuse[op];
     if (refusal) {
       if (refusal.times && !--refusal.times) delete this.refuse[op];
       return session.write({ op: 'error', ref, room, ...refusal });
@@ -217,6 +275,9 @@ export class World {
       session.write({ op: 'presence', room, members: 1, here: [{ id: session.conn, state: command.state }] });
       if (gap) session.write(gap);
       this.pump();
+    } else if (op == 'publish' && this.limit && JSON.stringify(command.data).length > this.limit) {
+      if (JSON.stringify(command).length > 2 * this.limit + 4096) return this.drop(session, 1009);
+      session.write({ op: 'error', ref, room, status: 413, title: 'message too large' });
     } else if (op == 'publish') {
       let receipt = this.keys.get(key);
       if (!receipt) this.keys.set(key, (receipt = this.publish(room, command.data, { key })));
@@ -268,8 +329,14 @@ export class World {
     await null;
     signal?.throwIfAborted();
     if (!this.network) throw new TypeError('network');
+    if (this.slow) {
+      await new Promise((done) => setTimeout(done, this.slow));
+      signal?.throwIfAborted();
+    }
     if (this.status) return new Response('{"title":"no","status":1}', { status: this.status, headers: this.headers });
-    if (method == 'HEAD') return new Response(null);
+    if (method == 'HEAD') return new Response(null, { headers: this.user ? { 'Realtime-User': encodeURIComponent(this.user.id) } : {} });
+    if (method == 'POST' && this.limit && body.length > 2 * this.limit + 4096)
+      return new Response('{"title":"message too large"}', { status: 413 });
     if (method == 'POST') {
       const lines = [];
       for (const line of body.split('\n'))
@@ -278,12 +345,18 @@ export class World {
     }
     const since = Object.fromEntries((query.get('since') ?? '').split(',').map((pair) => pair.split('=')));
     const rooms = query.getAll('room');
+    if (rooms.includes(this.refuseRoom)) return new Response('{"title":"no"}', { status: 403 });
     if (headers.Accept == 'text/event-stream') return this.stream(request, rooms, since);
     if (!query.has('wait')) return Response.json({ messages: this.logs[rooms[0]] ?? [], cursor: 'x', more: false });
     return this.page(request, rooms, since);
   }
 
   stream({ url, query, signal }, rooms, since) {
+    if (this.hostile == 'refused' || this.hostile == 'reset') throw new TypeError('reset');
+    if (+this.hostile) return new Response('no', { status: this.hostile });
+    if (this.hostile == 'headers') return new Response(new ReadableStream({ start: (it) => setTimeout(() => it.error(new TypeError('reset')), 10) }));
+    if (this.hostile == 'ended') return new Response(new ReadableStream({ start: (it) => it.close() }));
+    if (this.hostile) return new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
     if (this.sse == 'silent') return new Response(new ReadableStream());
     const session = { rooms: {} };
     const body = new ReadableStream({
@@ -303,7 +376,7 @@ export class World {
           const { at, gap, cursor } = this.begin(room, since[room], query.get('last'));
           session.rooms[room] = at;
           session.write({ op: 'ok', room, cursor, members: 1 });
-          session.write({ op: 'presence', room, members: 1, here: [{ id: session.conn }] });
+          session.write({ op: 'presence', room, members: 1, here: [{ id: session.conn, state: shown(query) }] });
           if (gap) session.write(gap);
         }
         this.pump();
@@ -338,7 +411,7 @@ export class World {
           conn: query.get('conn') ?? 'poller',
           messages,
           more: false,
-          presence: query.get('presence') == '1' ? rooms.map((room) => ({ op: 'presence', room, members: 1, here: [{ id: 'poller' }] })) : undefined,
+          presence: query.get('presence') == '1' ? rooms.map((room) => ({ op: 'presence', room, members: 1, here: [{ id: 'poller', state: shown(query) }] })) : undefined,
           presence_cursor: 'p.1',
         });
       }
