@@ -5,12 +5,11 @@ export const LOOK = /* css */ `
   --_f: var(--realtime-background, light-dark(#fff, #141a19));
   --_t: var(--realtime-text, light-dark(#1a2421, #e4ebe8));
   --_a: var(--realtime-accent, light-dark(#0b6b57, #17705c));
-  --_o: var(--realtime-accent-text, #fff);
+  --_o: var(--realtime-accent-text, oklch(from var(--_a) clamp(0, (.65 - l) * 999, 1) 0 0));
   --_r: var(--realtime-radius, 1.1rem);
   --_m: color-mix(in oklab, var(--_t) 68%, var(--_f));
   --_l: 1px solid color-mix(in oklab, var(--_t) 15%, var(--_f));
   display: block;
-  color-scheme: light dark;
   font: 1rem/1.45 var(--realtime-font, system-ui);
   color: var(--_t);
 }
@@ -75,6 +74,16 @@ textarea {
 .author,
 .toggle {
   font-weight: 600;
+}
+.news {
+  position: absolute;
+  clip-path: inset(50%);
+  overflow: hidden;
+  width: 1px;
+  height: 1px;
+}
+.verified:after {
+  content: " ✓";
 }
 .people,
 .row,
@@ -150,6 +159,7 @@ textarea {
   border-radius: var(--_r);
   background: color-mix(in oklab, var(--_t) 7%, var(--_f));
   white-space: pre-wrap;
+  overflow: clip;
   unicode-bidi: plaintext;
   text-align: start;
 }
@@ -166,6 +176,7 @@ textarea {
   color: var(--_o);
 }
 .pending .text {
+  outline: 1px dashed;
   opacity: .85;
 }
 .message:not(.failed) .trouble {
@@ -174,6 +185,12 @@ textarea {
 .trouble,
 .error {
   color: light-dark(#b3261e, #ff9a90);
+}
+.trouble button,
+.more,
+.people summary {
+  min-width: 24px;
+  min-height: 24px;
 }
 .trouble button,
 .more {

@@ -1,48 +1,90 @@
 // What <realtime-chat> says, and what it makes of what others say. Nothing here needs a page.
 
 /** The names of the texts, in their order below: an attribute `text-send` replaces one. */
-export const KEYS = 'title input send name here typing connecting retry discard new empty gap guest'.split(' ');
+export const KEYS = 'title input send name here typing connecting retry discard new empty gap guest large refused failed'.split(' ');
 /** @type {Record<string, string>} */
 export const TEXTS = {
-  en: 'Chat|Message|Send|Your name|# here|# is typing…|Connecting…|Retry|Discard|New messages|Say hello!|Messages are missing|Guest',
-  de: 'Chat|Nachricht|Senden|Dein Name|# hier|# schreibt…|Verbinde…|Wiederholen|Verwerfen|Neue Nachrichten|Sag hallo!|Nachrichten fehlen|Gast',
-  es: 'Chat|Mensaje|Enviar|Tu nombre|# aquí|# escribe…|Conectando…|Reintentar|Descartar|Mensajes nuevos|¡Saluda!|Faltan mensajes|Invitado',
-  zh: '聊天|消息|发送|你的名字|#人在线|#正在输入…|正在连接…|重试|放弃|新消息|打个招呼吧！|部分消息缺失|访客',
-  ar: 'دردشة|رسالة|إرسال|اسمك|المتصلون: #|# يكتب…|جارٍ الاتصال…|إعادة المحاولة|تجاهل|رسائل جديدة|ابدأ بالتحية!|رسائل مفقودة|ضيف',
+  en: 'Chat|Message|Send|Your name|# here|# is typing…|Connecting…|Retry|Discard|New messages|Say hello!|Messages are missing|Guest|Too long|No access|Not sent',
+  de: 'Chat|Nachricht|Senden|Dein Name|# hier|# schreibt…|Verbinde…|Wiederholen|Verwerfen|Neue Nachrichten|Sag hallo!|Nachrichten fehlen|Gast|Zu lang|Kein Zugang|Nicht gesendet',
+  es: 'Chat|Mensaje|Enviar|Tu nombre|# aquí|# escribe…|Conectando…|Reintentar|Descartar|Mensajes nuevos|¡Saluda!|Faltan mensajes|Invitado|Demasiado largo|Sin acceso|No enviado',
+  zh: '聊天|消息|发送|你的名字|#人在线|#正在输入…|正在连接…|重试|放弃|新消息|打个招呼吧！|部分消息缺失|访客|太长了|没有权限|未发送',
+  ar: 'دردشة|رسالة|إرسال|اسمك|المتصلون: #|# يكتب…|جارٍ الاتصال…|إعادة المحاولة|تجاهل|رسائل جديدة|ابدأ بالتحية!|رسائل مفقودة|ضيف|طويلة جدًا|لا إذن لك|لم تُرسل',
 };
 
 /** A web or mail address, without what only ends the sentence around it. What controls directions ends it, too. */
-const ADDRESS = /\b((?:https?:\/\/|mailto:)[\p{L}\d](?:\([^\s<>"()\p{Bidi_C}]*\)|[^\s<>"()\p{Bidi_C}])*(?<=\P{P}|[/)_#&-]))/iu;
+const ADDRESS = /\b(?:https?:\/\/|mailto:)[\p{L}\d](?:\([^\s<>"()\p{Bidi_C}]*\)|[^\s<>"()\p{Bidi_C}])*(?<=\P{P}|[/)_#&-])/giu;
+const MOST_LINKS = 50;
 
 /**
- * Splits a text where it holds addresses: every second part is one, the others are text.
+ * Splits a text where it holds addresses, the first 50: every second part is one, the others are text.
  * @param {string} text
  */
-export const splitLinks = (text) => text.split(ADDRESS);
+export const splitLinks = (text) => {
+  const parts = [];
+  let end = 0;
+  for (const { 0: address, index } of text.matchAll(ADDRESS)) {
+    if (parts.push(text.slice(end, index), address) > 2 * MOST_LINKS) break;
+    end = index + address.length;
+  }
+  return [...parts.slice(0, 2 * MOST_LINKS), text.slice(end)];
+};
+
+/** What cannot be seen, but for what joins emoji and letters that change their shapes. */
+const UNSEEN =
+  /(?<![\p{ExtPict}\p{EMod}\ufe0f\p{M}\p{scx=Arab}])[\u200c\u200d]|[\u200c\u200d](?![\p{ExtPict}\p{L}])|(?<!\p{Emoji})\ufe0f|(?![\u200c\u200d\ufe0f])[\p{DI}\u2800]/gu;
 
 /**
- * A name fit to stand in a line of other text: at most 40 characters, as a reader counts them, and none that controls lines or
- * directions.
+ * A name fit to stand in a line of other text, and to be told from others: at most 40 characters, as a reader counts them, none
+ * that controls lines or directions, none that cannot be seen, and no more than two marks on one.
  * @param {unknown} name
  */
 export const cleanName = (name) =>
-  [...new Intl.Segmenter().segment(String(name ?? '').replace(/[\p{Cc}\p{Bidi_C}\p{Zl}\p{Zp}]+/gu, ' ').trim().slice(0, 999))]
+  [...new Intl.Segmenter().segment(
+    String(name ?? '').slice(0, 999).normalize().replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Bidi_C}/gu, '').replace(UNSEEN, '').replace(/(\p{M}{2})\p{M}+/gu, '$1').replace(/\s+/gu, ' ').trim(),
+  )]
     .slice(0, 40)
     .map((it) => it.segment)
     .join('');
 
 /**
- * Who says what. The data may have the shape that <realtime-chat> itself publishes, or be whatever anybody published.
+ * Who says what. The data may have the shape that <realtime-chat> itself publishes, or be whatever anybody published. A name is
+ * sure if the server says it.
  * @param {any} message
  */
 export const readMessage = ({ data, from }) => {
   const text = data?.text ?? data;
-  return { text_: typeof text == 'string' ? text : JSON.stringify(text), name_: cleanName(from?.name ?? data?.name) };
+  const claimed = cleanName(data?.name);
+  return {
+    text_: typeof text == 'string' ? text : JSON.stringify(text),
+    name_: cleanName(from?.name) || claimed || cleanName(from?.id),
+    sure_: !!from && (!!from.name || !claimed),
+    from_: from?.id,
+  };
 };
 
 /**
- * The room of a page: its path as it stands in the address, without a final `index.html`, without the extension, and the last 199
- * characters of it; `index` for the site's root.
+ * The room of a page: its path, decoded, without a final `index.html`, without the extension, and no more of its end than a room's
+ * name takes (200 bytes); `index` for the site's root.
  * @param {string} path
  */
-export const roomOf = (path) => (/[^-/].{0,198}?(?=\/?(index)?(\.\w+)?$)/.exec(path) ?? ['index'])[0];
+export const roomOf = (path) => {
+  try {
+    path = decodeURIComponent(path);
+  } catch { /* as it stands, then */ }
+  path = path.replace(/\p{Cc}/gu, '').replace(/\/?(index)?(\.\w+)?$/, '');
+  while (new Blob([path]).size > 200) path = path.replace(/^./su, '');
+  const room = path.split('/').filter((segment) => !/^\.{0,2}$/.test(segment)).join('/');
+  return room.replace(/^-\/?/, '') || 'index';
+};
+
+/**
+ * A language that this system can write dates in, or none, which is the system's own.
+ * @param {string} lang
+ */
+export const localeOf = (lang) => {
+  try {
+    return Intl.getCanonicalLocales(lang.replace(/_/g, '-'));
+  } catch {
+    return [];
+  }
+};

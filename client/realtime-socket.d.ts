@@ -38,9 +38,9 @@ export class RealtimeSocket extends RealtimeSocket_base {
     tail_: Promise<void>;
     url: string;
     /** @internal */
-    hub_: Realtime;
+    hub_: Realtime<Record<string, any>>;
     /** @internal */
-    room_: import("./realtime.js").Subscription;
+    room_: import("./realtime.js").Subscription<any>;
     /** What the server has not acknowledged, in bytes, with what surrounds it. */
     get bufferedAmount(): number;
     /** @internal @param {'open' | 'message' | 'error' | 'close'} type @param {object} [fields] */

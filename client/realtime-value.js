@@ -5,6 +5,9 @@
 
 import { Realtime } from './realtime.js';
 
+/** The hub that this script comes from; a bundle says nothing of it. */
+const [HOME] = /^.*\/(?=-\/realtime-value[^/]*$)/.exec(import.meta.url) ?? ['/rt/'];
+
 /** @type {Record<string, Realtime>} One connection for each hub. */
 const hubs = {};
 
@@ -18,7 +21,7 @@ const hubs = {};
  *
  * @fires {CustomEvent<{value: string | number | boolean, message: object}>} realtime-value - There is a new value.
  */
-export class RealtimeValue extends HTMLElement {
+export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ['src', 'room', 'path', 'event', 'last', 'digits', 'unit', 'lang'];
 
   /**
@@ -26,8 +29,8 @@ export class RealtimeValue extends HTMLElement {
    * @param {string} tag
    * @param {CustomElementRegistry} registry
    */
-  static define(tag = 'realtime-value', registry = customElements) {
-    registry.get(tag) ?? registry.define(tag, this);
+  static define(tag = 'realtime-value', registry = globalThis.customElements) {
+    registry?.get(tag) ?? registry?.define(tag, this);
   }
 
   /** @type {any} What is shown, undefined before the first message. */
@@ -49,7 +52,8 @@ export class RealtimeValue extends HTMLElement {
       this.#subscription?.close();
       if (!made) return;
       const [src, room, last] = ['src', 'room', 'last'].map((name) => this.getAttribute(name));
-      const url = src ?? new URL('../', import.meta.url).href;
+      if (src && !src.endsWith('/')) console.warn(`src="${src}" needs a slash at its end`);
+      const url = (src ?? HOME).replace(/\/?$/, '/');
       this.#subscription = (hubs[url] ??= new Realtime(url, { presence: '0' })).subscribe(room ?? '', { last: Number(last ?? 1) });
       this.#subscription.addEventListener('message', ({ detail }) => this.#take(detail));
     });
@@ -65,8 +69,13 @@ export class RealtimeValue extends HTMLElement {
     if (path) for (const key of path.split('.')) value = value?.[key];
     if (value == null || typeof value === 'object' || event && event !== (message.event ?? 'message')) return;
     const currency = /^[A-Z]{3}$/.test(unit ?? '');
-    this.textContent = value.toLocaleString(/** @type {any} */ (this.closest('[lang]'))?.lang || [], {
-      ...(digits && { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    /** @type {any} */
+    let locale = [];
+    try {
+      locale = Intl.getCanonicalLocales((/** @type {any} */ (this.closest('[lang]'))?.lang ?? '').replace(/_/g, '-'));
+    } catch { /* the system's own */ }
+    this.textContent = value.toLocaleString(locale, {
+      ...(digits && { minimumFractionDigits: Math.min(+digits || 0, 20), maximumFractionDigits: Math.min(+digits || 0, 20) }),
       ...(currency && { style: 'currency', currency: unit }),
     }) + (unit && !currency ? '\xa0' + unit : '');
     if (this.value !== undefined && value !== this.value) {

@@ -1,20 +1,19 @@
 declare const RealtimeError_base: new (message: string) => Error & Refusal;
-/**
- * @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message
- */
+/** @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message */
 /** Why something was refused. */
 export class RealtimeError extends RealtimeError_base {
     /** @param {Wire} answer */
     constructor(answer: Wire);
 }
-declare const Realtime_base: new () => Listening<"statechange" | "error">;
+declare const Realtime_base: new () => Listening<RealtimeEvents>;
 /**
  * A hub's rooms.
  *
- * Events: `statechange` (its detail: `state`, `transport`, `retryAt`) and `error` (a {@link RealtimeError}): there is no coming
- * back, or a message or a state was refused.
+ * Events: `statechange` and `error` (a {@link RealtimeError}): there is no coming back, or a message or a state was refused.
+ *
+ * @template {Record<string, any>} [Rooms=Record<string, any>] What the rooms hold: `new Realtime<{orders: Order}>()`.
  */
-export class Realtime extends Realtime_base {
+export class Realtime<Rooms extends Record<string, any> = Record<string, any>> extends Realtime_base {
     /**
      * Opens nothing, and looks at nothing, before it is used.
      * @param {string} [url] Resolved against the page's.
@@ -27,11 +26,8 @@ export class Realtime extends Realtime_base {
     transport: TransportName | "";
     /** When it will try again, in ms since 1970; 0 while not waiting. */
     retryAt: number;
-    /** @type {{id: string, name?: string} | undefined} Whom the server takes us for. */
-    user: {
-        id: string;
-        name?: string;
-    } | undefined;
+    /** @type {User | undefined} Whom the server takes us for. */
+    user: User | undefined;
     /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
     conn: string | undefined;
     /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
@@ -43,47 +39,31 @@ export class Realtime extends Realtime_base {
     used: number;
     /**
      * Begins to read a room. All its subscriptions are one member.
-     * @param {string} room
-     * @param {object} [options]
-     * @param {string} [options.after] A cursor: begin with what comes after it.
-     * @param {number | string} [options.last] Begin with so many of the last messages, or those of so long (`10m`).
-     * @param {any} [options.state] What to show in presence.
-     * @param {AbortSignal} [options.signal] Closes it.
-     * @returns {Subscription}
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {{after?: string, last?: number | string, state?: any, signal?: AbortSignal}} [options] Begin with what comes `after` a
+     *   cursor, or with so many of the `last` messages, or those of so long (`10m`); show a `state` in presence.
+     * @returns {Subscription<Rooms[Room]>}
      */
-    subscribe: (room: string, { after: cursor, last, state, signal }?: {
-        after?: string | undefined;
-        last?: string | number | undefined;
+    subscribe: <Room extends keyof Rooms & string>(room: Room, { after: cursor, last, state, signal }?: {
+        after?: string;
+        last?: number | string;
         state?: any;
-        signal?: AbortSignal | undefined;
-    }) => Subscription;
+        signal?: AbortSignal;
+    }) => Subscription<Rooms[Room]>;
     /**
      * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
      *
-     * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499 where it
-     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, it was discarded, or this is
-     * closed.
-     * @param {string} room
-     * @param {any} data Text, any JSON, or `{base64, type}` for bytes.
-     * @param {object} [options]
-     * @param {string} [options.event] Default `message`.
-     * @param {string} [options.key] An id of its own: what comes again under the same one is not published again.
-     * @param {number} [options.ttl] After how many seconds it is forgotten; 0: at once.
-     * @param {AbortSignal} [options.signal] Discards it, and rejects with the signal's reason.
-     * @returns {Promise<{id: string, at: string, key: string}> & {key: string}}
+     * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
+     * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {Rooms[Room]} data Text, any JSON, or `{base64, type}` for bytes.
+     * @param {PublishOptions} [options] What comes again under the same `key` is not published again; after `ttl` seconds it is
+     *   forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+     * @returns {Published}
      */
-    publish: (room: string, data: any, { event, key, ttl, signal }?: {
-        event?: string | undefined;
-        key?: string | undefined;
-        ttl?: number | undefined;
-        signal?: AbortSignal | undefined;
-    }) => Promise<{
-        id: string;
-        at: string;
-        key: string;
-    }> & {
-        key: string;
-    };
+    publish: <Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], { event, key, ttl, signal }?: PublishOptions) => Published;
     /**
      * Sends what is stored nowhere: as well as it goes, and not at all while not open.
      * @param {string} room
@@ -92,85 +72,49 @@ export class Realtime extends Realtime_base {
      */
     signal: (room: string, event: string, data?: any) => any;
     /**
-     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a
-     * request of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
-     * @param {string} room
-     * @param {object} [options]
-     * @param {string} [options.before]
-     * @param {string} [options.since]
-     * @param {number} [options.limit] Default 50, at most 1000.
-     * @param {AbortSignal} [options.signal]
-     * @returns {Promise<{messages: Envelope[], cursor: string, more: boolean}>}
+     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
+     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {HistoryOptions} [options] `limit` is 50 by default, and at most 1000.
+     * @returns {Promise<{messages: Envelope<Rooms[Room]>[], cursor: string, more: boolean}>}
      */
-    history: (room: string, { signal, ...query }?: {
-        before?: string | undefined;
-        since?: string | undefined;
-        limit?: number | undefined;
-        signal?: AbortSignal | undefined;
-    }) => Promise<{
-        messages: Envelope[];
+    history: <Room extends keyof Rooms & string>(room: Room, { signal, ...query }?: HistoryOptions) => Promise<{
+        messages: Envelope<Rooms[Room]>[];
         cursor: string;
         more: boolean;
     }>;
-    /**
-     * Who is in a room that is subscribed to. Of rooms above 1000 members only the number is known, but see {@link Options}.
-     * @param {string} room
-     * @returns {Presence}
-     */
+    /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
     presence: (room: string) => Presence;
-    /**
-     * What is still to be sent to a room, oldest first.
-     * @param {string} room
-     * @returns {Pending[]}
-     */
+    /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
     pending: (room: string) => Pending[];
-    /**
-     * Drops a message from the outbox; its promise is rejected. It may have been sent already.
-     * @param {string} key
-     */
+    /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
     discard: (key: string) => void;
     /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
     close: (error?: Wire) => void;
 }
 /**
- * A message.
+ * A message: `id`
+ *   is its place, which is a cursor; `event` is left out when it is `message`; `from` is its publisher, as the server knows them;
+ *   `key` the publisher's own id for it; `at` a time as in RFC 3339.
  */
-export type Envelope = {
-    /**
-     * Its place, `epoch.offset`, which is a cursor.
-     */
+export type Envelope<Data = any> = {
     id: string;
     room: string;
-    /**
-     * Left out when it is `message`.
-     */
-    event?: string | undefined;
-    /**
-     * Text, any JSON, or `{base64, type}` for bytes.
-     */
-    data: any;
-    /**
-     * The publisher, as the server knows him.
-     */
-    from?: {
-        id: string;
-        name?: string;
-    } | undefined;
-    /**
-     * The publisher's own id for it.
-     */
-    key?: string | undefined;
-    /**
-     * When, as in RFC 3339.
-     */
+    event?: string;
+    data: Data;
+    from?: User;
+    key?: string;
     at: string;
 };
-/**
- * One who is present, with what he shows.
- */
-export type Member = {
+export type User = {
     id: string;
     name?: string;
+};
+/**
+ * One who is present, with what they show.
+ */
+export type Member = User & {
     state?: any;
 };
 /**
@@ -196,13 +140,11 @@ export type Options = {
      */
     outbox?: number | undefined;
     /**
-     * How many messages of a room may be on their way at once; default 1, which keeps their order
-     * whatever happens.
+     * How many messages of a room may be on their way at once; default 1, which keeps their order.
      */
     window?: number | undefined;
     /**
-     * Whom to be told of: nobody; those in joined rooms (the default); the names in
-     * rooms above 1000 members too.
+     * Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
      */
     presence?: "all" | "0" | "1" | undefined;
     /**
@@ -210,59 +152,115 @@ export type Options = {
      */
     signal?: AbortSignal | undefined;
 };
+/**
+ * `status` is an HTTP status, or 499 for what was not sent; `title` says what it is, in a few words; `detail` what it was here;
+ * `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
+ */
 export type Refusal = {
-    /**
-     * An HTTP status; 499 for what was not sent.
-     */
     status: number;
-    /**
-     * What it is, in a few words.
-     */
     title: string;
-    /**
-     * What it was here.
-     */
-    detail?: string | undefined;
-    /**
-     * The field that is to blame.
-     */
-    field?: string | undefined;
-    /**
-     * After how many ms it may go well.
-     */
-    retry_ms?: number | undefined;
-    /**
-     * The message's.
-     */
-    key?: string | undefined;
-    room?: string | undefined;
+    detail?: string;
+    field?: string;
+    retry_ms?: number;
+    key?: string;
+    room?: string;
 };
 /**
- * A message in the outbox.
+ * A message in
+ * the outbox: `ttl` is in seconds, `at` and `sent`, when it was published and first tried, in ms since 1970.
  */
 export type Pending = {
     key: string;
     room: string;
     data: any;
-    event?: string | undefined;
-    /**
-     * In seconds.
-     */
-    ttl?: number | undefined;
-    /**
-     * When it was published, in ms since 1970.
-     */
+    event?: string;
+    ttl?: number;
     at: number;
-    /**
-     * When it was first tried, likewise.
-     */
-    sent?: number | undefined;
+    sent?: number;
 };
 /**
  * A command or an object of the protocol.
  */
 export type Wire = Record<string, any>;
-export type Reader = {
+export type RealtimeEvents = {
+    statechange: Status;
+    error: RealtimeError;
+};
+export type Status = {
+    state: State;
+    transport: TransportName | "";
+    retryAt: number;
+    user?: User;
+    conn?: string;
+};
+export type Published = Promise<{
+    id: string;
+    at: string;
+    key: string;
+}> & {
+    key: string;
+};
+export type PublishOptions = {
+    event?: string;
+    key?: string;
+    ttl?: number;
+    signal?: AbortSignal;
+};
+export type HistoryOptions = {
+    before?: string;
+    since?: string;
+    limit?: number;
+    signal?: AbortSignal;
+};
+/**
+ * What the events of a {@link Subscription} have for `detail`.
+ */
+export type SubscriptionEvents<Data = any> = {
+    /**
+     * Whatever its event.
+     */
+    message: Envelope<Data>;
+    signal: {
+        room: string;
+        event: string;
+        data?: any;
+        from?: User;
+        at: string;
+    };
+    presence: Presence & {
+        room: string;
+        enter?: Member[];
+        update?: Member[];
+        leave?: {
+            id: string;
+            why: string;
+        }[];
+    };
+    gap: {
+        room: string;
+        from?: string;
+        to: string;
+        reason: "expired" | "epoch" | "slow";
+    };
+    /**
+     * What was missed comes next.
+     */
+    join: {
+        room: string;
+        cursor: string;
+        members?: number;
+        can?: string[];
+    };
+    /**
+     * The server ended it.
+     */
+    left: Refusal;
+    /**
+     * It could not begin, or go on.
+     */
+    error: RealtimeError;
+};
+export type Reader<Data = any> = {
     room: string;
     /**
      * The place of the last message.
@@ -275,7 +273,7 @@ export type Reader = {
     /**
      * As {@link Realtime#publish}.
      */
-    publish: Realtime["publish"] extends (room: string, ...a: infer A) => infer R ? (...a: A) => R : never;
+    publish: (data: Data, options?: PublishOptions) => Published;
     /**
      * As {@link Realtime#signal}.
      */
@@ -284,7 +282,11 @@ export type Reader = {
      * As
      * {@link Realtime#history}.
      */
-    history: Realtime["history"] extends (room: string, ...a: infer A) => infer R ? (...a: A) => R : never;
+    history: (options?: HistoryOptions) => Promise<{
+        messages: Envelope<Data>[];
+        cursor: string;
+        more: boolean;
+    }>;
     /**
      * Shows something else in presence: any JSON.
      */
@@ -294,21 +296,14 @@ export type Reader = {
      */
     close: () => void;
 };
-export type Source = Listening<"message" | "signal" | "presence" | "gap" | "join" | "left" | "error">;
 /**
  * One reader of one room, from {@link Realtime#subscribe}.
- *
- * Events, whose detail is the object from the wire: `message` (an {@link Envelope}, whatever its event), `signal`,
- * `presence` (with the whole {@link Presence}), `gap`, `join` (what was missed comes next), `left` (the server ended it),
- * and `error` (a {@link RealtimeError}: it could not begin).
  */
-export type Subscription = Source & Reader;
+export type Subscription<Data = any> = Listening<SubscriptionEvents<Data>> & Reader<Data>;
 /**
  * An EventTarget with events of these types.
  */
-export type Listening<Type extends string> = {
-    addEventListener: (type: Type, listener: (event: CustomEvent<any>) => void, options?: AddEventListenerOptions | boolean) => void;
-} & EventTarget;
+export type Listening<Events> = Omit<EventTarget, "addEventListener" | "removeEventListener"> & Record<"addEventListener" | "removeEventListener", <Type extends keyof Events>(type: Type, listener: ((event: CustomEvent<Events[Type]>) => void) | null, options?: AddEventListenerOptions | boolean) => void>;
 export type Message = Pending & {
     ref_?: number;
     undo_?: () => void;

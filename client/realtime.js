@@ -2,7 +2,6 @@
  * Live rooms over WebSocket, server-sent events or long polling, whichever gets through; one connection for all tabs.
  *
  *     import { Realtime } from '/rt/-/realtime.js'
- *
  *     const lobby = new Realtime('/rt/').subscribe('lobby', { last: 20 })
  *     lobby.addEventListener('message', ({ detail }) => console.log(detail.data))
  *     await lobby.publish({ text: 'hi' })
@@ -20,16 +19,15 @@ import { after, connect, pause, random, whoAmI } from './connection.js';
 import { onAbort, share } from './tabs.js';
 
 /**
- * @typedef {object} Envelope A message.
- * @property {string} id Its place, `epoch.offset`, which is a cursor.
- * @property {string} room
- * @property {string} [event] Left out when it is `message`.
- * @property {any} data Text, any JSON, or `{base64, type}` for bytes.
- * @property {{id: string, name?: string}} [from] The publisher, as the server knows him.
- * @property {string} [key] The publisher's own id for it.
- * @property {string} at When, as in RFC 3339.
- *
- * @typedef {{id: string, name?: string, state?: any}} Member One who is present, with what he shows.
+ * @template [Data=any] Text, any JSON, or `{base64, type}` for bytes.
+ * @typedef {{id: string, room: string, event?: string, data: Data, from?: User, key?: string, at: string}} Envelope A message: `id`
+ *   is its place, which is a cursor; `event` is left out when it is `message`; `from` is its publisher, as the server knows them;
+ *   `key` the publisher's own id for it; `at` a time as in RFC 3339.
+ */
+
+/**
+ * @typedef {{id: string, name?: string}} User
+ * @typedef {User & {state?: any}} Member One who is present, with what they show.
  * @typedef {{members: number, here: Map<string, Member>}} Presence How many are in a room, and who, by id.
  * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'closed'} State
  * @typedef {'websocket' | 'sse' | 'poll'} TransportName
@@ -38,73 +36,76 @@ import { onAbort, share } from './tabs.js';
  * @property {boolean} [share] Whether all tabs of this origin and URL have one connection; default true.
  * @property {TransportName[]} [transports] Those to try, in this order; default all three.
  * @property {number} [outbox] How many messages may wait; default 100; 0: none is kept, nor taken while not open.
- * @property {number} [window] How many messages of a room may be on their way at once; default 1, which keeps their order
- *   whatever happens.
- * @property {'0' | '1' | 'all'} [presence] Whom to be told of: nobody; those in joined rooms (the default); the names in
- *   rooms above 1000 members too.
+ * @property {number} [window] How many messages of a room may be on their way at once; default 1, which keeps their order.
+ * @property {'0' | '1' | 'all'} [presence] Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
  * @property {AbortSignal} [signal] Closes.
  *
- * @typedef {object} Refusal
- * @property {number} status An HTTP status; 499 for what was not sent.
- * @property {string} title What it is, in a few words.
- * @property {string} [detail] What it was here.
- * @property {string} [field] The field that is to blame.
- * @property {number} [retry_ms] After how many ms it may go well.
- * @property {string} [key] The message's.
- * @property {string} [room]
+ * @typedef {{status: number, title: string, detail?: string, field?: string, retry_ms?: number, key?: string, room?: string}} Refusal
+ *   `status` is an HTTP status, or 499 for what was not sent; `title` says what it is, in a few words; `detail` what it was here;
+ *   `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
  *
- * @typedef {object} Pending A message in the outbox.
- * @property {string} key
- * @property {string} room
- * @property {any} data
- * @property {string} [event]
- * @property {number} [ttl] In seconds.
- * @property {number} at When it was published, in ms since 1970.
- * @property {number} [sent] When it was first tried, likewise.
+ * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: number}} Pending A message in
+ *   the outbox: `ttl` is in seconds, `at` and `sent`, when it was published and first tried, in ms since 1970.
  *
  * @typedef {Record<string, any>} Wire A command or an object of the protocol.
  *
+ * @typedef {{statechange: Status, error: RealtimeError}} RealtimeEvents
+ * @typedef {{state: State, transport: TransportName | '', retryAt: number, user?: User, conn?: string}} Status
+ * @typedef {Promise<{id: string, at: string, key: string}> & {key: string}} Published
+ * @typedef {{event?: string, key?: string, ttl?: number, signal?: AbortSignal}} PublishOptions
+ * @typedef {{before?: string, since?: string, limit?: number, signal?: AbortSignal}} HistoryOptions
+ */
+
+/**
+ * @template [Data=any]
+ * @typedef {object} SubscriptionEvents What the events of a {@link Subscription} have for `detail`.
+ * @property {Envelope<Data>} message Whatever its event.
+ * @property {{room: string, event: string, data?: any, from?: User, at: string}} signal
+ * @property {Presence & {room: string, enter?: Member[], update?: Member[], leave?: {id: string, why: string}[]}} presence
+ * @property {{room: string, from?: string, to: string, reason: 'expired' | 'epoch' | 'slow'}} gap
+ * @property {{room: string, cursor: string, members?: number, can?: string[]}} join What was missed comes next.
+ * @property {Refusal} left The server ended it.
+ * @property {RealtimeError} error It could not begin, or go on.
+ */
+
+/**
+ * @template [Data=any]
  * @typedef {object} Reader
  * @property {string} room
  * @property {string | undefined} cursor The place of the last message.
  * @property {number} members How many are in the room.
- * @property {Realtime['publish'] extends (room: string, ...a: infer A) => infer R ? (...a: A) => R : never} publish As {@link Realtime#publish}.
+ * @property {(data: Data, options?: PublishOptions) => Published} publish As {@link Realtime#publish}.
  * @property {(event: string, data?: any) => void} signal As {@link Realtime#signal}.
- * @property {Realtime['history'] extends (room: string, ...a: infer A) => infer R ? (...a: A) => R : never} history As
+ * @property {(options?: HistoryOptions) => Promise<{messages: Envelope<Data>[], cursor: string, more: boolean}>} history As
  *   {@link Realtime#history}.
  * @property {(state: any) => void} setState Shows something else in presence: any JSON.
  * @property {() => void} close Ends it; with its last one the room is left.
- *
- * @typedef {Listening<'message' | 'signal' | 'presence' | 'gap' | 'join' | 'left' | 'error'>} Source
- *
- * @typedef {Source & Reader} Subscription One reader of one room, from {@link Realtime#subscribe}.
- *
- *   Events, whose detail is the object from the wire: `message` (an {@link Envelope}, whatever its event), `signal`,
- *   `presence` (with the whole {@link Presence}), `gap`, `join` (what was missed comes next), `left` (the server ended it),
- *   and `error` (a {@link RealtimeError}: it could not begin).
  */
 
 /**
- * @template {string} Type
- * @typedef {{addEventListener: (type: Type, listener: (event: CustomEvent<any>) => void, options?: AddEventListenerOptions | boolean) => void}
- *   & EventTarget} Listening An EventTarget with events of these types.
+ * @template [Data=any]
+ * @typedef {Listening<SubscriptionEvents<Data>> & Reader<Data>} Subscription One reader of one room, from {@link Realtime#subscribe}.
  */
 
-/** @type {(target: EventTarget, type: string, detail: any) => boolean} */
+/**
+ * @template Events
+ * @typedef {Omit<EventTarget, 'addEventListener' | 'removeEventListener'> & Record<'addEventListener' | 'removeEventListener',
+ *   <Type extends keyof Events>(type: Type, listener: ((event: CustomEvent<Events[Type]>) => void) | null, options?:
+ *   AddEventListenerOptions | boolean) => void>} Listening An EventTarget with events of these types.
+ */
+
+/** @type {(target: any, type: string, detail: any) => boolean} */
 const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, { detail }));
 
 /** What comes of a value as JSON, now and whoever sends it. It throws where nothing can. @type {(value: any) => any} */
 const copy = (value) => JSON.parse(JSON.stringify(value));
-
 /** The same of what may be left out. @type {typeof copy} */
 const plain = (value) => (value === undefined ? value : copy(value));
 
 /** In ms; it only goes forward while the page lives. */
 const now = () => performance.timeOrigin + performance.now();
 
-/**
- * @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message
- */
+/** @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message */
 
 /** Why something was refused. */
 export class RealtimeError extends /** @type {new (message: string) => Error & Refusal} */ (/** @type {unknown} */ (Error)) {
@@ -125,17 +126,18 @@ const places = (/** @type {any} */ (globalThis)['realtime.v1'] ??= {});
 /**
  * A hub's rooms.
  *
- * Events: `statechange` (its detail: `state`, `transport`, `retryAt`) and `error` (a {@link RealtimeError}): there is no coming
- * back, or a message or a state was refused.
+ * Events: `statechange` and `error` (a {@link RealtimeError}): there is no coming back, or a message or a state was refused.
+ *
+ * @template {Record<string, any>} [Rooms=Record<string, any>] What the rooms hold: `new Realtime<{orders: Order}>()`.
  */
-export class Realtime extends /** @type {new () => Listening<'statechange' | 'error'>} */ (EventTarget) {
+export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */ (/** @type {unknown} */ (EventTarget)) {
   /** @type {State} */
   state = 'idle';
   /** @type {TransportName | ''} Empty while not open. */
   transport = '';
   /** When it will try again, in ms since 1970; 0 while not waiting. */
   retryAt = 0;
-  /** @type {{id: string, name?: string} | undefined} Whom the server takes us for. */
+  /** @type {User | undefined} Whom the server takes us for. */
   user;
   /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
   conn;
@@ -343,19 +345,17 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
 
     /**
      * Begins to read a room. All its subscriptions are one member.
-     * @param {string} room
-     * @param {object} [options]
-     * @param {string} [options.after] A cursor: begin with what comes after it.
-     * @param {number | string} [options.last] Begin with so many of the last messages, or those of so long (`10m`).
-     * @param {any} [options.state] What to show in presence.
-     * @param {AbortSignal} [options.signal] Closes it.
-     * @returns {Subscription}
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {{after?: string, last?: number | string, state?: any, signal?: AbortSignal}} [options] Begin with what comes `after` a
+     *   cursor, or with so many of the `last` messages, or those of so long (`10m`); show a `state` in presence.
+     * @returns {Subscription<Rooms[Room]>}
      */
     this.subscribe = (room, { after: cursor, last, state, signal } = {}) => {
       let waiting = 0; // for the answer to this join: it says where to begin, and nothing else is taken before
       let undo = () => {};
       state = plain(state);
-      const subscription = Object.assign(/** @type {Source} */ (new EventTarget()), {
+      const subscription = Object.assign(/** @type {Listening<SubscriptionEvents>} */ (/** @type {unknown} */ (new EventTarget())), {
         room,
         cursor,
         members: 0,
@@ -398,23 +398,20 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
       start();
       subscription.join_();
       undo = onAbort(signal, subscription.close);
-      return subscription;
+      return /** @type {any} */ (subscription);
     };
 
     /**
      * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
      *
-     * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499 where it
-     * was not sent: the outbox is full, it has no answer four minutes after it was first tried, it was discarded, or this is
-     * closed.
-     * @param {string} room
-     * @param {any} data Text, any JSON, or `{base64, type}` for bytes.
-     * @param {object} [options]
-     * @param {string} [options.event] Default `message`.
-     * @param {string} [options.key] An id of its own: what comes again under the same one is not published again.
-     * @param {number} [options.ttl] After how many seconds it is forgotten; 0: at once.
-     * @param {AbortSignal} [options.signal] Discards it, and rejects with the signal's reason.
-     * @returns {Promise<{id: string, at: string, key: string}> & {key: string}}
+     * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
+     * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {Rooms[Room]} data Text, any JSON, or `{base64, type}` for bytes.
+     * @param {PublishOptions} [options] What comes again under the same `key` is not published again; after `ttl` seconds it is
+     *   forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+     * @returns {Published}
      */
     this.publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
       /** @type {Message} */
@@ -446,15 +443,12 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
     this.signal = (room, event, data) => send({ op: 'signal', room, event, data: plain(data) });
 
     /**
-     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a
-     * request of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
-     * @param {string} room
-     * @param {object} [options]
-     * @param {string} [options.before]
-     * @param {string} [options.since]
-     * @param {number} [options.limit] Default 50, at most 1000.
-     * @param {AbortSignal} [options.signal]
-     * @returns {Promise<{messages: Envelope[], cursor: string, more: boolean}>}
+     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
+     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
+     * @template {keyof Rooms & string} Room
+     * @param {Room} room
+     * @param {HistoryOptions} [options] `limit` is 50 by default, and at most 1000.
+     * @returns {Promise<{messages: Envelope<Rooms[Room]>[], cursor: string, more: boolean}>}
      */
     this.history = async (room, { signal, ...query } = {}) => {
       load();
@@ -463,27 +457,16 @@ export class Realtime extends /** @type {new () => Listening<'statechange' | 'er
       throw new RealtimeError(await problem(response));
     };
 
-    /**
-     * Who is in a room that is subscribed to. Of rooms above 1000 members only the number is known, but see {@link Options}.
-     * @param {string} room
-     * @returns {Presence}
-     */
+    /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
     this.presence = (room) => rooms.get(room) ?? { members: 0, here: new Map() };
 
-    /**
-     * What is still to be sent to a room, oldest first.
-     * @param {string} room
-     * @returns {Pending[]}
-     */
+    /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
     this.pending = (room) => {
       load();
       return outbox.filter((message) => message.room == room);
     };
 
-    /**
-     * Drops a message from the outbox; its promise is rejected. It may have been sent already.
-     * @param {string} key
-     */
+    /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
     this.discard = (key) => {
       for (const message of outbox) if (message.key == key) settle(message, NOT_SENT, true);
     };

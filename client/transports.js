@@ -57,5 +57,5 @@ export const TRANSPORTS = ['websocket', 'sse', 'poll'];
 export const load = async (name, hub) => {
   if (name == 'websocket') return websocket;
   // @ts-ignore: its path below the hub
-  return (import.meta.http ? await import(new URL(import.meta.http, hub).href) : await import('./realtime-http.js'))[name];
+  return (import.meta.http ? await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(import.meta.http, hub).href) : await import('./realtime-http.js'))[name];
 };

@@ -43,6 +43,8 @@ func TestHostile(t *testing.T) {
 	for _, p := range pages {
 		p.WaitText("the end")
 		p.wantHarmless()
+		p.eval(`parts('more').forEach((node) => node.click())`)
+		p.wait(`parts('text').every((node) => node.open !== true || node.childNodes.length > 1)`)
 		shown := p.Texts()
 		if len(shown) != len(hostile)+1 {
 			t.Fatalf("%s has %d messages", p.name, len(shown))

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,13 +91,16 @@ func chatPath(r *recipe) {
 	_, table, _ := strings.Cut(readAllOf(r.t, r.file), "| page | room |\n|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(table, "\n")
-	if len(rows) != 4 {
+	if len(rows) != 5 {
 		r.t.Errorf("%d rows", len(rows))
 	}
 	for _, row := range rows {
 		cells := strings.Split(row, "`")
 		path, room := cells[1], cells[3]
-		file := path
+		file, err := url.PathUnescape(path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
 		if strings.HasSuffix(path, "/") {
 			file += "index.html"
 		}
@@ -347,7 +351,7 @@ func TestChatTables(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	source := readAllOf(t, "client/realtime-chat-element.js")
+	source := readAllOf(t, "client/realtime-chat-element.js") + readAllOf(t, "client/realtime-chat-live.js")
 	tags := func(expression string) []string {
 		var all []string
 		for _, m := range regexp.MustCompile(expression).FindAllStringSubmatch(source, -1) {

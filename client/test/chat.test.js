@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { KEYS, TEXTS, cleanName, readMessage, roomOf, splitLinks } from '../realtime-chat-text.js';
+import { KEYS, TEXTS, cleanName, localeOf, readMessage, roomOf, splitLinks } from '../realtime-chat-text.js';
 
 /** The addresses that a text is found to hold. */
 const links = (text) => splitLinks(text).filter((_, i) => i % 2);
@@ -43,7 +43,13 @@ test('names stay in their line', () => {
     ['👨‍👩‍👧‍👦', '👨‍👩‍👧‍👦'],
     ['x'.repeat(50), 'x'.repeat(40)],
     ['👨‍👩‍👧‍👦'.repeat(41), '👨‍👩‍👧‍👦'.repeat(40)],
-    ['e' + '\u0301'.repeat(10_000), 'e' + '\u0301'.repeat(998)],
+    ['z' + '\u0301'.repeat(10_000), 'ź\u0301\u0301'],
+    ['e\u0301', 'é'],
+    ['Bo\u200bb\u00ad\ufeff\u2060', 'Bob'],
+    ['Bo\u200db\u200c', 'Bob'],
+    ['\u200b\u200d\ufe0f \u3164\u2800\u115f', ''],
+    ['می\u200cخواهم', 'می\u200cخواهم'],
+    ['❤\ufe0f', '❤\ufe0f'],
     [undefined, ''],
     [null, ''],
     [{}, '[object Object]'],
@@ -51,16 +57,17 @@ test('names stay in their line', () => {
 });
 
 test('a message is whatever anybody published', () => {
-  for (const [message, text, name] of [
+  for (const [message, text, name, sure = false, from] of [
     [{ data: 'hi' }, 'hi', ''],
     [{ data: { text: 'hi', name: 'Ann' } }, 'hi', 'Ann'],
-    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1', name: 'Bob' } }, 'hi', 'Bob'],
-    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1' } }, 'hi', 'Ann'],
+    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1', name: 'Bob' } }, 'hi', 'Bob', true, '1'],
+    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1' } }, 'hi', 'Ann', false, '1'],
+    [{ data: 'hi', from: { id: 'bob' } }, 'hi', 'bob', true, 'bob'],
     [{ data: { text: 7 } }, '7', ''],
     [{ data: { a: [1] } }, '{"a":[1]}', ''],
     [{ data: null }, 'null', ''],
     [{ data: 0 }, '0', ''],
-  ]) assert.deepEqual(readMessage(message), { text_: text, name_: name });
+  ]) assert.deepEqual(readMessage(message), { text_: text, name_: name, sure_: sure, from_: from });
 });
 
 test('a page has a room', () => {
@@ -73,10 +80,14 @@ test('a page has a room', () => {
     ['/blog/post', 'blog/post'],
     ['/a', 'a'],
     ['/-/a', 'a'],
-    ['/caf%C3%A9', 'caf%C3%A9'],
+    ['/caf%C3%A9', 'café'],
+    ['/100%', '100%'],
+    ['/a//b/%2e%2e/%00c/', 'a/b/c'],
+    ['/日本'.repeat(50), '本/' + '日本/'.repeat(27) + '日本'],
   ]) assert.equal(roomOf(path), want, path);
   const long = roomOf('/x'.repeat(300));
   assert.ok(long.length <= 200 && !/^[-/]|\/$/.test(long), long);
+  assert.ok(new Blob([roomOf('/' + '%F0%9F%98%80'.repeat(300))]).size <= 200);
 });
 
 test('every language has every text', () => {
@@ -84,4 +95,15 @@ test('every language has every text', () => {
     assert.equal(texts.split('|').length, KEYS.length, language);
     assert.deepEqual(texts.split('|').map((it) => it.includes('#')), KEYS.map((it) => it === 'here' || it === 'typing'), language);
   }
+});
+
+test('fifty links and no more, and all of the text', { timeout: 5_000 }, () => {
+  const text = 'https://a.example '.repeat(3000);
+  assert.equal(links(text).length, 50);
+  assert.equal(splitLinks(text).join(''), text);
+});
+
+test('a language as people write it', () => {
+  for (const lang of ['en_US', 'de', 'zh-Hant-TW', 'x', '', '!', 'en_US.UTF-8']) new Intl.DateTimeFormat(localeOf(lang)).format(0);
+  assert.deepEqual(localeOf('en_US'), ['en-US']);
 });

@@ -17,3 +17,17 @@ test('the declarations are current (npm run types makes them)', { skip: !existsS
   for (const name of ['realtime.d.ts', 'realtime-socket.d.ts'])
     assert.equal(readFileSync(join(root, name), 'utf8'), readFileSync(join(made, name), 'utf8'), name);
 });
+
+test('a small project compiles with --strict, and misspelt rooms, events and fields do not', { skip: !existsSync(tsc) && 'npm ci first' }, () => {
+  execFileSync(process.execPath, [tsc, '-p', join(root, 'test/types')], { stdio: 'inherit' });
+});
+
+test('everything can be imported where there is no browser, and a client be made', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const script = Object.keys(exports)
+    .filter((name) => !name.endsWith('.json'))
+    .map((name) => `const m${name.replace(/\W/g, '')} = await import('caddy-realtime${name.slice(1)}');`)
+    .join('\n');
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', `${script}\nconsole.log(new m.Realtime('/rt/').state, typeof mchat.RealtimeChat, typeof msocket.RealtimeSocket)`], { cwd: root });
+  assert.equal(String(out), 'idle function function\n');
+});

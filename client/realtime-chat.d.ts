@@ -1,0 +1,34 @@
+import { Envelope, Realtime, RealtimeError, Status } from './realtime.js';
+
+export * from './realtime.js';
+
+/** A chat in one room: `<realtime-chat room="lobby"></realtime-chat>`. Attributes have properties of the same names. */
+export class RealtimeChat extends HTMLElement {
+  /** Makes the class an element, unless the tag is taken. */
+  static define(tag?: string, registry?: CustomElementRegistry): void;
+  /** The hub's URL, with a slash at its end. */
+  src: string;
+  /** Default: made of the page's path. */
+  room: string;
+  /** The writer's name, where the page knows it. */
+  name: string;
+  transport: 'websocket' | 'sse' | 'poll' | '';
+  /** With how many old messages to begin: 0 to 1000, default 50. */
+  history: number;
+  form: 'bubble' | 'full' | '';
+  /** The connection; undefined before the element has begun. */
+  realtime?: Realtime;
+  /** Publishes a text as the element's own field does. */
+  send(text: string): void;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'realtime-chat': RealtimeChat;
+  }
+  interface HTMLElementEventMap {
+    'realtime-message': CustomEvent<Envelope>;
+    'realtime-status': CustomEvent<Status>;
+    'realtime-error': CustomEvent<RealtimeError>;
+  }
+}
