@@ -75,7 +75,7 @@ func TestAssetsCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		tags := regexp.MustCompile(`<script type="module" src="([^"]+)" integrity="(sha384-[^"]+)" crossorigin></script>`).FindAllStringSubmatch(out, -1)
-		if len(tags) != 4 || strings.Count(out, "gzip ") != 4 {
+		if len(tags) != 4 || strings.Count(out, "gzip ") != 5 {
 			t.Errorf("prints\n%s", out)
 		}
 		for _, tag := range tags {

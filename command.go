@@ -58,11 +58,15 @@ func printAssets(w io.Writer, prefix string) error {
 	between := ""
 	for _, a := range scripts.Assets() {
 		url := prefix + "-/" + a.Hashed
+		element := fmt.Sprintf(`<script type="module" src="%s" integrity="%s" crossorigin></script>`, html.EscapeString(url), a.Integrity)
+		if a.Late {
+			element = "loaded by realtime.js where no WebSocket gets through"
+		}
 		_, err := fmt.Fprintf(w, `%s%s
   bytes      %d, gzip %d, zstd %d
   integrity  %s
-  <script type="module" src="%s" integrity="%[6]s" crossorigin></script>
-`, between, url, len(a.Bytes("")), len(a.Bytes("gzip")), len(a.Bytes("zstd")), a.Integrity, html.EscapeString(url))
+  %s
+`, between, url, len(a.Bytes("")), len(a.Bytes("gzip")), len(a.Bytes("zstd")), a.Integrity, element)
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,9 @@ type Asset struct {
 	// Integrity is the value of an attribute integrity (W3C, "Subresource
 	// Integrity").
 	Integrity string
+	// Late says that no page loads it by itself: another one does, when it is
+	// needed.
+	Late bool
 
 	hash  string
 	plain []byte
@@ -88,6 +91,7 @@ func newAsset(name string, content, small []byte) *Asset {
 	return &Asset{
 		Name:      name,
 		Hashed:    strings.TrimSuffix(name, ".js") + "." + hash + ".js",
+		Late:      name == "realtime-http.js",
 		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
 		hash:      hash,
 		plain:     content,
