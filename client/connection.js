@@ -79,7 +79,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
       limits: ready?.limits,
     });
 
-  const address = (/** @type {Wire} */ query = {}) => extend(url, { conn: memory.conn, presence, ...query });
+  const address = (/** @type {Wire | void} */ query) => extend(url, { conn: memory.conn, presence, ...query });
 
   /** Opens a transport. @type {(index: number) => Link} */
   const dial = (index) => {
@@ -89,7 +89,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     let transport;
     let over = false;
     /** @type {End} */
-    const end = (code, wait = 0) => {
+    const end = (code, wait) => {
       if (over) return;
       own.close_();
       ended(own, code, wait);
@@ -224,7 +224,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     tell(object);
   };
 
-  /** What is to be done when a transport has ended. @type {(from: Link, code: number, wait: number) => Promise<void>} */
+  /** What is to be done when a transport has ended. @type {(from: Link, code: number, wait?: number | null) => Promise<void>} */
   const ended = async (from, code, wait) => {
     const { index_: index, ready_: opened } = from;
     if (from == beside) {
@@ -248,7 +248,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
       if (link != from) return;
       status = answer?.status ?? 500;
       rotate = status < 500 && status != 429;
-      wait = answer ? retryAfter(answer) : 0;
+      wait = answer && retryAfter(answer);
       if (!rotate && ++down % 3 == 0) from.index_++; // what refuses HEAD may let others pass
     }
     if (status == 401 || status == 403) return fail({ status, title: 'refused' });
@@ -312,6 +312,6 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     }
   };
 
-  queueMicrotask(() => open(transports[memory.used] ? memory.used : 0));
+  queueMicrotask(() => open(memory.used % transports.length || 0));
   return relay;
 };

@@ -166,8 +166,8 @@ export type Refusal = {
     room?: string;
 };
 /**
- * A message in
- * the outbox: `ttl` is in seconds, `at` and `sent`, when it was published and first tried, in ms since 1970.
+ * A message in the outbox: `ttl` is in seconds, `at`, when it was published, in ms since 1970, and so is when it was
+ * first `sent`, with the id of the user who did.
  */
 export type Pending = {
     key: string;
@@ -176,7 +176,7 @@ export type Pending = {
     event?: string;
     ttl?: number;
     at: number;
-    sent?: number;
+    sent?: [number, string | undefined];
 };
 /**
  * A command or an object of the protocol.

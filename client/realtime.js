@@ -44,8 +44,9 @@ import { onAbort, share } from './tabs.js';
  *   `status` is an HTTP status, or 499 for what was not sent; `title` says what it is, in a few words; `detail` what it was here;
  *   `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
  *
- * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: number}} Pending A message in
- *   the outbox: `ttl` is in seconds, `at` and `sent`, when it was published and first tried, in ms since 1970.
+ * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: [number, string | undefined]}}
+ *   Pending A message in the outbox: `ttl` is in seconds, `at`, when it was published, in ms since 1970, and so is when it was
+ *   first `sent`, with the id of the user who did.
  *
  * @typedef {Record<string, any>} Wire A command or an object of the protocol.
  *
@@ -178,7 +179,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     /** Looks at the page, once. */
     const load = () => {
       if (hub) return;
-      const { href, origin } = new URL(url, location.href);
+      const { href, origin } = new URL(url, /** @type {any} */ (location));
       hub = origin == location.origin ? href : extend(href, { anonymous: 1 });
       const taken = (places[hub] ??= []);
       while (taken[place]) place++;
@@ -186,9 +187,9 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       key = 'realtime.v1' + hub + place;
       try {
         storage = sessionStorage;
-        const [conn, used, kept, stored] = JSON.parse(storage[key]);
+        let kept;
+        [this.conn, this.used, kept, id] = JSON.parse(storage[key]);
         outbox = kept.filter((/** @type {any} */ it) => it.key && it.room);
-        [this.conn, this.used, id] = [conn, used, stored];
       } catch {}
       for (const type of ['online', 'offline', 'visibilitychange', 'pagehide', 'pageshow'])
         addEventListener(
@@ -239,13 +240,13 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
 
     /** The one place where the state changes. @type {(status: Wire, from?: number) => void} */
     const become = (status, from = 0) => {
-      const changed = status.state != this.state || status.retryAt != this.retryAt;
+      const before = this.state + this.retryAt;
       Object.assign(this, status);
       if (from != leader) {
         leader = from;
         for (const subscription of subscriptions) subscription.join_();
       }
-      if (!changed) return;
+      if (before == this.state + this.retryAt) return;
       if (this.state == 'open') for (const message of outbox) message.ref_ = 0;
       pump();
       emit(this, 'statechange', status);
@@ -305,13 +306,15 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     const pump = () => {
       for (const message of [...outbox]) {
         const { key, room, data, event, ttl, sent } = message;
-        if (/** @type {any} */ (sent) < now() - GIVEN_UP) return settle(message, NOT_SENT); // which goes on
+        const me = this.user?.id;
+        // The server knows a key for some time, and of one user.
+        if (sent && (sent[0] < now() - GIVEN_UP || (this.state == 'open' && sent[1] != me))) return settle(message, NOT_SENT); // which goes on
         if (this.state == 'open' && leader && !message.ref_ && this.pending(room).indexOf(message) < (options.window ?? 1)) {
           const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl };
           // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
-          if (new Blob([JSON.stringify(command)]).size > 2 * (this.limits?.message ?? 1 / 0) + 4e3)
+          if (new Blob([JSON.stringify(command)]).size > 2 * /** @type {any} */ (this.limits)?.message + 4e3)
             return settle(message, { status: 413, title: 'message too large' });
-          message.sent ??= now();
+          message.sent ??= [now(), me];
           retry(message, AGAIN);
           send(command);
         }
@@ -424,7 +427,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) outbox.push(message);
         else settle(message, NOT_SENT);
       } catch (error) {
-        settle(message, { status: 400, title: 'no JSON', detail: '' + error });
+        settle(message, { status: 400, title: 'no JSON: ' + error });
       }
       message.undo_ = onAbort(signal, () => {
         message.reject_?.(signal?.reason);
