@@ -67,7 +67,8 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
   let attempt = 0; // how often it had to wait since a connection lasted
   let down = 0; // how often in a row nothing at all could be reached
   let retryAt = 0;
-  let closed = false;
+  /** @type {boolean | undefined} */
+  let closed;
 
   const report = (ready = link?.ready_) =>
     tell({
@@ -87,7 +88,8 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     let watchdog;
     /** @type {Open | undefined} */
     let transport;
-    let over = false;
+    /** @type {boolean | undefined} */
+    let over;
     /** @type {End} */
     const end = (code, wait) => {
       if (over) return;
@@ -163,7 +165,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
 
   /** What came of a join. @type {(room: Joined, name: string, object: Wire) => void} */
   const joined = (room, name, object) => {
-    const { at_, last_, asked_, joins_ } = room;
+    const { at_, last_, asked_ = [], joins_ } = room;
     const { cursor, retry_ms, status } = object;
     if (retry_ms) {
       const ref = (room.ref_ = random());
@@ -172,7 +174,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     const again = room.link_ != link || (status && !asked_[0]); // nobody has asked: it is about all
     room.ref_ = 0;
     room.last_ = undefined;
-    room.asked_ = [];
+    room.asked_ = undefined;
     if (status) {
       if (object.field == 'state') room.state_ = undefined;
       if (again) rooms.delete(name);
@@ -244,7 +246,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     if (slot || wait) rotate = false;
     else if (!opened) {
       // Why, a transport does not always see, and what lies between may say anything. So HEAD says it.
-      const answer = await head(address()).catch(() => null);
+      const answer = /** @type {Response | undefined} */ (await head(address()).catch(() => /** @type {any} */ (0)));
       if (link != from) return;
       status = answer?.status ?? 500;
       rotate = status < 500 && status != 429;
@@ -278,7 +280,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
   const relay = (command, tab = 0) => {
     const { op, room: name, ref, since, last, state } = command;
     /** @type {Joined} */
-    const room = rooms.get(name) ?? { tabs_: new Set(), joins_: new Map(), asked_: [] };
+    const room = rooms.get(name) ?? { tabs_: new Set(), joins_: new Map() };
     if (state !== undefined) room.state_ = state;
     if (op == 'ask') report();
     else if (op == 'check') {
@@ -301,7 +303,8 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
       if (command.presence > presence) {
         presence = command.presence;
         open();
-      } else if (!room.ref_) join(room, name);
+      }
+      if (!room.ref_) join(room, name);
     } else {
       if (op == 'leave') {
         room.tabs_.delete(tab);

@@ -121,7 +121,7 @@ const NOT_SENT = { status: 499, title: 'not sent' };
 const AGAIN = 3e4; // ms after which a message without an answer is sent again, under the same key
 const GIVEN_UP = 24e4; // ms after which it is not: the server knows keys for five minutes
 
-/** @type {Record<string, boolean[]>} Which of a URL's places in storage this page's clients have, however often this is loaded. */
+/** @type {Record<string, number[]>} Which of a URL's places in storage this page's clients have, however often this is loaded. */
 const places = (/** @type {any} */ (globalThis)['realtime.v1'] ??= {});
 
 /**
@@ -155,7 +155,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   constructor(url = '/rt/', options = {}) {
     super();
     let limit = options.outbox ?? 100;
-    const life = new AbortController();
+    const life = Object.assign(new AbortController(), { capture: true }); // freeze and resume do not bubble
     /** @type {Set<Subscription & {join_: () => void, take_: (object: Wire) => void}>} */
     const subscriptions = new Set();
     /** @type {Map<string, Presence>} */
@@ -183,7 +183,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       hub = origin == location.origin ? href : extend(href, { anonymous: 1 });
       const taken = (places[hub] ??= []);
       while (taken[place]) place++;
-      taken[place] = true;
+      taken[place] = 1;
       key = 'realtime.v1' + hub + place;
       try {
         storage = sessionStorage;
@@ -191,17 +191,10 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         [this.conn, this.used, kept, id] = JSON.parse(storage[key]);
         outbox = kept.filter((/** @type {any} */ it) => it.key && it.room);
       } catch {}
-      for (const type of ['online', 'offline', 'visibilitychange', 'pagehide', 'pageshow'])
-        addEventListener(
-          type,
-          (/** @type {any} */ { persisted }) => {
-            if (type == 'pagehide') stop('idle');
-            else if (type == 'pageshow') persisted && (subscriptions.size || outbox[0]) && start();
-            else if (!globalThis.document?.hidden)
-              team?.send_({ op: 'check' });
-          },
-          life,
-        );
+      const on = (/** @type {string} */ types, /** @type {() => any} */ then) => types.split(' ').forEach((type) => addEventListener(type, then, life));
+      on('pagehide freeze', () => stop('idle'));
+      on('pageshow resume', () => (subscriptions.size || outbox[0]) && start());
+      on('online offline visibilitychange', () => self.document?.hidden || team?.send_({ op: 'check' }));
     };
 
     const start = () => {
@@ -256,8 +249,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
 
     /** Asks whether a leader's connection speaks for this page's user. If not, this page has one of its own. */
     const verify = async (/** @type {string} */ theirs, /** @type {string} */ pair, own = /** @type {any} */ (team)) => {
-      const mine = await whoAmI(hub).catch(() => null);
-      if (own != team || mine == null) return;
+      const mine = await whoAmI(hub).catch(() => 0);
+      if (own != team || mine === 0) return;
       if (mine == theirs) {
         verified = pair;
         own.send_({ op: 'ask' });
@@ -268,7 +261,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       }
     };
 
-    /** What the leader tells: a status, or an object from the wire. @type {(object: Wire, from: number, own: boolean) => any} */
+    /** What the leader tells: a status, or an object from the wire. @type {(object: Wire, from: number, own?: boolean) => any} */
     const take = (object, from, own) => {
       const { state, op, room, ref, members, here = [], enter, update = [], leave = [] } = object;
       if (state) {
@@ -304,7 +297,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
 
     /** Sends what may be sent now, and keeps the rest over a reload. */
     const pump = () => {
-      for (const message of [...outbox]) {
+      for (const message of outbox) {
         const { key, room, data, event, ttl, sent } = message;
         const me = this.user?.id;
         // The server knows a key for some time, and of one user.
@@ -483,7 +476,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       limit = -1;
       const answer = { ...NOT_SENT, ...error };
       for (const message of outbox) settle(message, answer, true);
-      if (hub) places[hub][place] = false;
+      if (hub) places[hub][place] = 0;
       if (!error) return;
       const reason = new RealtimeError(answer);
       for (const subscription of subscriptions) {

@@ -22,7 +22,7 @@ export const onAbort = (signal, then) => {
  * @param {boolean} alone Whether to share nothing.
  * @param {number} tab This one's id, which no other one in this browser may have: it is stored, and a duplicated tab has it too.
  * @param {(tell: (object: Wire) => void) => Relay} lead Begins to lead: it gives what takes the tabs' commands, and tells all tabs.
- * @param {(object: Wire, leader: number, own: boolean) => void} take Is told what the leader tells.
+ * @param {(object: Wire, leader: number, own?: boolean) => void} take Is told what the leader tells.
  * @param {() => number} copied Is called first of all if another tab has the id, and gives a new one.
  */
 export const share = (name, alone, tab, lead, take, copied) => {
@@ -125,7 +125,7 @@ export const share = (name, alone, tab, lead, take, copied) => {
         leader = from;
         send({ op: 'ask' });
       }
-      if (object) take(object, from, false);
+      if (object) take(object, from);
     }
   };
 

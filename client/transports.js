@@ -13,7 +13,7 @@
  * @typedef {object} Joined What the connection knows of a room, for all tabs.
  * @property {Set<number>} tabs_ Who is in it.
  * @property {Map<number, number | string | undefined>} joins_ The joins that have no answer yet, and the `last` of each.
- * @property {number[]} asked_ Those of them that the one on the wire stands for.
+ * @property {number[]} [asked_] Those of them that the one on the wire stands for.
  * @property {number} [ref_] That one's own.
  * @property {number | string} [last_] What it wants to begin with.
  * @property {string} [at_] Up to here all tabs have what they need.

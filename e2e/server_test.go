@@ -53,7 +53,7 @@ func startSite(t *testing.T, options ...string) *site {
 }
 
 // load gives Caddy its configuration, which differs from another version's in
-// one header.
+// one header. Whoever has the cookie user=ann is Ann.
 func (s *site) load(t *testing.T, version string) {
 	t.Helper()
 	root, err := filepath.Abs("../site")
@@ -68,6 +68,7 @@ func (s *site) load(t *testing.T, version string) {
 	admin off
 	persist_config off
 	auto_https off
+	order request_header before basic_auth
 	log {
 		level ERROR
 	}
@@ -80,6 +81,11 @@ http://%s {
 		%s
 	}
 	header X-Version %s
+	request_header @ann Authorization "Basic YW5uOnNlY3JldA=="
+	@ann header Cookie *user=ann*
+	basic_auth @ann {
+		ann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS
+	}
 	handle_path /e2e/* {
 		root * %s
 		try_files {path} {path}.html
