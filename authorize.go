@@ -28,6 +28,22 @@ func identify(r *http.Request) hub.Client {
 	return c
 }
 
+// sameUser refuses a request of a client that takes itself for somebody else: its
+// user has signed in or out meanwhile.
+func (w *want) sameUser(u *hub.User) error {
+	id := ""
+	if u != nil {
+		id = u.ID
+	}
+	if w.user == nil || *w.user == id {
+		return nil
+	}
+	return &protocol.Problem{
+		Status: http.StatusPreconditionFailed, Title: "another user", Field: "user",
+		Detail: "the request names another user than the one that its credentials are of; ask with HEAD who that is (Realtime-User)",
+	}
+}
+
 // admitOrigin refuses requests that a page of a foreign origin makes: its
 // visitor's cookies would speak for them (RFC 6454, RFC 6455 section 10.2).
 // Where a listed origin asks, it sets the headers that let its page read the

@@ -38,6 +38,32 @@ func TestWhoAmI(t *testing.T) {
 	}
 }
 
+// Who takes itself for somebody else is refused, and nothing is done.
+func TestAnotherUser(t *testing.T) {
+	s := startSite(t, "@ann header Authorization *\n"+strings.Replace(annAndOdd, "basic_auth", "basic_auth @ann", 1)+"realtime {\n"+open+"}")
+	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
+	for _, test := range []struct {
+		user, credentials string
+		status            int
+	}{
+		{"", "X-None: 1", 200}, {"ann", "X-None: 1", 412}, {"bob", ann, 412}, {"", ann, 412}, {"ann", ann, 200},
+	} {
+		for _, target := range []string{"/rt/?commands&user=", "/rt/lobby?user="} {
+			body := `{"op":"publish","room":"lobby","data":"by a command"}`
+			resp := s.do("POST", target+test.user, body, test.credentials)
+			if got := resp.StatusCode; got != test.status && (got != 201 || test.status != 200) {
+				t.Errorf("POST %s%s, %s: %s", target, test.user, test.credentials, resp.Status)
+			}
+		}
+		if resp := s.do("HEAD", "/rt/?user="+test.user, "", test.credentials); resp.StatusCode != test.status {
+			t.Errorf("HEAD ?user=%s, %s: %s", test.user, test.credentials, resp.Status)
+		}
+	}
+	if n := len(s.page("lobby").Messages); n != 4 {
+		t.Errorf("%d messages are published, want 4", n)
+	}
+}
+
 // Who says that they are anonymous is, in every way.
 func TestAnonymous(t *testing.T) {
 	s := startSite(t, annAndOdd+"realtime {\n"+open+"}")

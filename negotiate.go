@@ -64,6 +64,7 @@ type want struct {
 	members   bool         // nothing but who is there
 	conn      string       // that the client says is its own
 	anonymous bool         // whoever the credentials say it is
+	user      *string      // who the client takes itself for; nil: it does not say
 }
 
 // place returns the cursor that came for a room, or zero.
@@ -95,6 +96,10 @@ func negotiate(r *http.Request, subprotocols []string) (want, error) {
 		w.conn = query.Get("conn")
 	}
 	w.anonymous = query.Has("anonymous")
+	if query.Has("user") {
+		user := query.Get("user")
+		w.user = &user
+	}
 	if w.way == wayPublish && !query.Has("room") && (isOfType(r.Header, "application/x-ndjson") || query.Has("commands")) {
 		w.way = wayCommands
 		return w, nil

@@ -59,6 +59,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		// speak for them. Or it says so itself.
 		client.User = nil
 	}
+	if err := want.sameUser(client.User); err != nil {
+		return err
+	}
 	if foreign {
 		if err := want.withoutEffect(); err != nil {
 			return err

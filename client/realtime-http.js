@@ -24,6 +24,8 @@ const MAX_URL = 8_000; // bytes that proxies let pass
  */
 const http = (read) => (address, rooms, receive, end) => {
   let tail = Promise.resolve();
+  const life = new AbortController();
+  let user = ''; // whom the server took us for
   /** @type {AbortController | undefined} */
   let abort;
 
@@ -72,14 +74,18 @@ const http = (read) => (address, rooms, receive, end) => {
     const { signal } = (abort = new AbortController());
     const over = (/** @type {any} */ answer) =>
       signal.aborted || end(answer?.status ?? 0, answer?.status ? retryAfter(answer) : 0);
-    const take = (/** @type {any} */ object) => signal.aborted || receive(object);
+    const take = (/** @type {any} */ object) => {
+      if (signal.aborted) return;
+      if (object.op == 'ready') user = object.user?.id ?? '';
+      receive(object);
+    };
     await 0; // more rooms may come at once
     if (signal.aborted) return;
     if (!rooms.size)
       // Nothing is to be read. Whether anything gets through, HEAD says.
       ask(address(), { method: 'HEAD' }).then((answer) => {
-        const user = answer.headers.get('Realtime-User');
-        answer.ok ? take({ op: 'ready', user: user && { id: decodeURIComponent(user) } }) : over(answer);
+        const id = answer.headers.get('Realtime-User');
+        answer.ok ? take({ op: 'ready', user: id && { id: decodeURIComponent(id) } }) : over(answer);
       }, over);
     // One after the other: the first tells the conn that the others say.
     for (const names of parts())
@@ -100,12 +106,15 @@ const http = (read) => (address, rooms, receive, end) => {
   };
   start();
 
-  /** Posts a command. What is refused is this command, as far as the server can tell. */
+  /** Posts a command. What is refused is this command, as far as the server can tell; unless it takes us for another user by now. */
   const post = async (/** @type {Wire} */ { ref, room }, /** @type {string} */ body) => {
-    const answer = await ask(address({ commands: 1 }), { method: 'POST', body }, 1e4 + body.length);
+    const url = new URL(address({ commands: 1 }));
+    url.searchParams.set('user', user);
+    const signal = AbortSignal.any([life.signal, AbortSignal.timeout(1e4 + body.length)]);
+    const answer = await ask(url.href, { method: 'POST', body, signal });
     const { ok, status } = answer;
     if (ok) receive(await answer.json());
-    else if (status > 499 || status == 429) end(status, retryAfter(answer));
+    else if (status > 499 || status == 429 || status == 412) end(status, retryAfter(answer));
     else receive({ ...(await problem(answer)), op: 'error', ref, room });
   };
 
@@ -116,7 +125,10 @@ const http = (read) => (address, rooms, receive, end) => {
       if (/join|leave/.test(op)) start();
       if (op != 'join') tail = tail.then(() => post(command, text)).catch(() => end(0));
     },
-    close_: () => abort?.abort(),
+    close_() {
+      abort?.abort();
+      life.abort(); // what waits is sent anew, in its order
+    },
   };
 };
 

@@ -160,8 +160,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     const subscriptions = new Set();
     /** @type {Map<string, Presence>} */
     const rooms = new Map();
-    /** @type {Set<number>} The changes of states that have no answer. */
-    const changes = new Set();
+    /** @type {Map<number, () => void>} What takes back the changes of states that have no answer. */
+    const changes = new Map();
     /** @type {Message[]} */
     let outbox = [];
     let hub = ''; // its URL
@@ -277,7 +277,11 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
           message.ref_ = random(); // keeps those behind it back
           retry(message, pause(object.retry_ms));
         } else settle(message, object);
-      if (changes.delete(ref) && object.status) emit(this, 'error', new RealtimeError(object));
+      if (object.status && changes.has(ref)) {
+        changes.get(ref)?.();
+        emit(this, 'error', new RealtimeError(object));
+      }
+      changes.delete(ref);
       for (const subscription of subscriptions) {
         if (subscription.room != room) continue;
         if (members != null) {
@@ -359,9 +363,10 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         signal: this.signal.bind(this, room),
         history: this.history.bind(this, room),
         setState: (/** @type {any} */ shown) => {
-          state = plain(shown);
+          const before = state;
           const ref = random();
-          changes.add(ref);
+          state = plain(shown);
+          changes.set(ref, () => (state = before));
           send({ op: 'state', ref, room, state });
         },
         close: () => {

@@ -29,8 +29,6 @@ export const share = (name, alone, tab, lead, take, copied) => {
   const { locks } = navigator;
   const life = new AbortController();
   const { signal } = life;
-  /** @type {Set<number>} Those that lead no more. */
-  const former = new Set();
   /** @type {Set<number>} */
   const tabs = new Set();
   /** @type {BroadcastChannel | undefined} */
@@ -86,7 +84,6 @@ export const share = (name, alone, tab, lead, take, copied) => {
       // Another tab has taken the lock, since this one gave no sign of life.
       link({ op: 'bye' });
       link = undefined;
-      former.add(leader);
       follow();
     }
   };
@@ -99,7 +96,7 @@ export const share = (name, alone, tab, lead, take, copied) => {
   /** To whoever leads, who answers at once. A tab that is frozen does not: another one takes over. @type {Relay} */
   const send = (command) => {
     if (link) return link(command);
-    post({ leader, command });
+    post({ command });
     // Who was frozen itself finds an answer behind the first of these times.
     doubt ||= setTimeout(() => {
       doubt = setTimeout(() => {
@@ -111,17 +108,16 @@ export const share = (name, alone, tab, lead, take, copied) => {
 
   const listen = (/** @type {MessageEvent} */ { data: { tab: other, leader: from, command, object } }) => {
     if (command) {
-      if (!link || (from && from != leader)) return;
+      if (!link) return;
       post({ leader }); // a sign of life
       // A tab is forgotten when it is gone, however it went.
       if (!tabs.has(other)) locks.request(name + other, { signal }, () => link?.({ op: 'bye' }, other)).catch(() => 0);
       tabs.add(other);
       link(command, other);
-    } else if (!link && !former.has(from)) {
+    } else if (!link) {
       calm();
       question = setTimeout(send, 1e4, { op: 'ask' });
       if (from != leader) {
-        former.add(leader);
         leader = from;
         send({ op: 'ask' });
       }
