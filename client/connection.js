@@ -219,7 +219,6 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     if (ref == culprit) largest = 0;
     const room = rooms.get(name);
     if (room) {
-      if (object.field == 'state') room.state_ = undefined;
       if (ref ? ref == room.ref_ : op == 'ok' && cursor) return joined(room, name, object);
       if (!room.joins_.size) room.at_ = (op ? to : id) ?? room.at_;
     }

@@ -126,7 +126,7 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
   /** Tells the page's author what looks like a slip. */
   #warn() {
     if (this.querySelector('script, main, footer, realtime-chat'))
-      console.warn('<realtime-chat> has no end: it needs </realtime-chat>');
+      console.warn('<realtime-chat> needs </realtime-chat>');
     const src = this.getAttribute('src');
     if (src && !src.endsWith('/')) console.warn(`src="${src}" needs a slash at its end`);
   }

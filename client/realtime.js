@@ -103,6 +103,15 @@ const copy = (value) => JSON.parse(JSON.stringify(value));
 /** The same of what may be left out. @type {typeof copy} */
 const plain = (value) => (value === undefined ? value : copy(value));
 
+/** A state, if it is one. @type {typeof copy} */
+const small = (state) => {
+  if (size((state = plain(state))) > 1024) throw new RealtimeError({ status: 413, title: 'state too large' });
+  return state;
+};
+
+/** In bytes, as JSON. */
+const size = (/** @type {any} */ value) => new Blob([JSON.stringify(value)]).size;
+
 /** In ms; it only goes forward while the page lives. */
 const now = () => performance.timeOrigin + performance.now();
 
@@ -160,8 +169,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     const subscriptions = new Set();
     /** @type {Map<string, Presence>} */
     const rooms = new Map();
-    /** @type {Map<number, () => void>} What takes back the changes of states that have no answer. */
-    const changes = new Map();
+    /** @type {Set<number>} The changes of states that have no answer. */
+    const changes = new Set();
     /** @type {Message[]} */
     let outbox = [];
     let hub = ''; // its URL
@@ -277,11 +286,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
           message.ref_ = random(); // keeps those behind it back
           retry(message, pause(object.retry_ms));
         } else settle(message, object);
-      if (object.status && changes.has(ref)) {
-        changes.get(ref)?.();
-        emit(this, 'error', new RealtimeError(object));
-      }
-      changes.delete(ref);
+      if (changes.delete(ref) && object.status) emit(this, 'error', new RealtimeError(object));
       for (const subscription of subscriptions) {
         if (subscription.room != room) continue;
         if (members != null) {
@@ -309,7 +314,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         if (this.state == 'open' && leader && !message.ref_ && this.pending(room).indexOf(message) < (options.window ?? 1)) {
           const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl };
           // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
-          if (new Blob([JSON.stringify(command)]).size > 2 * /** @type {any} */ (this.limits)?.message + 4e3)
+          if (size(command) > 2 * /** @type {any} */ (this.limits)?.message + 4e3)
             return settle(message, { status: 413, title: 'message too large' });
           message.sent ??= [now(), me];
           retry(message, AGAIN);
@@ -354,7 +359,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     this.subscribe = (room, { after: cursor, last, state, signal } = {}) => {
       let waiting = 0; // for the answer to this join: it says where to begin, and nothing else is taken before
       let undo = () => {};
-      state = plain(state);
+      state = small(state);
       const subscription = Object.assign(/** @type {Listening<SubscriptionEvents>} */ (/** @type {unknown} */ (new EventTarget())), {
         room,
         cursor,
@@ -363,10 +368,9 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         signal: this.signal.bind(this, room),
         history: this.history.bind(this, room),
         setState: (/** @type {any} */ shown) => {
-          const before = state;
+          state = small(shown);
           const ref = random();
-          state = plain(shown);
-          changes.set(ref, () => (state = before));
+          changes.add(ref);
           send({ op: 'state', ref, room, state });
         },
         close: () => {

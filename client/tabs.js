@@ -51,9 +51,8 @@ export const share = (name, alone, tab, lead, take, copied) => {
   const post = (/** @type {Wire} */ message) => channel?.postMessage({ tab, ...message });
 
   const calm = () => {
-    clearTimeout(doubt);
     clearTimeout(question);
-    doubt = 0;
+    doubt = clearTimeout(doubt);
   };
 
   const begin = () => {
@@ -135,7 +134,7 @@ export const share = (name, alone, tab, lead, take, copied) => {
         }).catch(() => {
           hold(name + (tab = copied()), {}, calm).catch(calm);
         });
-      if (alone) return separate();
+      if (alone || signal.aborted) return separate(); // it may have ended meanwhile
       channel = new BroadcastChannel(name);
       channel.onmessage = listen;
       follow();

@@ -160,6 +160,8 @@ test('data is JSON from publish on: what cannot be is refused there', async (t) 
   await pass(100);
   assert.deepEqual(world.logs.a.map(({ data }) => data), [{ when: '1970-01-01T00:00:00.000Z', proxy: { x: 1 }, list: [null] }]);
   assert.throws(() => realtime.subscribe('b', { state: circle }));
+  assert.throws(() => realtime.subscribe('b', { state: 'é'.repeat(600) }), { status: 413 });
+  assert.throws(() => realtime.subscribe('b').setState('x'.repeat(1023)), { status: 413 });
   realtime.signal('a', 'nothing');
 });
 

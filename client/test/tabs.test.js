@@ -236,3 +236,21 @@ test('a leader that may not come back ends alone; the others try for themselves'
   assert.equal(all[0].realtime.state, 'closed');
   assert.equal(all[1].realtime.state, 'open');
 });
+
+test('closed while it waits for its lock: it is no tab any more, and takes nothing from the others', async (t) => {
+  const { world, all } = await tabs(t, 1);
+  const { request } = navigator.locks;
+  const granted = [];
+  navigator.locks.request = (name, options, run) => {
+    if (/\d$/.test(name)) return new Promise((done) => granted.push(() => done(run({}))));
+    return request(name, options, run);
+  };
+  const late = await world.tab('/rt/');
+  late.realtime.subscribe('a');
+  late.realtime.close();
+  for (const grant of granted) grant();
+  await pass(20_000);
+  assert.equal(world.channels.size, 1);
+  assert.equal(all[0].realtime.state, 'open');
+  assert.equal(world.sockets.length, 1);
+});
