@@ -10,7 +10,7 @@
 export const ask = (url, init, ms = 3e4) => fetch(url, { cache: 'no-store', ...init, signal: init?.signal ?? AbortSignal.timeout(ms) });
 
 /** What a problem document says, or any other refusal. @type {(response: Response) => Promise<Wire>} */
-export const problem = async (response) => ({ title: 'refused', ...(await response.json().catch(() => 0)), status: response.status });
+export const problem = async (response) => ({ ...(await response.json().catch(() => 0)), status: response.status });
 
 /** For how many ms an answer asks not to come back. */
 export const retryAfter = (/** @type {Response} */ { headers }) => /** @type {any} */ (headers.get('Retry-After')) * 1e3;

@@ -310,7 +310,8 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
         if (room.tabs_.size || !rooms.delete(name)) return;
         room.ref_ = 0;
       }
-      if (link?.ready_) link.send_(command);
+      // What a tab says as one user is not said as another, who may have signed in while it was on its way here.
+      if (link?.ready_ && (op != 'publish' || command.user == memory.user?.id)) link.send_(command);
     }
   };
 

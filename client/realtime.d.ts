@@ -140,10 +140,6 @@ export type Options = {
      */
     outbox?: number | undefined;
     /**
-     * How many messages of a room may be on their way at once; default 1, which keeps their order.
-     */
-    window?: number | undefined;
-    /**
      * Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
      */
     presence?: "all" | "0" | "1" | undefined;

@@ -36,7 +36,6 @@ import { onAbort, share } from './tabs.js';
  * @property {boolean} [share] Whether all tabs of this origin and URL have one connection; default true.
  * @property {TransportName[]} [transports] Those to try, in this order; default all three.
  * @property {number} [outbox] How many messages may wait; default 100; 0: none is kept, nor taken while not open.
- * @property {number} [window] How many messages of a room may be on their way at once; default 1, which keeps their order.
  * @property {'0' | '1' | 'all'} [presence] Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
  * @property {AbortSignal} [signal] Closes.
  *
@@ -121,7 +120,7 @@ const now = () => performance.timeOrigin + performance.now();
 export class RealtimeError extends /** @type {new (message: string) => Error & Refusal} */ (/** @type {unknown} */ (Error)) {
   /** @param {Wire} answer */
   constructor(answer) {
-    super(answer.detail ?? answer.title);
+    super(answer.detail ?? answer.title ?? answer.status);
     Object.assign(this, answer);
   }
 }
@@ -174,15 +173,14 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     /** @type {Message[]} */
     let outbox = [];
     let hub = ''; // its URL
-    /** @type {any} */
-    let storage;
+    let storage = /** @type {any} */ (0);
     let key = ''; // of what is stored
     let id = random(); // this tab's
     let place = 1;
     /** @type {ReturnType<typeof share> | undefined} */
     let team;
     let leader = 0;
-    let verified = ''; // which leader, with which user, speaks for this page
+    let told = '', verified = ''; // the last status; which leader, with which user, speaks for this page
     let undo = () => {};
 
     /** Looks at the page, once. */
@@ -242,13 +240,14 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
 
     /** The one place where the state changes. @type {(status: Wire, from?: number) => void} */
     const become = (status, from = 0) => {
-      const before = this.state + this.retryAt;
+      const text = JSON.stringify(status);
       Object.assign(this, status);
       if (from != leader) {
         leader = from;
         for (const subscription of subscriptions) subscription.join_();
       }
-      if (before == this.state + this.retryAt) return;
+      if (text == told) return;
+      told = text;
       if (this.state == 'open') for (const message of outbox) message.ref_ = 0;
       pump();
       emit(this, 'statechange', status);
@@ -279,7 +278,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         leader = 0;
         return verify(theirs, from + theirs);
       }
-      if (from != leader || (op == 'presence' && options.presence == '0')) return;
+      if (from != leader || (op == 'presence' && /** @type {any} */ (options.presence) == 0)) return;
       const message = ref && outbox.find((message) => message.ref_ == ref);
       if (message)
         if (object.retry_ms) {
@@ -311,8 +310,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         const me = this.user?.id;
         // The server knows a key for some time, and of one user.
         if (sent && (sent[0] < now() - GIVEN_UP || (this.state == 'open' && sent[1] != me))) return settle(message, NOT_SENT); // which goes on
-        if (this.state == 'open' && leader && !message.ref_ && this.pending(room).indexOf(message) < (options.window ?? 1)) {
-          const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl };
+        if (this.state == 'open' && leader && !message.ref_ && this.pending(room)[0] == message) {
+          const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl, user: me };
           // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
           if (size(command) > 2 * /** @type {any} */ (this.limits)?.message + 4e3)
             return settle(message, { status: 413, title: 'message too large' });
@@ -322,7 +321,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         }
       }
       try {
-        storage[key] = JSON.stringify([this.conn, this.used, limit > 0 ? outbox : [], id]);
+        storage[key] = JSON.stringify([this.conn, this.used, limit ? outbox : [], id]);
       } catch {}
     };
 
@@ -429,7 +428,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
         if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) outbox.push(message);
         else settle(message, NOT_SENT);
       } catch (error) {
-        settle(message, { status: 400, title: 'no JSON: ' + error });
+        settle(message, { status: 400, title: 'bad data: ' + error });
       }
       message.undo_ = onAbort(signal, () => {
         message.reject_?.(signal?.reason);

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	randomMessages = flag.Int("random.messages", 150, "how many messages TestRandom publishes")
+	randomMessages = flag.Int("random.messages", 120, "how many messages TestRandom publishes")
 	randomSeed     = flag.Uint64("random.seed", 0, "what its faults are made of; 0: something new")
 )
 
@@ -223,12 +223,20 @@ func (s *site) logOf(t *testing.T, room string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var page struct{ Messages []struct{ Data string } }
+	var page struct {
+		Messages []struct {
+			Data, Key, At string
+			From          any
+		}
+	}
 	if err := json.Unmarshal(body, &page); err != nil {
 		t.Fatalf("%v: %.300s", err, body)
 	}
 	var texts []string
-	for _, m := range page.Messages {
+	for i, m := range page.Messages {
+		if before := slices.Index(texts, m.Data); before >= 0 {
+			t.Logf("twice: %v and %v", page.Messages[before], page.Messages[i])
+		}
 		texts = append(texts, m.Data)
 	}
 	return texts

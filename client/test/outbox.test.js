@@ -75,14 +75,6 @@ test('one of a room is on its way at a time: the order is kept when one is refus
   assert.deepEqual(log(world), [1, 2, 3]);
 });
 
-test('window: so many of a room at a time', async (t) => {
-  const { world, realtime } = await opened(t, { window: 3 });
-  world.deafTo = 'publish';
-  for (let n = 0; n < 5; n++) realtime.publish('a', n).catch(() => {});
-  await pass(100);
-  assert.equal(world.sockets[0].sent.filter(({ op }) => op == 'publish').length, 3);
-});
-
 for (const status of [400, 403, 413, 422])
   test(`refused with ${status}: rejected, and the next one goes on`, async (t) => {
     const { world, realtime } = await opened(t);
