@@ -176,8 +176,7 @@ textarea {
   color: var(--_o);
 }
 .pending .text {
-  outline: 1px dashed;
-  opacity: .85;
+  outline: 2px dashed var(--_m);
 }
 .message:not(.failed) .trouble {
   display: none;

@@ -318,7 +318,7 @@ func TestClientTypes(t *testing.T) {
 	write("tsconfig.json", `{"compilerOptions": {"noEmit": true, "strict": true, "target": "es2022", "module": "es2022",
 		"moduleResolution": "bundler", "types": [], "lib": ["es2022", "dom", "dom.iterable"]}}`)
 	for _, e := range readDocument(t, "docs/CLIENT.md").examples {
-		if e.language == "js" {
+		if e.language == "js" || e.language == "ts" {
 			// A promise that is rejected may be so with anything.
 			text := strings.ReplaceAll(e.text, "catch (error)", "catch (error: any)")
 			write(strings.TrimSuffix(e.name, ".js")+".ts", strings.ReplaceAll(text, "/rt/-/realtime.js", "./realtime.js"))
