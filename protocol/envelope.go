@@ -51,11 +51,7 @@ func envelope(m *hub.Message) []byte {
 	}
 	b = append(b, `,"data":`...)
 	b = appendData(b, m)
-	if m.From != nil {
-		b = append(b, `,"from":`...)
-		b = appendUser(b, m.From.ID, m.From.Name)
-		b = append(b, '}')
-	}
+	b = appendWho(b, `,"from":`, m.From)
 	if m.Key != "" {
 		b = append(b, `,"key":`...)
 		b = appendString(b, m.Key)
@@ -117,11 +113,7 @@ func (o *Opening) Ready() []byte {
 		b = append(b, `,"cursor":`...)
 		b = appendString(b, o.Cursor)
 	}
-	if o.User != nil {
-		b = append(b, `,"user":`...)
-		b = appendUser(b, o.User.ID, o.User.Name)
-		b = append(b, '}')
-	}
+	b = appendWho(b, `,"user":`, o.User)
 	b = append(b, `,"heartbeat":`...)
 	b = strconv.AppendInt(b, int64(o.Heartbeat.Seconds()), 10)
 	b = append(b, `,"limits":{`...)
@@ -193,6 +185,15 @@ func Receipt(r hub.Receipt) []byte {
 	b = append(b, `"at":"`...)
 	b = r.Time.UTC().AppendFormat(b, timeLayout)
 	return append(b, `"}`...)
+}
+
+// appendWho appends a field that says who somebody is, if anybody.
+func appendWho(b []byte, field string, u *hub.User) []byte {
+	if u == nil {
+		return b
+	}
+	b = append(b, field...)
+	return append(appendUser(b, u.ID, u.Name), '}')
 }
 
 // appendUser appends who somebody is, but for the last brace.

@@ -67,10 +67,7 @@ func (p *Page) head() (b []byte) {
 	}
 	b = append(b, `,"conn":`...)
 	b = appendString(b, p.Conn)
-	if p.User != nil {
-		b = append(b, `,"user":`...)
-		b = append(appendUser(b, p.User.ID, p.User.Name), '}')
-	}
+	b = appendWho(b, `,"user":`, p.User)
 	switch {
 	case len(p.Gaps) > 0 && p.Several:
 		b = append(b, `,"gaps":`...)
