@@ -10,8 +10,7 @@ import (
 // and speaks for nobody.
 func TestForeignPagesChangeNothing(t *testing.T) {
 	// The password is "secret".
-	s := startSite(t, "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\nrealtime {\n"+open+"ui on\norigins https://app.example.com *\n}")
-	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
+	s := startSite(t, annOnly+"realtime {\n"+open+"ui on\norigins https://app.example.com *\n}")
 	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
 	for name, test := range map[string]struct {
 		method, target string

@@ -8,7 +8,13 @@ import (
 	"github.com/coder/websocket"
 )
 
-// The password is "secret".
+// Site blocks that let in Ann, and another one; the password is "secret", and ann
+// says it.
+const (
+	annOnly = "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\n"
+	ann     = "Authorization: Basic YW5uOnNlY3JldA=="
+)
+
 const annAndOdd = "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n" +
 	"\"a%41 é\" $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.KVL6aNq8jzfkbR7QoS\n}\n"
 
@@ -41,7 +47,6 @@ func TestWhoAmI(t *testing.T) {
 // Who takes itself for somebody else is refused, and nothing is done.
 func TestAnotherUser(t *testing.T) {
 	s := startSite(t, "@ann header Authorization *\n"+strings.Replace(annAndOdd, "basic_auth", "basic_auth @ann", 1)+"realtime {\n"+open+"}")
-	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
 	for _, test := range []struct {
 		user, credentials string
 		status            int
@@ -67,7 +72,6 @@ func TestAnotherUser(t *testing.T) {
 // Who says that they are anonymous is, in every way.
 func TestAnonymous(t *testing.T) {
 	s := startSite(t, annAndOdd+"realtime {\n"+open+"}")
-	const ann = "Authorization: Basic YW5uOnNlY3JldA=="
 	for query, want := range map[string]bool{"envelope=1": true, "envelope=1&anonymous": false, "envelope=1&anonymous=1": false} {
 		if ready := s.stream("lobby?"+query, "text/event-stream", ann).until(`data: {"op":"ready"`); strings.Contains(ready, `"user"`) != want {
 			t.Errorf("SSE, %s: %s", query, ready)

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -251,11 +250,7 @@ func (s *site) check(t *testing.T, tabs []*randomTab, ended outcomes, said map[s
 	}
 	for i, room := range []string{"random/a", "random/b"} {
 		last := "the last in " + room
-		resp, err := http.Post("http://"+s.backend+"/rt/"+room, "text/plain", strings.NewReader(last))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		s.post(t, room, quote(last))
 		for _, tab := range tabs {
 			tab.wait(fmt.Sprintf(`subs[%d].got.includes(%q)`, i, last))
 		}

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -113,11 +112,7 @@ func TestHistoryBehindEvents(t *testing.T) {
 	s := startSite(t, "room * {\n\t\t\thistory 1000\n\t\t}")
 	s.publish(t, "Zoe", "the first")
 	for range 180 {
-		resp, err := http.Post("http://"+s.backend+"/rt/"+room(t)+"?event=tick", "text/plain", strings.NewReader("1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		s.post(t, room(t)+"?event=tick", "1")
 	}
 	s.publish(t, "Zoe", "the last")
 	ann := s.open(t, "Ann")[0]
