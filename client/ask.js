@@ -9,6 +9,12 @@
 /** A request that is given up by its signal, if it has one, or after so many ms. @type {(url: string, init?: RequestInit, ms?: number) => Promise<Response>} */
 export const ask = (url, init, ms = 3e4) => fetch(url, { cache: 'no-store', ...init, signal: init?.signal ?? AbortSignal.timeout(ms) });
 
+/** Asks for no more than an answer. @type {(url: string, ms?: number) => Promise<Response>} */
+export const head = (url, ms) => ask(url, { method: 'HEAD' }, ms);
+
+/** Whom the server takes this page for, as a HEAD says: an id, or '' for nobody. */
+export const userOf = (/** @type {Response} */ { headers }) => decodeURIComponent(headers.get('Realtime-User') ?? '');
+
 /** What a problem document says, or any other refusal. @type {(response: Response) => Promise<Wire>} */
 export const problem = async (response) => ({ ...(await response.json().catch(() => 0)), status: response.status });
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ask, extend, retryAfter } from './ask.js';
+import { extend, head, retryAfter, userOf } from './ask.js';
 import { TRANSPORTS, load } from './transports.js';
 
 /**
@@ -33,13 +33,8 @@ export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, pl
 /** For how many ms to wait that was told to wait: not as long as all others, and no longer than a timer can. */
 export const pause = (/** @type {number} */ ms) => Math.min(ms * (1 + Math.random() / 4), 36e5);
 
-/** Asks the hub for no more than an answer, within 4 s. */
-const head = (/** @type {string} */ url) => ask(url, { method: 'HEAD' }, 4e3);
-
 /** Whom the server takes this page for: an id, or '' for nobody. It rejects if the server cannot be asked. */
-export const whoAmI = async (/** @type {string} */ url) =>
-  decodeURIComponent((await head(url)).headers.get('Realtime-User') ?? '');
-
+export const whoAmI = async (/** @type {string} */ url) => userOf(await head(url, 4e3));
 
 /**
  * Keeps one transport open, for all tabs.
@@ -245,7 +240,7 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     if (slot || wait) rotate = false;
     else if (!opened) {
       // Why, a transport does not always see, and what lies between may say anything. So HEAD says it.
-      const answer = /** @type {Response | undefined} */ (await head(address()).catch(() => /** @type {any} */ (0)));
+      const answer = /** @type {Response | undefined} */ (await head(address(), 4e3).catch(() => /** @type {any} */ (0)));
       if (link != from) return;
       status = answer?.status ?? 500;
       rotate = status < 500 && status != 429;
@@ -263,16 +258,12 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     report();
   };
 
-  /** Asks for a sign of life. */
-  const probe = (from = link) => {
-    if (from?.asks_) from.watch_(from.ready_ && 1);
-    else if (from?.ready_) head(address()).catch(() => from.watch_(1));
-  };
-
-  /** Begins anew if the server takes this page for somebody else by now. */
-  const check = async (from = link) => {
+  /** Asks for a sign of life, and begins anew if the server takes this page for somebody else by now. */
+  const check = (from = link) => {
     const id = memory.user?.id ?? '';
-    if (from?.ready_ && (await whoAmI(address()).catch(() => id)) != id && from == link) open();
+    if (!from?.ready_) return;
+    if (from.asks_) from.watch_(1);
+    whoAmI(address()).then((me) => me != id && from == link && open(), () => from.asks_ || from.watch_(1));
   };
 
   /** @type {ReturnType<typeof connect>} */
@@ -285,7 +276,6 @@ export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory
     else if (op == 'check') {
       if (retryAt) slot || open(0);
       else {
-        probe();
         check();
         better();
       }

@@ -2,13 +2,11 @@
 
 import { live } from './realtime-chat-live.js';
 import { cleanName, roomOf } from './realtime-chat-text.js';
-
-/** The hub that this script comes from; a bundle says nothing of it. */
-const [HOME] = /^.*\/(?=-\/realtime-chat[^/]*$)/.exec(import.meta.url) ?? ['/rt/'];
+import { checkSrc, hubOf } from './realtime-element.js';
 
 /** @type {Record<string, (value: any) => any>} What each attribute means, that is, the property of the same name. */
 const ATTRIBUTES = {
-  src: (value) => (value ?? HOME).replace(/\/?$/, '/'),
+  src: hubOf,
   room: (value) => value || roomOf(location.pathname),
   name: cleanName,
   transport: (value) => ['websocket', 'sse', 'poll'].find((it) => it == value) ?? '',
@@ -127,7 +125,6 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
   #warn() {
     if (this.querySelector('script, main, footer, realtime-chat'))
       console.warn('<realtime-chat> needs </realtime-chat>');
-    const src = this.getAttribute('src');
-    if (src && !src.endsWith('/')) console.warn(`src="${src}" needs a slash at its end`);
+    checkSrc(this.getAttribute('src'));
   }
 }

@@ -2,7 +2,8 @@
 
 import { connect, disconnect, entitle, keep } from './realtime-chat-shared.js';
 import { LOOK } from './realtime-chat-style.js';
-import { KEYS, TEXTS, cleanName, localeOf, readMessage, splitLinks } from './realtime-chat-text.js';
+import { KEYS, TEXTS, cleanName, readMessage, splitLinks } from './realtime-chat-text.js';
+import { localeOf } from './realtime-element.js';
 
 /**
  * One entry of the log. Names that end in an underscore are shortened in a release.

@@ -76,15 +76,3 @@ export const roomOf = (path) => {
   const room = path.split('/').filter((segment) => !/^\.{0,2}$/.test(segment)).join('/');
   return room.replace(/^-\/?/, '') || 'index';
 };
-
-/**
- * A language that this system can write dates in, or none, which is the system's own.
- * @param {string} lang
- */
-export const localeOf = (lang) => {
-  try {
-    return Intl.getCanonicalLocales(lang.replace(/_/g, '-'));
-  } catch {
-    return [];
-  }
-};

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ask, problem, retryAfter } from './ask.js';
+import { ask, head, problem, retryAfter, userOf } from './ask.js';
 
 /**
  * @typedef {import('./realtime.js').Envelope} Envelope
@@ -58,7 +58,7 @@ const http = (read) => (address, rooms, receive, end) => {
   /** What a GET was refused for may be the fault of some rooms: the others go on without them. @type {(names: string[]) => Promise<void>} */
   const blame = async (names) => {
     let found;
-    if ((await ask(address(), { method: 'HEAD' })).ok)
+    if ((await head(address())).ok)
       for (const room of names) {
         const joined = rooms.get(room);
         const answer = joined && (await ask(extended([room], { limit: 1 })));
@@ -83,9 +83,9 @@ const http = (read) => (address, rooms, receive, end) => {
     if (signal.aborted) return;
     if (!rooms.size)
       // Nothing is to be read. Whether anything gets through, HEAD says.
-      ask(address(), { method: 'HEAD' }).then((answer) => {
-        const id = answer.headers.get('Realtime-User');
-        answer.ok ? take({ op: 'ready', user: id && { id: decodeURIComponent(id) } }) : over(answer);
+      head(address()).then((answer) => {
+        const id = userOf(answer);
+        answer.ok ? take({ op: 'ready', user: id && { id } }) : over(answer);
       }, over);
     // One after the other: the first tells the conn that the others say.
     for (const names of parts())

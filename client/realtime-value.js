@@ -3,10 +3,8 @@
 //	<script type="module" src="/rt/-/realtime-value.js"></script>
 //	<realtime-value room="ticker/gold" path="price" digits="2" unit="EUR">…</realtime-value>
 
+import { checkSrc, hubOf, localeOf } from './realtime-element.js';
 import { Realtime } from './realtime.js';
-
-/** The hub that this script comes from; a bundle says nothing of it. */
-const [HOME] = /^.*\/(?=-\/realtime-value[^/]*$)/.exec(import.meta.url) ?? ['/rt/'];
 
 /** @type {Record<string, Realtime>} One connection for each hub. */
 const hubs = {};
@@ -52,8 +50,8 @@ export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
       this.#subscription?.close();
       if (!made) return;
       const [src, room, last] = ['src', 'room', 'last'].map((name) => this.getAttribute(name));
-      if (src && !src.endsWith('/')) console.warn(`src="${src}" needs a slash at its end`);
-      const url = (src ?? HOME).replace(/\/?$/, '/');
+      checkSrc(src);
+      const url = hubOf(src);
       this.#subscription = (hubs[url] ??= new Realtime(url, { presence: '0' })).subscribe(room ?? '', { last: Number(last ?? 1) });
       this.#subscription.addEventListener('message', ({ detail }) => this.#take(detail));
     });
@@ -68,14 +66,10 @@ export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
     } catch { /* a text, or JSON already */ }
     if (path) for (const key of path.split('.')) value = value?.[key];
     if (value == null || typeof value === 'object' || event && event !== (message.event ?? 'message')) return;
+    const places = Math.min(+digits || 0, 20);
     const currency = /^[A-Z]{3}$/.test(unit ?? '');
-    /** @type {any} */
-    let locale = [];
-    try {
-      locale = Intl.getCanonicalLocales((/** @type {any} */ (this.closest('[lang]'))?.lang ?? '').replace(/_/g, '-'));
-    } catch { /* the system's own */ }
-    this.textContent = value.toLocaleString(locale, {
-      ...(digits && { minimumFractionDigits: Math.min(+digits || 0, 20), maximumFractionDigits: Math.min(+digits || 0, 20) }),
+    this.textContent = value.toLocaleString(localeOf(/** @type {any} */ (this.closest('[lang]'))?.lang), {
+      ...(digits && { minimumFractionDigits: places, maximumFractionDigits: places }),
       ...(currency && { style: 'currency', currency: unit }),
     }) + (unit && !currency ? '\xa0' + unit : '');
     if (this.value !== undefined && value !== this.value) {

@@ -432,7 +432,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       }
       message.undo_ = onAbort(signal, () => {
         message.reject_?.(signal?.reason);
-        this.discard(key);
+        settle(message, NOT_SENT, true);
       });
       pump();
       return Object.assign(promise, { key });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { KEYS, TEXTS, cleanName, localeOf, readMessage, roomOf, splitLinks } from '../realtime-chat-text.js';
+import { KEYS, TEXTS, cleanName, readMessage, roomOf, splitLinks } from '../realtime-chat-text.js';
+import { localeOf } from '../realtime-element.js';
 
 /** The addresses that a text is found to hold. */
 const links = (text) => splitLinks(text).filter((_, i) => i % 2);

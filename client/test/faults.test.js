@@ -287,6 +287,28 @@ for (const how of HOW)
       await sent;
     });
 
+test('a socket that is held while it is looked at: the next transport all the same', async (t) => {
+  const { realtime, fire } = await opened(t, {}, (world) => (world.websocket = 'silent'));
+  fire('visibilitychange');
+  await pass(10_000);
+  assert.equal(realtime.transport, 'sse');
+});
+
+test('an abort signal takes back its own message, and no other of its key', async (t) => {
+  const { world, realtime } = await opened(t);
+  world.network = false;
+  world.dropAll();
+  await pass(100);
+  const abort = new AbortController();
+  const own = realtime.publish('a', 1, { key: 'k', signal: abort.signal });
+  const other = realtime.publish('b', 2, { key: 'k' });
+  abort.abort();
+  await assert.rejects(own, { name: 'AbortError' });
+  world.network = true;
+  await pass(31_000);
+  await other;
+});
+
 test('a server that answers after 4.5 s', async (t) => {
   const { world, realtime } = await opened(t, {}, (world) => (world.slow = 4500));
   await pass(50_000);
