@@ -229,6 +229,9 @@ const (
 func (c *Conn) deliver(m *hub.Membership, r *round) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.said {
+		return done, nil, nil // the session is about to end
+	}
 	if c.state != idle || !m.Take(&r.step) {
 		c.due = true
 		c.kick()

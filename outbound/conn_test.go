@@ -232,21 +232,31 @@ func TestControlIsBounded(t *testing.T) {
 func TestNothingAfterTheEnd(t *testing.T) {
 	tests := []struct {
 		name   string
-		append func(*conn) // while the first message is encoded
+		busy   bool        // a message is being written when m is published
+		append func(*conn) // while m is encoded
 		after  func(*conn)
 		want   string
 	}{
-		{"goodbye", nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},
-		{"last control", nil, func(c *conn) { c.Control([]byte("last\n"), true) }, "m\nlast\n"},
-		{"control meanwhile", func(c *conn) {
+		{"goodbye", false, nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},
+		{"last control", false, nil, func(c *conn) { c.Control([]byte("last\n"), true) }, "m\nlast\n"},
+		{"control meanwhile", false, func(c *conn) {
 			c.Control([]byte("pong\n"), false)
 			c.session.End(hub.CauseStopping)
-		}, nil, "pong\nm\nbye stopping\n"},
-		{"last control meanwhile", func(c *conn) {
+		}, nil, "m\npong\nbye stopping\n"},
+		{"control while the writer gathers", true, func(c *conn) {
+			c.Control([]byte("pong\n"), false)
+			c.session.End(hub.CauseStopping)
+		}, nil, "0\npong\nm\nbye stopping\n"},
+		{"last control meanwhile", false, func(c *conn) {
 			c.Control([]byte("last\n"), true)
 			c.session.End(hub.CauseStopping)
 		}, nil, "m\nlast\n"},
-		{"two ends", nil, func(c *conn) {
+		{"last control while the writer gathers", true, func(c *conn) {
+			c.Control([]byte("last\n"), true)
+			c.session.End(hub.CauseStopping)
+		}, nil, "0\nm\nlast\n"},
+		{"concluded", false, nil, func(c *conn) { c.Conclude([]byte("last\n")) }, "m\nlast\n"},
+		{"two ends", false, nil, func(c *conn) {
 			c.Control([]byte("last\n"), true)
 			c.session.End(hub.CauseStopping)
 		}, "m\nlast\n"},
@@ -256,14 +266,20 @@ func TestNothingAfterTheEnd(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, g := newHub(t), new(outbound.Group)
 				codec := new(scripted)
-				codec.append = func(hub.Item) {
-					if test.append != nil {
+				codec.append = func(it hub.Item) {
+					if test.append != nil && string(it.Message.Data) == "m" {
 						test.append(codec.conn)
 					}
 				}
 				c := open(t, h, g, codec)
-				got := drain(c.near)
+				synctest.Wait() // it has nothing to write
+				if test.busy {
+					publish(t, h, "0")
+					<-time.After(20 * time.Millisecond) // it has a writer of its own
+				}
 				publish(t, h, "m")
+				synctest.Wait()
+				got := drain(c.near)
 				synctest.Wait()
 				if test.after != nil {
 					test.after(c)
@@ -277,6 +293,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 				}
 				c.Wake()
 				publish(t, h, "late message")
+				synctest.Wait()
 				c.session.End(hub.CauseLeft)
 				synctest.Wait()
 				if got.String() != test.want {
