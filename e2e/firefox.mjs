@@ -1,29 +1,37 @@
-// Tries the client in Firefox: node firefox.mjs <firefox> <site>. What is wrong ends it with an error.
+// Tries the client in Firefox: node firefox.mjs <firefox> <site> <the same by another origin>. What is wrong ends it with an error.
 import assert from 'node:assert/strict';
 import puppeteer from 'puppeteer-core';
 
-const [, , executablePath, site] = process.argv;
+const [, , executablePath, site, foreign] = process.argv;
 const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
 const faults = [];
 
-/** Opens a page with a client in a room. */
-const open = async (room, options = {}) => {
-  const page = await browser.newPage();
-  page.on('pageerror', ({ message }) => faults.push(message));
-  await page.goto(site + '/e2e/blank');
+/** Makes a client in a room. @param {import('puppeteer-core').Page} page */
+const enter = async (page, room, options = {}, url = '/rt/') => {
   await page.evaluate(
-    async (room, options) => {
-      const { Realtime } = await import('/rt/-/realtime.js');
-      const rt = new Realtime('/rt/', options);
+    async (room, options, url) => {
+      const { Realtime } = await import(url + '-/realtime.js');
+      const rt = new Realtime(url, options);
       const got = [];
-      rt.subscribe(room, { last: 100 }).addEventListener('message', ({ detail }) => got.push([detail.data, detail.from?.id ?? '']));
-      Object.assign(window, { Realtime, rt, got });
+      const sub = rt.subscribe(room, { last: 100 });
+      sub.addEventListener('message', ({ detail }) => got.push([detail.data, detail.from?.id ?? '']));
+      Object.assign(window, { Realtime, rt, got, sub });
     },
     room,
     options,
+    url,
   );
   await page.waitForFunction(() => rt.state == 'open');
   return page;
+};
+
+/** Opens a page with a client in a room, after `before` has run there. */
+const open = async (room, options = {}, before = () => {}) => {
+  const page = await browser.newPage();
+  page.on('pageerror', ({ message }) => /can.t establish a connection/.test(message) || faults.push(message)); // refused below
+  await page.evaluateOnNewDocument(before);
+  await page.goto(site + '/e2e/blank');
+  return enter(page, room, options);
 };
 const publish = (page, room, text) => page.evaluate((room, text) => rt.publish(room, text).then(() => 0), room, text);
 const has = (page, text) => page.waitForFunction((text) => got.some(([data]) => data == text), {}, text);
@@ -74,6 +82,155 @@ for (const [cookie, user] of [['user=ann; path=/', 'ann'], ['user=; path=/; max-
   await second.waitForFunction((user) => (rt.user?.id ?? '') == user, {}, user);
   await page.close();
 }
+
+// 40 rooms are there again after a break, and what was taken back meanwhile stays so.
+const many = await open('ff-many', { share: false }, () => {
+  window.sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...a) {
+      super(...a);
+      sockets.push(this);
+    }
+  };
+});
+const next = await open('ff-many', { share: false });
+await many.evaluate(async () => {
+  window.rooms = Array.from({ length: 40 }, (_, n) => rt.subscribe('ff-many/' + n));
+  window.heard = new Set();
+  for (const room of rooms) room.addEventListener('message', () => heard.add(room));
+  await Promise.all(rooms.map((room) => new Promise((done) => room.addEventListener('join', done, { once: true }))));
+  sub.setState({ typing: true });
+});
+await next.waitForFunction(() => [...rt.presence('ff-many').here.values()].some(({ state }) => state?.typing));
+await many.evaluate(async () => {
+  for (const socket of sockets) socket.close();
+  sub.setState(null);
+  await new Promise((done) => rt.addEventListener('statechange', done, { once: true }));
+});
+await many.waitForFunction(() => rt.state == 'open');
+await next.evaluate(() => Promise.all(Array.from({ length: 40 }, (_, n) => rt.publish('ff-many/' + n, n))).then(() => 0));
+await many.waitForFunction(() => heard.size == 40);
+await next.waitForFunction(() => [...rt.presence('ff-many').here.values()].every(({ state }) => !state));
+await many.close();
+await next.close();
+
+// Data is JSON when it is published, whoever leads; every promise is settled.
+for (const page of [second, third])
+  assert.deepEqual(
+    await page.evaluate(async () => {
+      const status = (promise) => promise.then(() => 'sent', (error) => error.status);
+      const cycle = {};
+      cycle.cycle = cycle;
+      const outcomes = [new Proxy({ a: 1 }, {}), { toJSON: () => 'json' }, cycle].map((data) => status(rt.publish('ff-json', data)));
+      const twice = [1, 2].map((n) => status(rt.publish('ff-json', n, { key: 'one key ' + rt.conn })));
+      return [...(await Promise.all(outcomes)), ...(await Promise.all(twice)).map((it) => typeof it != 'undefined')];
+    }),
+    ['sent', 'sent', 400, true, true],
+  );
+assert.equal(
+  await second.evaluate(async () => {
+    const client = new Realtime('/rt/?closed');
+    const outcomes = [client.publish('ff-json', 1), client.publish('ff-json', 2)].map((promise) => promise.catch(({ status }) => status));
+    client.close();
+    return (await Promise.all(outcomes)).join();
+  }),
+  '499,499',
+);
+
+// What is between refuses WebSockets and streams: long polling is reached.
+for (const [name, refuse] of [
+  ['refused', () => Promise.resolve(new Response('', { status: 403 }))],
+  ['reset', () => Promise.reject(new TypeError('NetworkError'))],
+  ['ended', () => Promise.resolve(new Response('\n', { headers: { 'Content-Type': 'text/event-stream' } }))],
+]) {
+  const page = await open(
+    'ff-hindered',
+    { share: false },
+    `window.WebSocket = class extends WebSocket { constructor(url) { super(url + '&room=bad//name'); } };
+     const real = fetch;
+     window.fetch = (url, init) => /event-stream/.test(new Headers(init?.headers).get('Accept')) ? (${refuse})() : real(url, init)`,
+  );
+  assert.equal(await page.evaluate(() => rt.transport), 'poll', name);
+  await publish(page, 'ff-hindered', name);
+  await has(page, name);
+  await page.close();
+}
+
+// A tab that shows no sign of life is no obstacle: its thread is busy, as if it were frozen.
+const tabs = [await open('ff-busy'), await open('ff-busy'), await open('ff-busy')];
+for (const page of tabs) {
+  page.stuck = page.evaluate(() => new Promise((done) => setTimeout(() => {
+    for (const end = Date.now() + 15_000; Date.now() < end; );
+    done(Date.now());
+  })));
+  const others = tabs.filter((other) => other != page);
+  const begun = Date.now();
+  await publish(others[0], 'ff-busy', 'meanwhile ' + tabs.indexOf(page));
+  await has(others[1], 'meanwhile ' + tabs.indexOf(page));
+  assert.ok(Date.now() < (await page.stuck), 'the others waited for ' + (Date.now() - begun) + ' ms');
+  await has(page, 'meanwhile ' + tabs.indexOf(page));
+}
+for (const page of tabs) {
+  const got = await page.evaluate(() => got.map(([data]) => data).join());
+  assert.equal(got, 'meanwhile 0,meanwhile 1,meanwhile 2');
+  await page.close();
+}
+
+// What a browser refuses is done without.
+for (const [name, before] of Object.entries({
+  'no locks': () => Object.defineProperty(navigator, 'locks', { value: undefined }),
+  'locks refuse': () => (navigator.locks.request = () => Promise.reject(new DOMException('no', 'SecurityError'))),
+  'locks throw': () => (navigator.locks.request = () => { throw new DOMException('no', 'SecurityError'); }),
+  'no channel': () => (window.BroadcastChannel = undefined),
+  'the channel throws': () => (window.BroadcastChannel = class { constructor() { throw new DOMException('no', 'SecurityError'); } }),
+  'no storage': () => {
+    for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { get: () => { throw new DOMException('no', 'SecurityError'); } });
+  },
+  'storage holds rubbish': () => {
+    Storage.prototype.getItem = () => '[}';
+    Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };
+  },
+})) {
+  const page = await open('ff-refused', {}, before);
+  await publish(page, 'ff-refused', name);
+  await has(page, name);
+  await page.close();
+}
+
+// A page that the browser copied, with what is stored, is another client.
+const original = await open('ff-copy');
+const opened = new Promise((done) => original.once('popup', done));
+await original.evaluate(() => void window.open(location.href));
+const copy = await opened;
+await copy.waitForFunction(() => document.readyState == 'complete');
+await enter(copy, 'ff-copy');
+await publish(copy, 'ff-copy', 'by the copy');
+await has(original, 'by the copy');
+await original.close();
+await publish(copy, 'ff-copy', 'alone');
+await has(copy, 'alone');
+await copy.close();
+
+// To a hub of another origin everybody is anonymous, with every transport.
+for (const transport of ['websocket', 'sse', 'poll']) {
+  const page = await browser.newPage();
+  await page.goto(site + '/e2e/blank?foreign');
+  await page.evaluate(() => (document.cookie = 'user=ann; path=/'));
+  await enter(page, 'ff-foreign', { transports: [transport], share: false }, foreign + '/rt/');
+  await publish(page, 'ff-foreign', transport);
+  await has(page, transport);
+  assert.deepEqual(await page.evaluate(() => [...got.at(-1), rt.user?.id ?? '']), [transport, '', ''], transport);
+  await page.evaluate(() => (document.cookie = 'user=; path=/; max-age=0'));
+  await page.close();
+}
+
+// A ticker that asks for nobody leaves the chat beside it its people.
+const ticker = await open('ff-people', { presence: '0' });
+const people = await open('ff-people');
+await people.waitForFunction(() => rt.presence('ff-people').members == 1);
+await ticker.close();
+await people.waitForFunction(() => rt.state == 'open' && rt.presence('ff-people').members == 1);
+await people.close();
 
 // The chat.
 const chat = await browser.newPage();

@@ -9,7 +9,8 @@ import (
 )
 
 // What the client does in Chromium it does in Firefox: each transport, what is
-// refused, tabs that share a connection, and those of other users.
+// refused by a server, by what is between and by the browser, tabs that share a
+// connection, frozen ones, copies, and those of other users and other sites.
 func TestFirefox(t *testing.T) {
 	firefox, err := exec.LookPath("firefox-esr")
 	if err != nil {
@@ -18,9 +19,11 @@ func TestFirefox(t *testing.T) {
 		}
 	}
 	s := startSite(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	s.options = append(s.options, "origins http://"+s.backend) // whose pages use the hub by the proxy, too
+	s.load(t, "second")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	node := exec.CommandContext(ctx, "node", "firefox.mjs", firefox, "http://"+s.backend)
+	node := exec.CommandContext(ctx, "node", "firefox.mjs", firefox, "http://"+s.backend, s.URL())
 	node.Env = append(os.Environ(), "HOME="+t.TempDir())
 	out, err := node.CombinedOutput()
 	if err != nil {
