@@ -6,11 +6,11 @@ import { World, events, pass, record, settle } from './world.js';
 const TRANSPORTS = ['websocket', 'sse', 'poll'];
 const message = (n) => `room-${n}`;
 
-const opened = async (t, options, prepare = (world) => {}) => {
+const opened = async (t, options, prepare = (world) => {}, storage) => {
   const world = new World();
   t.after(() => world.end());
   prepare(world);
-  const tab = await world.tab('/rt/', { share: false, ...options });
+  const tab = await world.tab('/rt/', { share: false, ...options }, storage);
   const states = events(tab.realtime, 'statechange');
   const errors = events(tab.realtime, 'error');
   const room = tab.realtime.subscribe('a');
@@ -285,6 +285,32 @@ for (const how of HOW)
       const sent = realtime.publish('a', 1);
       await pass(1000);
       await sent;
+    });
+
+// Who came by long polling the last time begins with it. (A page that is gathered comes all the same.)
+for (const how of HOW.slice(0, -1))
+  for (const way of ['websocket', 'sse'])
+    test(`a middlebox: polling ${how}, ${way} works`, async (t) => {
+      const storage = {};
+      const first = await opened(t, {}, (world) => ((world.websocket = 'refused'), (world.hostile = 'refused')), storage);
+      await pass(10_000);
+      assert.equal(first.realtime.transport, 'poll');
+      first.fire('pagehide', { persisted: false });
+      first.world.end();
+      const { world, realtime, states } = await opened(
+        t,
+        {},
+        (world) => {
+          world.hostilePages = how;
+          if (way == 'sse') world.websocket = 'refused';
+        },
+        storage,
+      );
+      assert.ok(world.requests[0].query.has('wait'));
+      await pass(60_000);
+      assert.equal(realtime.state, 'open', JSON.stringify(states.slice(-3)));
+      assert.equal(realtime.transport, way);
+      assert.ok(world.requests.length < 40, `${world.requests.length} requests`);
     });
 
 test('a socket that is held while it is looked at: the next transport all the same', async (t) => {

@@ -56,6 +56,7 @@ export class World {
     this.websocket = 'works'; // or refused, silent, killed
     this.sse = 'works'; // or silent, killed
     this.hostile = ''; // what a middlebox does with streams
+    this.hostilePages = ''; // and with long polling
     this.slow = 0; // ms before any answer
     this.limit = 0; // bytes of a message
     this.refuseRoom = ''; // joining it is 403
@@ -351,12 +352,18 @@ export class World {
     return this.page(request, rooms, since);
   }
 
+  /** What a request meets on its way, if anything. */
+  meet(hostile, signal) {
+    if (hostile == 'refused' || hostile == 'reset') throw new TypeError('reset');
+    if (+hostile) return new Response('no', { status: hostile });
+    if (hostile == 'headers') return new Response(new ReadableStream({ start: (it) => setTimeout(() => it.error(new TypeError('reset')), 10) }));
+    if (hostile == 'ended') return new Response(new ReadableStream({ start: (it) => it.close() }));
+    if (hostile) return new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
+  }
+
   stream({ url, query, signal }, rooms, since) {
-    if (this.hostile == 'refused' || this.hostile == 'reset') throw new TypeError('reset');
-    if (+this.hostile) return new Response('no', { status: this.hostile });
-    if (this.hostile == 'headers') return new Response(new ReadableStream({ start: (it) => setTimeout(() => it.error(new TypeError('reset')), 10) }));
-    if (this.hostile == 'ended') return new Response(new ReadableStream({ start: (it) => it.close() }));
-    if (this.hostile) return new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
+    const met = this.meet(this.hostile, signal);
+    if (met) return met;
     if (this.sse == 'silent') return new Response(new ReadableStream());
     const session = { rooms: {} };
     const body = new ReadableStream({
@@ -393,6 +400,8 @@ export class World {
   }
 
   async page({ query, signal }, rooms, since) {
+    const met = await this.meet(this.hostilePages, signal);
+    if (met) return met;
     const until = Date.now() + query.get('wait') * 1e3;
     const { epoch } = this;
     const starts = rooms.map((room) => ({ room, ...this.begin(room, since[room], query.get('last')) }));
