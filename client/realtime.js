@@ -425,15 +425,16 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
       start();
       try {
         message.data = copy(data);
-        if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) outbox.push(message);
-        else settle(message, NOT_SENT);
+        if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) {
+          outbox.push(message);
+          message.undo_ = onAbort(signal, () => {
+            message.reject_?.(/** @type {AbortSignal} */ (signal).reason);
+            settle(message, NOT_SENT, true);
+          });
+        } else settle(message, NOT_SENT);
       } catch (error) {
-        settle(message, { status: 400, title: 'bad data: ' + error });
+        settle(message, { status: 400, title: 'data: ' + error });
       }
-      message.undo_ = onAbort(signal, () => {
-        message.reject_?.(signal?.reason);
-        settle(message, NOT_SENT, true);
-      });
       pump();
       return Object.assign(promise, { key });
     };

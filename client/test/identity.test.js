@@ -229,5 +229,9 @@ test('signals to abort keep no listener of what is over', async (t) => {
   await sent;
   room.close();
   assert.equal(listeners, 0);
+  await assert.rejects(realtime.publish('b', 1n, { signal }), { status: 400 });
+  realtime.close();
+  await assert.rejects(realtime.publish('b', 1, { signal }), { status: 499 });
+  assert.equal(listeners, 0);
   assert.ok(world);
 });
