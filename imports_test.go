@@ -14,17 +14,17 @@ import (
 // docs/ARCHITECTURE.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"
-	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/outbound"
-	park, frame := module+"/park", module+"/ws/frame"
+	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/internal/outbound"
+	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
 		hub:              {"golang.org/x/time/rate"},
 		protocol:         {hub},
 		outbound:         {hub, "golang.org/x/sys/unix"},
-		park:             {"golang.org/x/sys/unix"},
+		netpoll:          {"golang.org/x/sys/unix"},
 		frame:            {},
-		module + "/ws":   {hub, protocol, outbound, park, frame, "github.com/coder/websocket"},
-		module + "/sse":  {hub, protocol, outbound, park},
+		module + "/ws":   {hub, protocol, outbound, netpoll, frame, "github.com/coder/websocket"},
+		module + "/sse":  {hub, protocol, outbound, netpoll},
 		module + "/poll": {hub, protocol},
 
 		module + "/client": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
@@ -33,7 +33,7 @@ func TestImports(t *testing.T) {
 	forbidden := map[string][]string{
 		hub:      {"net/http", "net", "os"},
 		outbound: {"net/http"},
-		park:     {"net/http"},
+		netpoll:  {"net/http"},
 		frame:    {"net/http", "net"},
 	}
 	for _, p := range listPackages(t) {

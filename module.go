@@ -15,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
 func init() {
@@ -123,7 +123,7 @@ type Handler struct {
 	log     *slog.Logger
 	astray  astray
 	pooled  *pooledHub
-	lot     *park.Lot // where idle connections wait
+	lot     *netpoll.Lot // where idle connections wait
 	poolKey string
 	taken   bool // the hub, and not given back; Provision's and Cleanup's
 	server  *caddyhttp.Server
@@ -219,7 +219,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.taken = true
 	if h.lot = &h.pooled.idle; h.DisablePoller {
-		h.lot = &park.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
+		h.lot = &netpoll.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
 	}
 	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
 		return err

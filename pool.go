@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
 func init() {
@@ -25,7 +25,7 @@ var hubs = caddy.NewUsagePool()
 type pooledHub struct {
 	hub   *hub.Hub
 	conns outbound.Group
-	idle  park.Lot // where they wait while nothing comes
+	idle  netpoll.Lot // where they wait while nothing comes
 }
 
 // poolKey is the identity of a hub: what cannot change while it lives.

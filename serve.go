@@ -15,7 +15,7 @@ import (
 
 	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
 // The part that serves streams over HTTP/1.1: the connection leaves net/http
@@ -21,7 +21,7 @@ type detached struct {
 	out      *outbound.Conn
 	session  *hub.Session
 	nc       net.Conn
-	spot     *park.Spot // nil: a goroutine waits in nc.Read
+	spot     *netpoll.Spot // nil: a goroutine waits in nc.Read
 	codec    *chunks
 	stopBeat func()
 	leaving  atomic.Bool // the end is near, and bounded in time
@@ -74,7 +74,7 @@ func (d *detached) run() {
 		d.logEnd()
 	}()
 	err := d.read()
-	if parked = errors.Is(err, park.ErrIdle); parked {
+	if parked = errors.Is(err, netpoll.ErrIdle); parked {
 		d.spot.Arm()
 		return
 	}

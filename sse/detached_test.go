@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/sse"
 )
 
@@ -24,7 +24,7 @@ type site struct {
 	t     *testing.T
 	hub   *hub.Hub
 	group outbound.Group
-	lot   park.Lot
+	lot   netpoll.Lot
 	url   string
 }
 
@@ -40,7 +40,7 @@ func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &site{t: t, hub: h, lot: park.Lot{Goroutines: goroutines}}
+			s := &site{t: t, hub: h, lot: netpoll.Lot{Goroutines: goroutines}}
 			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				o := sse.Options{Hub: h, Group: &s.group, Lot: &s.lot, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}}
 				change(&o)

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -22,7 +22,7 @@ const (
 type Options struct {
 	Hub       *hub.Hub
 	Group     *outbound.Group // of streams that leave net/http
-	Lot       *park.Lot       // where these wait for their client to go
+	Lot       *netpoll.Lot    // where these wait for their client to go
 	Log       *slog.Logger
 	Client    hub.Client
 	Rooms     []protocol.Subscription // at least one; several need envelopes

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
 )
@@ -56,7 +56,7 @@ func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *se
 		t.Fatal(err)
 	}
 	s := &server{hub: h, group: new(outbound.Group)}
-	s.options = ws.Options{Hub: h, Group: s.group, Lot: new(park.Lot), Rooms: []protocol.Subscription{{Room: room}}}
+	s.options = ws.Options{Hub: h, Group: s.group, Lot: new(netpoll.Lot), Rooms: []protocol.Subscription{{Room: room}}}
 	t.Cleanup(s.options.Lot.Close)
 	for _, f := range change {
 		f(&s.options)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
 )

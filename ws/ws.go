@@ -12,8 +12,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws/frame"
 )
@@ -30,7 +30,7 @@ const (
 type Options struct {
 	Hub         *hub.Hub
 	Group       *outbound.Group
-	Lot         *park.Lot // where idle connections wait
+	Lot         *netpoll.Lot // where idle connections wait
 	Client      hub.Client
 	Rooms       []protocol.Subscription // one, unless Session is set
 	Session     bool                    // frames are commands, of these rooms or, without any, of all: realtime.v1
@@ -138,8 +138,8 @@ type conn struct {
 	out       *outbound.Conn
 	session   *hub.Session
 	nc        net.Conn
-	spot      *park.Spot // nil: a goroutine waits in nc.Read
-	room      string     // empty where the peer speaks of any
+	spot      *netpoll.Spot // nil: a goroutine waits in nc.Read
+	room      string        // empty where the peer speaks of any
 	heartbeat time.Duration
 	stopBeat  func()
 	commands  bool     // the peer speaks realtime.v1
@@ -184,7 +184,7 @@ func (c *conn) run() {
 		c.logEnd()
 	}()
 	err := c.read()
-	if parked = errors.Is(err, park.ErrIdle); parked {
+	if parked = errors.Is(err, netpoll.ErrIdle); parked {
 		c.spot.Arm()
 		return
 	}

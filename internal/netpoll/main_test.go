@@ -1,4 +1,4 @@
-package park_test
+package netpoll_test
 
 import (
 	"testing"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package park_test
+package netpoll_test
 
 import (
 	"crypto/tls"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
 var past = time.Unix(1, 0)
@@ -165,7 +165,7 @@ func TestTLSFireWhileWaiting(t *testing.T) {
 			result <- err
 		}()
 		s.Fire()
-		if err := <-result; !errors.Is(err, park.ErrIdle) {
+		if err := <-result; !errors.Is(err, netpoll.ErrIdle) {
 			t.Fatalf("got %v", err)
 		}
 		if took := time.Since(began); took > 4*time.Second {
@@ -191,7 +191,7 @@ func TestTLSBroken(t *testing.T) {
 	write(t, below.Conn, "this is no record")
 	called(t, calls)
 	for range 2 {
-		if _, err := s.TryRead(make([]byte, 100)); err == nil || errors.Is(err, park.ErrIdle) {
+		if _, err := s.TryRead(make([]byte, 100)); err == nil || errors.Is(err, netpoll.ErrIdle) {
 			t.Errorf("got %v", err)
 		}
 	}

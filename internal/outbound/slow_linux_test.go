@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
 // sockets returns two ends of TCP on which little is under way, with TLS over it if

@@ -1,6 +1,6 @@
 //go:build linux
 
-package park_test
+package netpoll_test
 
 import (
 	"crypto/tls"
@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
 // echo is a server's end that answers what comes, parked whenever it can be.
 type echo struct {
 	nc     net.Conn
-	spot   *park.Spot
+	spot   *netpoll.Spot
 	done   chan error // the end
 	inside atomic.Int32
 	calls  int // for the race detector: there is one owner at a time
@@ -33,7 +33,7 @@ func (e *echo) ready() {
 	var p [7]byte
 	for {
 		n, err := e.spot.TryRead(p[:])
-		if errors.Is(err, park.ErrIdle) {
+		if errors.Is(err, netpoll.ErrIdle) {
 			e.inside.Add(-1)
 			e.spot.Arm()
 			return
@@ -50,7 +50,7 @@ func (e *echo) ready() {
 	}
 }
 
-func parkEcho(t *testing.T, lot *park.Lot, nc net.Conn) *echo {
+func parkEcho(t *testing.T, lot *netpoll.Lot, nc net.Conn) *echo {
 	t.Helper()
 	e := &echo{nc: nc, done: make(chan error, 1)}
 	var ok bool
@@ -66,7 +66,7 @@ func parkEcho(t *testing.T, lot *park.Lot, nc net.Conn) *echo {
 func TestPingPong(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
-			lot := new(park.Lot)
+			lot := new(netpoll.Lot)
 			defer lot.Close()
 			rounds := 150
 			if testing.Short() {
@@ -122,7 +122,7 @@ func TestPingPong(t *testing.T) {
 // descriptors at once: none hears of another's events, and none is called after
 // a Stop that undid its Arm.
 func TestStopRaces(t *testing.T) {
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	defer lot.Close()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
 // narrow is tcp with small buffers.

@@ -1,4 +1,4 @@
-package park_test
+package netpoll_test
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
 // patience is how long a test waits for what must come.
@@ -93,14 +93,14 @@ func securePipe(t testing.TB, version uint16) (server, client *tls.Conn, below *
 
 // watch parks nc in a Lot of its own. What is sent on the channel are the calls
 // of ready.
-func watch(t testing.TB, nc net.Conn) (*park.Spot, <-chan struct{}) {
+func watch(t testing.TB, nc net.Conn) (*netpoll.Spot, <-chan struct{}) {
 	t.Helper()
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	t.Cleanup(lot.Close)
 	return watchIn(t, lot, nc)
 }
 
-func watchIn(t testing.TB, lot *park.Lot, nc net.Conn) (*park.Spot, <-chan struct{}) {
+func watchIn(t testing.TB, lot *netpoll.Lot, nc net.Conn) (*netpoll.Spot, <-chan struct{}) {
 	t.Helper()
 	calls := make(chan struct{}, 100)
 	s, ok := lot.Watch(nc, func() { calls <- struct{}{} })
@@ -130,15 +130,15 @@ func quiet(t testing.TB, calls <-chan struct{}) {
 	}
 }
 
-func idle(t testing.TB, s *park.Spot) {
+func idle(t testing.TB, s *netpoll.Spot) {
 	t.Helper()
-	if n, err := s.TryRead(make([]byte, 100)); n != 0 || !errors.Is(err, park.ErrIdle) {
-		t.Fatalf("reads %d, %v, want %v", n, err, park.ErrIdle)
+	if n, err := s.TryRead(make([]byte, 100)); n != 0 || !errors.Is(err, netpoll.ErrIdle) {
+		t.Fatalf("reads %d, %v, want %v", n, err, netpoll.ErrIdle)
 	}
 }
 
 // read checks that TryRead returns what is wanted at once.
-func read(t testing.TB, s *park.Spot, want string) {
+func read(t testing.TB, s *netpoll.Spot, want string) {
 	t.Helper()
 	p := make([]byte, 100)
 	if n, err := s.TryRead(p); err != nil || string(p[:n]) != want {

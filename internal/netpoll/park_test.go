@@ -1,6 +1,6 @@
 //go:build linux
 
-package park_test
+package netpoll_test
 
 import (
 	"crypto/tls"
@@ -15,7 +15,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/caddy-realtime/realtime/park"
+	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
 func TestPlain(t *testing.T) {
@@ -112,9 +112,9 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestNotParkable(t *testing.T) {
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	defer lot.Close()
-	refused := func(name string, lot *park.Lot, nc net.Conn) {
+	refused := func(name string, lot *netpoll.Lot, nc net.Conn) {
 		t.Helper()
 		if s, ok := lot.Watch(nc, func() {}); ok || s != nil {
 			t.Errorf("%s: parked", name)
@@ -129,7 +129,7 @@ func TestNotParkable(t *testing.T) {
 	server, client := pipe(t)
 	refused("wrapper", lot, &tap{Conn: server})
 	refused("wrapper that shows its socket", lot, struct{ *net.TCPConn }{server.(*net.TCPConn)})
-	refused("operator's wish", &park.Lot{Goroutines: true}, server)
+	refused("operator's wish", &netpoll.Lot{Goroutines: true}, server)
 	_, secure, _ := securePipe(t, tls.VersionTLS13)
 	refused("TLS over a wrapper", lot, secure)
 
@@ -145,7 +145,7 @@ func TestNotParkable(t *testing.T) {
 	s.Stop()
 	client.Close()
 	refused("closed", lot, client)
-	over := new(park.Lot)
+	over := new(netpoll.Lot)
 	over.Close()
 	refused("closed Lot", over, server)
 	over.Close()
@@ -200,7 +200,7 @@ func TestStop(t *testing.T) {
 // A connection that was closed first, against the rules, and left its number to
 // another one, does the other no harm.
 func TestClosedBeforeStop(t *testing.T) {
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	defer lot.Close()
 	for range 100 {
 		server, client := pipe(t)
@@ -241,7 +241,7 @@ func TestArmClosed(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	before := runtime.NumGoroutine()
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	server, client := pipe(t)
 	s, calls := watchIn(t, lot, server)
 	s.Arm()
@@ -266,11 +266,11 @@ func TestClose(t *testing.T) {
 
 // A thousand parked connections have one goroutine.
 func TestThousand(t *testing.T) {
-	lot := new(park.Lot)
+	lot := new(netpoll.Lot)
 	defer lot.Close()
 	before := runtime.NumGoroutine()
 	calls := make(chan int, 1000)
-	var spots []*park.Spot
+	var spots []*netpoll.Spot
 	var clients []net.Conn
 	for i := range 1000 {
 		server, client := pipe(t)
@@ -303,7 +303,7 @@ func TestThousand(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	if n := unsafe.Sizeof(park.Spot{}); n > 96 {
+	if n := unsafe.Sizeof(netpoll.Spot{}); n > 96 {
 		t.Errorf("%d bytes", n)
 	}
 }
@@ -317,7 +317,7 @@ func TestAllocations(t *testing.T) {
 	s, calls := watch(t, server)
 	p := make([]byte, 100)
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := s.TryRead(p); !errors.Is(err, park.ErrIdle) {
+		if _, err := s.TryRead(p); !errors.Is(err, netpoll.ErrIdle) {
 			t.Error(err)
 		}
 	}); n != 0 {

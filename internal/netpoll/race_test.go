@@ -1,5 +1,5 @@
 //go:build race
 
-package park_test
+package netpoll_test
 
 const raceEnabled = true

@@ -1,4 +1,4 @@
-// Package park waits for sockets to have something to read, without a
+// Package netpoll waits for sockets to have something to read, without a
 // goroutine for each.
 //
 // A reader that owns no goroutine reads until nothing is there, and parks:
@@ -24,7 +24,7 @@
 // Whoever runs owns the connection: the goroutine that called Watch until it
 // calls Arm, then the Lot, then the call of ready until it calls Arm in turn.
 // There are never two. [Spot.Fire] is how others get the owner's attention.
-package park
+package netpoll
 
 import (
 	"errors"

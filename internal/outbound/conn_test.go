@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/outbound"
+	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
 func TestOrder(t *testing.T) {
