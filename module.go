@@ -123,7 +123,7 @@ type Handler struct {
 	log     *slog.Logger
 	astray  astray
 	pooled  *pooledHub
-	lot     *netpoll.Lot // where idle connections wait
+	poller  *netpoll.Poller // where idle connections wait
 	poolKey string
 	taken   bool // the hub, and not given back; Provision's and Cleanup's
 	server  *caddyhttp.Server
@@ -218,8 +218,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.taken = true
-	if h.lot = &h.pooled.idle; h.DisablePoller {
-		h.lot = &netpoll.Lot{Goroutines: true} // nothing waits there, so nothing is to be closed
+	if h.poller = &h.pooled.idle; h.DisablePoller {
+		h.poller = &netpoll.Poller{Goroutines: true} // nothing waits there, so nothing is to be closed
 	}
 	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
 		return err

@@ -25,7 +25,7 @@ var hubs = caddy.NewUsagePool()
 type pooledHub struct {
 	hub   *hub.Hub
 	conns outbound.Group
-	idle  netpoll.Lot // where they wait while nothing comes
+	idle  netpoll.Poller // where they wait while nothing comes
 }
 
 // poolKey is the identity of a hub: what cannot change while it lives.

@@ -197,7 +197,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	h.abandon(r)
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Client: c, Rooms: want.subscriptions(rooms),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: want.subscriptions(rooms),
 		Session: session, Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
@@ -224,7 +224,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Lot: h.lot, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
 		Answered: want.answers && !want.members,
 		Format:   format, Heartbeat: h.heartbeat(), Down: h.down, Held: h.heldBack,
 	})

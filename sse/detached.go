@@ -21,7 +21,7 @@ type detached struct {
 	out      *outbound.Conn
 	session  *hub.Session
 	nc       net.Conn
-	spot     *netpoll.Spot // nil: a goroutine waits in nc.Read
+	polled   *netpoll.Conn // nil: a goroutine waits in nc.Read
 	codec    *chunks
 	stopBeat func()
 	leaving  atomic.Bool // the end is near, and bounded in time
@@ -39,7 +39,7 @@ func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
 	if d.codec = chunked[o.Format]; d.codec == nil {
 		d.codec = &chunks{o.Format} // its own
 	}
-	d.spot, _ = o.Lot.Watch(d.nc, d.run)
+	d.polled, _ = o.Poller.Watch(d.nc, d.run)
 	d.out.Start(d.nc, d.session, d.codec, d)
 	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
 	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
@@ -49,8 +49,8 @@ func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
 // Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
 func (d *detached) Wake() {
 	d.leaving.Store(true)
-	if d.spot != nil {
-		d.spot.Fire()
+	if d.polled != nil {
+		d.polled.Interrupt()
 	}
 }
 
@@ -66,8 +66,8 @@ func (d *detached) run() {
 		}
 		d.session.End(cause) // unless it has ended before
 		d.stopBeat()
-		if d.spot != nil {
-			d.spot.Stop()
+		if d.polled != nil {
+			d.polled.Stop()
 		}
 		ended := d.session.Ended()
 		d.out.Finish(ended != hub.CauseLeft && ended != hub.CauseGone)
@@ -75,7 +75,7 @@ func (d *detached) run() {
 	}()
 	err := d.read()
 	if parked = errors.Is(err, netpoll.ErrIdle); parked {
-		d.spot.Arm()
+		d.polled.Arm()
 		return
 	}
 	cause = departedBy(err)
@@ -94,8 +94,8 @@ func (d *detached) read() (err error) {
 			return nil // Finish lingers
 		}
 		var n int
-		if d.spot != nil && !leaving {
-			n, err = d.spot.TryRead(p[:])
+		if d.polled != nil && !leaving {
+			n, err = d.polled.TryRead(p[:])
 		} else {
 			n, err = d.nc.Read(p[:])
 		}

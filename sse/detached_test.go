@@ -21,11 +21,11 @@ import (
 
 // site is a real server whose streams leave net/http.
 type site struct {
-	t     *testing.T
-	hub   *hub.Hub
-	group outbound.Group
-	lot   netpoll.Lot
-	url   string
+	t      *testing.T
+	hub    *hub.Hub
+	group  outbound.Group
+	poller netpoll.Poller
+	url    string
 }
 
 // detach runs the test with connections that are parked, and with such that
@@ -40,9 +40,9 @@ func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &site{t: t, hub: h, lot: netpoll.Lot{Goroutines: goroutines}}
+			s := &site{t: t, hub: h, poller: netpoll.Poller{Goroutines: goroutines}}
 			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				o := sse.Options{Hub: h, Group: &s.group, Lot: &s.lot, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}}
+				o := sse.Options{Hub: h, Group: &s.group, Poller: &s.poller, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}}
 				change(&o)
 				w.Header().Set("X-Chain", "kept")
 				if err := sse.Serve(w, r, o); err != nil {
@@ -57,7 +57,7 @@ func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				s.group.Wait(ctx)
-				s.lot.Close()
+				s.poller.Close()
 				web.Close()
 				if n := h.Stats().Sessions; n != 0 || s.group.Len() != 0 {
 					t.Errorf("%d sessions, %d connections are left", n, s.group.Len())

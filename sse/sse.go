@@ -22,7 +22,7 @@ const (
 type Options struct {
 	Hub       *hub.Hub
 	Group     *outbound.Group // of streams that leave net/http
-	Lot       *netpoll.Lot    // where these wait for their client to go
+	Poller    *netpoll.Poller // where these wait for their client to go
 	Log       *slog.Logger
 	Client    hub.Client
 	Rooms     []protocol.Subscription // at least one; several need envelopes

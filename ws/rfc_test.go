@@ -31,7 +31,7 @@ func TestRFC6455(t *testing.T) {
 		secure bool
 	}{
 		{"parked", plain, false},
-		{"goroutines", func(o *ws.Options) { o.Lot.Goroutines = true }, false},
+		{"goroutines", func(o *ws.Options) { o.Poller.Goroutines = true }, false},
 		{"parked, TLS", plain, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {

@@ -30,7 +30,7 @@ const (
 type Options struct {
 	Hub         *hub.Hub
 	Group       *outbound.Group
-	Lot         *netpoll.Lot // where idle connections wait
+	Poller      *netpoll.Poller // where idle connections wait
 	Client      hub.Client
 	Rooms       []protocol.Subscription // one, unless Session is set
 	Session     bool                    // frames are commands, of these rooms or, without any, of all: realtime.v1
@@ -73,7 +73,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return nil // coder/websocket has answered
 	}
 	c.heard.note(time.Now())
-	c.spot, _ = o.Lot.Watch(c.nc, c.run)
+	c.polled, _ = o.Poller.Watch(c.nc, c.run)
 	started = true
 	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
 	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
@@ -138,7 +138,7 @@ type conn struct {
 	out       *outbound.Conn
 	session   *hub.Session
 	nc        net.Conn
-	spot      *netpoll.Spot // nil: a goroutine waits in nc.Read
+	polled    *netpoll.Conn // nil: a goroutine waits in nc.Read
 	room      string        // empty where the peer speaks of any
 	heartbeat time.Duration
 	stopBeat  func()
@@ -159,8 +159,8 @@ type conn struct {
 // Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
 func (c *conn) Wake() {
 	c.leaving.Store(true)
-	if c.spot != nil {
-		c.spot.Fire()
+	if c.polled != nil {
+		c.polled.Interrupt()
 	}
 }
 
@@ -177,15 +177,15 @@ func (c *conn) run() {
 			c.session.End(hub.CauseInternal)
 		}
 		c.stopBeat()
-		if c.spot != nil {
-			c.spot.Stop()
+		if c.polled != nil {
+			c.polled.Stop()
 		}
 		c.out.Finish(linger)
 		c.logEnd()
 	}()
 	err := c.read()
 	if parked = errors.Is(err, netpoll.ErrIdle); parked {
-		c.spot.Arm()
+		c.polled.Arm()
 		return
 	}
 	linger = c.end(err)
@@ -256,8 +256,8 @@ func (c *conn) receive(p []byte) (n int, err error) {
 		c.bounded, c.renew = true, false
 		c.bound(time.Now().Add(messageTime))
 	}
-	if c.spot != nil && !leaving && c.in.AtBorder() {
-		n, err = c.spot.TryRead(p)
+	if c.polled != nil && !leaving && c.in.AtBorder() {
+		n, err = c.polled.TryRead(p)
 	} else {
 		n, err = c.nc.Read(p)
 	}

@@ -3,27 +3,27 @@
 //
 // A reader that owns no goroutine reads until nothing is there, and parks:
 //
-//	var lot park.Lot
-//	spot, ok := lot.Watch(nc, ready)
+//	var poller netpoll.Poller
+//	conn, ok := poller.Watch(nc, ready)
 //	...
 //	func ready() { // on a goroutine of its own
 //		for {
-//			n, err := spot.TryRead(p)
-//			if errors.Is(err, park.ErrIdle) {
-//				spot.Arm() // ready is called again: nothing may follow
+//			n, err := conn.TryRead(p)
+//			if errors.Is(err, netpoll.ErrIdle) {
+//				conn.Arm() // ready is called again: nothing may follow
 //				return
 //			}
 //			...
 //		}
 //	}
 //
-// On Linux one goroutine waits for all sockets of a [Lot] in epoll_wait(2).
+// On Linux one goroutine waits for all sockets of a [Poller] in epoll_wait(2).
 // Elsewhere nothing can be parked: Watch says so, and the caller keeps a
 // goroutine in a blocking Read.
 //
 // Whoever runs owns the connection: the goroutine that called Watch until it
-// calls Arm, then the Lot, then the call of ready until it calls Arm in turn.
-// There are never two. [Spot.Fire] is how others get the owner's attention.
+// calls Arm, then the Poller, then the call of ready until it calls Arm in turn.
+// There are never two. [Conn.Interrupt] is how others get the owner's attention.
 package netpoll
 
 import (
@@ -31,7 +31,7 @@ import (
 	"time"
 )
 
-// ErrIdle is returned by [Spot.TryRead] when there is nothing to read yet.
+// ErrIdle is returned by [Conn.TryRead] when there is nothing to read yet.
 var ErrIdle = errors.New("nothing to read yet")
 
 // recordTime bounds how long a TLS record may take to arrive, from its first

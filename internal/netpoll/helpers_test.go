@@ -91,19 +91,19 @@ func securePipe(t testing.TB, version uint16) (server, client *tls.Conn, below *
 	return server, client, below
 }
 
-// watch parks nc in a Lot of its own. What is sent on the channel are the calls
+// watch parks nc in a Poller of its own. What is sent on the channel are the calls
 // of ready.
-func watch(t testing.TB, nc net.Conn) (*netpoll.Spot, <-chan struct{}) {
+func watch(t testing.TB, nc net.Conn) (*netpoll.Conn, <-chan struct{}) {
 	t.Helper()
-	lot := new(netpoll.Lot)
-	t.Cleanup(lot.Close)
-	return watchIn(t, lot, nc)
+	poller := new(netpoll.Poller)
+	t.Cleanup(poller.Close)
+	return watchIn(t, poller, nc)
 }
 
-func watchIn(t testing.TB, lot *netpoll.Lot, nc net.Conn) (*netpoll.Spot, <-chan struct{}) {
+func watchIn(t testing.TB, poller *netpoll.Poller, nc net.Conn) (*netpoll.Conn, <-chan struct{}) {
 	t.Helper()
 	calls := make(chan struct{}, 100)
-	s, ok := lot.Watch(nc, func() { calls <- struct{}{} })
+	s, ok := poller.Watch(nc, func() { calls <- struct{}{} })
 	if !ok {
 		t.Fatal("can't be parked")
 	}
@@ -130,7 +130,7 @@ func quiet(t testing.TB, calls <-chan struct{}) {
 	}
 }
 
-func idle(t testing.TB, s *netpoll.Spot) {
+func idle(t testing.TB, s *netpoll.Conn) {
 	t.Helper()
 	if n, err := s.TryRead(make([]byte, 100)); n != 0 || !errors.Is(err, netpoll.ErrIdle) {
 		t.Fatalf("reads %d, %v, want %v", n, err, netpoll.ErrIdle)
@@ -138,7 +138,7 @@ func idle(t testing.TB, s *netpoll.Spot) {
 }
 
 // read checks that TryRead returns what is wanted at once.
-func read(t testing.TB, s *netpoll.Spot, want string) {
+func read(t testing.TB, s *netpoll.Conn, want string) {
 	t.Helper()
 	p := make([]byte, 100)
 	if n, err := s.TryRead(p); err != nil || string(p[:n]) != want {

@@ -4,29 +4,29 @@ package netpoll
 
 import "net"
 
-// Lot parks nothing on this system. Methods are safe for concurrent use.
-type Lot struct {
+// Poller parks nothing on this system. Methods are safe for concurrent use.
+type Poller struct {
 	// Goroutines makes no difference on this system.
 	Goroutines bool
 }
 
-// Spot is what [Lot.Watch] would return if anything could be parked.
-type Spot struct{}
+// Conn is what [Poller.Watch] would return if anything could be parked.
+type Conn struct{}
 
 // Watch returns false: the caller keeps a goroutine in a blocking Read.
-func (l *Lot) Watch(net.Conn, func()) (*Spot, bool) { return nil, false }
+func (p *Poller) Watch(net.Conn, func()) (*Conn, bool) { return nil, false }
 
 // Close does nothing.
-func (l *Lot) Close() {}
+func (p *Poller) Close() {}
 
 // Arm would have ready called when there is something to read.
-func (s *Spot) Arm() {}
+func (c *Conn) Arm() {}
 
-// Fire would have ready called although there is nothing to read.
-func (s *Spot) Fire() {}
+// Interrupt would have ready called although there is nothing to read.
+func (c *Conn) Interrupt() {}
 
-// Stop would take the connection out of its Lot.
-func (s *Spot) Stop() bool { return false }
+// Stop would take the connection out of its Poller.
+func (c *Conn) Stop() bool { return false }
 
 // TryRead would read what is there.
-func (s *Spot) TryRead([]byte) (int, error) { return 0, ErrIdle }
+func (c *Conn) TryRead([]byte) (int, error) { return 0, ErrIdle }

@@ -19,7 +19,7 @@ import (
 // echo is a server's end that answers what comes, parked whenever it can be.
 type echo struct {
 	nc     net.Conn
-	spot   *netpoll.Spot
+	conn   *netpoll.Conn
 	done   chan error // the end
 	inside atomic.Int32
 	calls  int // for the race detector: there is one owner at a time
@@ -32,17 +32,17 @@ func (e *echo) ready() {
 	e.calls++
 	var p [7]byte
 	for {
-		n, err := e.spot.TryRead(p[:])
+		n, err := e.conn.TryRead(p[:])
 		if errors.Is(err, netpoll.ErrIdle) {
 			e.inside.Add(-1)
-			e.spot.Arm()
+			e.conn.Arm()
 			return
 		}
 		if err == nil {
 			_, err = e.nc.Write(p[:n])
 		}
 		if err != nil {
-			e.spot.Stop()
+			e.conn.Stop()
 			e.nc.Close()
 			e.done <- err
 			return
@@ -50,14 +50,14 @@ func (e *echo) ready() {
 	}
 }
 
-func parkEcho(t *testing.T, lot *netpoll.Lot, nc net.Conn) *echo {
+func parkEcho(t *testing.T, poller *netpoll.Poller, nc net.Conn) *echo {
 	t.Helper()
 	e := &echo{nc: nc, done: make(chan error, 1)}
 	var ok bool
-	if e.spot, ok = lot.Watch(nc, e.ready); !ok {
+	if e.conn, ok = poller.Watch(nc, e.ready); !ok {
 		t.Fatal("refused")
 	}
-	e.spot.Arm() // what is there already wakes it
+	e.conn.Arm() // what is there already wakes it
 	return e
 }
 
@@ -66,8 +66,8 @@ func parkEcho(t *testing.T, lot *netpoll.Lot, nc net.Conn) *echo {
 func TestPingPong(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
-			lot := new(netpoll.Lot)
-			defer lot.Close()
+			poller := new(netpoll.Poller)
+			defer poller.Close()
 			rounds := 150
 			if testing.Short() {
 				rounds = 50
@@ -81,7 +81,7 @@ func TestPingPong(t *testing.T) {
 				} else {
 					server, client = pipe(t)
 				}
-				e := parkEcho(t, lot, server)
+				e := parkEcho(t, poller, server)
 				echoes = append(echoes, e)
 				pings.Go(func() {
 					p := make([]byte, 16)
@@ -93,7 +93,7 @@ func TestPingPong(t *testing.T) {
 							return
 						}
 						if i%4 == 0 {
-							e.spot.Fire()
+							e.conn.Interrupt()
 						}
 						if _, err := io.ReadFull(client, p[:len(sent)]); err != nil || string(p[:len(sent)]) != sent {
 							t.Errorf("connection %d, round %d: %q, %v", i, n, p[:len(sent)], err)
@@ -122,8 +122,8 @@ func TestPingPong(t *testing.T) {
 // descriptors at once: none hears of another's events, and none is called after
 // a Stop that undid its Arm.
 func TestStopRaces(t *testing.T) {
-	lot := new(netpoll.Lot)
-	defer lot.Close()
+	poller := new(netpoll.Poller)
+	defer poller.Close()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestStopRaces(t *testing.T) {
 					return
 				}
 				calls := make(chan struct{}, 1)
-				s, ok := lot.Watch(server, func() { calls <- struct{}{} })
+				s, ok := poller.Watch(server, func() { calls <- struct{}{} })
 				if !ok {
 					t.Error("refused")
 					return
@@ -159,7 +159,7 @@ func TestStopRaces(t *testing.T) {
 				both.Go(func() { _, _ = client.Write([]byte("x")) })
 				both.Go(func() {
 					if n%3 == 0 {
-						s.Fire()
+						s.Interrupt()
 					}
 					undone = s.Stop()
 				})

@@ -70,7 +70,7 @@ func TestTLSBuffered(t *testing.T) {
 }
 
 // Records that come in halves: what is whole is read, the half is waited for,
-// and Fire ends the waiting without harm.
+// and Interrupt ends the waiting without harm.
 func TestTLSHalves(t *testing.T) {
 	for name, v := range versions {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestTLSHalves(t *testing.T) {
 				idle(t, s) // at once: the half was seen with the rest
 				s.Arm()
 				if cut%2 == 0 {
-					s.Fire()
+					s.Interrupt()
 					called(t, calls)
 					idle(t, s)
 					s.Arm()
@@ -144,7 +144,7 @@ func TestTLSByteByByte(t *testing.T) {
 	}
 }
 
-// Fire ends TryRead's waiting for the rest of a record, which is not lost.
+// Interrupt ends TryRead's waiting for the rest of a record, which is not lost.
 func TestTLSFireWhileWaiting(t *testing.T) {
 	server, client, below := securePipe(t, tls.VersionTLS13)
 	s, calls := watch(t, server)
@@ -164,7 +164,7 @@ func TestTLSFireWhileWaiting(t *testing.T) {
 			_, err := s.TryRead(make([]byte, 100))
 			result <- err
 		}()
-		s.Fire()
+		s.Interrupt()
 		if err := <-result; !errors.Is(err, netpoll.ErrIdle) {
 			t.Fatalf("got %v", err)
 		}
@@ -172,7 +172,7 @@ func TestTLSFireWhileWaiting(t *testing.T) {
 			t.Fatalf("took %v", took)
 		}
 		s.Arm()
-		called(t, calls) // for Fire
+		called(t, calls) // for Interrupt
 		idle(t, s)
 		s.Arm()
 		if _, err := below.Conn.Write(record[7:]); err != nil {

@@ -112,42 +112,42 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestNotParkable(t *testing.T) {
-	lot := new(netpoll.Lot)
-	defer lot.Close()
-	refused := func(name string, lot *netpoll.Lot, nc net.Conn) {
+	poller := new(netpoll.Poller)
+	defer poller.Close()
+	refused := func(name string, poller *netpoll.Poller, nc net.Conn) {
 		t.Helper()
-		if s, ok := lot.Watch(nc, func() {}); ok || s != nil {
+		if s, ok := poller.Watch(nc, func() {}); ok || s != nil {
 			t.Errorf("%s: parked", name)
 		}
 	}
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	refused("net.Pipe", lot, a)
-	refused("TLS without a handshake", lot, tls.Server(a, &tls.Config{Certificates: []tls.Certificate{certificate()}}))
+	refused("net.Pipe", poller, a)
+	refused("TLS without a handshake", poller, tls.Server(a, &tls.Config{Certificates: []tls.Certificate{certificate()}}))
 
 	server, client := pipe(t)
-	refused("wrapper", lot, &tap{Conn: server})
-	refused("wrapper that shows its socket", lot, struct{ *net.TCPConn }{server.(*net.TCPConn)})
-	refused("operator's wish", &netpoll.Lot{Goroutines: true}, server)
+	refused("wrapper", poller, &tap{Conn: server})
+	refused("wrapper that shows its socket", poller, struct{ *net.TCPConn }{server.(*net.TCPConn)})
+	refused("operator's wish", &netpoll.Poller{Goroutines: true}, server)
 	_, secure, _ := securePipe(t, tls.VersionTLS13)
-	refused("TLS over a wrapper", lot, secure)
+	refused("TLS over a wrapper", poller, secure)
 
-	s, ok := lot.Watch(server, func() {})
+	s, ok := poller.Watch(server, func() {})
 	if !ok {
 		t.Fatal("a TCP connection is refused")
 	}
-	refused("watched already", lot, server)
+	refused("watched already", poller, server)
 	s.Stop()
-	if s, ok = lot.Watch(server, func() {}); !ok {
+	if s, ok = poller.Watch(server, func() {}); !ok {
 		t.Fatal("refused after Stop")
 	}
 	s.Stop()
 	client.Close()
-	refused("closed", lot, client)
-	over := new(netpoll.Lot)
+	refused("closed", poller, client)
+	over := new(netpoll.Poller)
 	over.Close()
-	refused("closed Lot", over, server)
+	refused("closed Poller", over, server)
 	over.Close()
 }
 
@@ -155,13 +155,13 @@ func TestFire(t *testing.T) {
 	server, client := pipe(t)
 	s, calls := watch(t, server)
 	s.Arm()
-	s.Fire()
+	s.Interrupt()
 	called(t, calls)
 	idle(t, s)
 	quiet(t, calls)
 
-	s.Fire()
-	s.Fire()
+	s.Interrupt()
+	s.Interrupt()
 	quiet(t, calls)
 	s.Arm()
 	called(t, calls)
@@ -173,7 +173,7 @@ func TestFire(t *testing.T) {
 	read(t, s, "x")
 
 	s.Stop()
-	s.Fire()
+	s.Interrupt()
 	s.Arm()
 	quiet(t, calls)
 }
@@ -200,18 +200,18 @@ func TestStop(t *testing.T) {
 // A connection that was closed first, against the rules, and left its number to
 // another one, does the other no harm.
 func TestClosedBeforeStop(t *testing.T) {
-	lot := new(netpoll.Lot)
-	defer lot.Close()
+	poller := new(netpoll.Poller)
+	defer poller.Close()
 	for range 100 {
 		server, client := pipe(t)
-		s, calls := watchIn(t, lot, server)
+		s, calls := watchIn(t, poller, server)
 		s.Arm()
 		server.Close()
 		if _, err := s.TryRead(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
 			t.Fatalf("reads %v", err)
 		}
 		other, peer := pipe(t)
-		s2, calls2 := watchIn(t, lot, other)
+		s2, calls2 := watchIn(t, poller, other)
 		idle(t, s2)
 		s2.Arm()
 		s.Stop()
@@ -230,7 +230,7 @@ func TestClosedBeforeStop(t *testing.T) {
 	}
 }
 
-// An armed Spot whose connection was closed is told when it is armed.
+// An armed Conn whose connection was closed is told when it is armed.
 func TestArmClosed(t *testing.T) {
 	server, _ := pipe(t)
 	s, calls := watch(t, server)
@@ -241,12 +241,12 @@ func TestArmClosed(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	before := runtime.NumGoroutine()
-	lot := new(netpoll.Lot)
+	poller := new(netpoll.Poller)
 	server, client := pipe(t)
-	s, calls := watchIn(t, lot, server)
+	s, calls := watchIn(t, poller, server)
 	s.Arm()
-	lot.Close()
-	lot.Close()
+	poller.Close()
+	poller.Close()
 	// One that is joined may still be on its last instructions.
 	deadline := time.Now().Add(30 * time.Second)
 	for runtime.NumGoroutine() > before {
@@ -257,7 +257,7 @@ func TestClose(t *testing.T) {
 	}
 	write(t, client, "x")
 	quiet(t, calls)
-	s.Fire()
+	s.Interrupt()
 	called(t, calls)
 	s.Arm()
 	quiet(t, calls)
@@ -266,22 +266,22 @@ func TestClose(t *testing.T) {
 
 // A thousand parked connections have one goroutine.
 func TestThousand(t *testing.T) {
-	lot := new(netpoll.Lot)
-	defer lot.Close()
+	poller := new(netpoll.Poller)
+	defer poller.Close()
 	before := runtime.NumGoroutine()
 	calls := make(chan int, 1000)
-	var spots []*netpoll.Spot
+	var conns []*netpoll.Conn
 	var clients []net.Conn
 	for i := range 1000 {
 		server, client := pipe(t)
-		s, ok := lot.Watch(server, func() { calls <- i })
+		s, ok := poller.Watch(server, func() { calls <- i })
 		if !ok {
 			t.Fatal("refused")
 		}
 		defer s.Stop()
 		idle(t, s)
 		s.Arm()
-		spots, clients = append(spots, s), append(clients, client)
+		conns, clients = append(conns, s), append(clients, client)
 	}
 	if n := runtime.NumGoroutine() - before; n > 1 {
 		t.Errorf("%d goroutines, want 1", n)
@@ -289,21 +289,21 @@ func TestThousand(t *testing.T) {
 	for _, c := range clients {
 		write(t, c, "x")
 	}
-	for range spots {
-		read(t, spots[<-calls], "x")
+	for range conns {
+		read(t, conns[<-calls], "x")
 	}
 	for i := 999; i >= 0; i -= 111 {
-		spots[i].Arm()
+		conns[i].Arm()
 		write(t, clients[i], "y")
 		if got := <-calls; got != i {
 			t.Fatalf("%d is called, want %d", got, i)
 		}
-		read(t, spots[i], "y")
+		read(t, conns[i], "y")
 	}
 }
 
 func TestSize(t *testing.T) {
-	if n := unsafe.Sizeof(netpoll.Spot{}); n > 96 {
+	if n := unsafe.Sizeof(netpoll.Conn{}); n > 96 {
 		t.Errorf("%d bytes", n)
 	}
 }
