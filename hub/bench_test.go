@@ -23,24 +23,24 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// quiet is a crowd, and the Waker of its sessions, that remembers its feed.
+// quiet is a dispatcher, and the Waker of its sessions, that remembers its feed.
 type quiet struct {
 	deaf
 	feed *hub.Feed
 }
 
-func (q *quiet) Crowd() hub.Crowd { return q }
-func (q *quiet) News(f *hub.Feed) { q.feed = f }
+func (q *quiet) Dispatcher() hub.Dispatcher { return q }
+func (q *quiet) Notify(f *hub.Feed)         { q.feed = f }
 
-// BenchmarkAppend publishes to crowds: the cost of storing, ordering, and telling
+// BenchmarkAppend publishes to dispatchers: the cost of storing, ordering, and telling
 // them, which does not grow with the members.
 func BenchmarkAppend(b *testing.B) {
 	for _, members := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
 			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
-			crowds := []*quiet{{}, {}}
+			dispatchers := []*quiet{{}, {}}
 			for i := range members {
-				s, err := h.Connect(hub.Client{}, crowds[i%2])
+				s, err := h.Connect(hub.Client{}, dispatchers[i%2])
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -51,7 +51,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				send(b, h, p)
-				for _, c := range crowds {
+				for _, c := range dispatchers {
 					if c.feed != nil {
 						c.feed.Next(room, 1<<20)
 						c.feed = nil
@@ -67,10 +67,10 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkStep(b *testing.B) {
 	const members = 10_000
 	h := newHub(b, settings())
-	crowd := new(quiet)
+	dispatcher := new(quiet)
 	sessions := make([]*hub.Session, members)
 	for i := range sessions {
-		s, err := h.Connect(hub.Client{}, crowd)
+		s, err := h.Connect(hub.Client{}, dispatcher)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -83,15 +83,15 @@ func BenchmarkStep(b *testing.B) {
 		s.Next(buf)
 	}
 	room, chunk := make([]*hub.Message, 0, 64), make([]*hub.Membership, 0, 64)
-	crowd.feed.Next(room, 1<<20)
+	dispatcher.feed.Next(room, 1<<20)
 	p := hub.Publication{Room: "r", Data: make([]byte, 128)}
 	b.ReportAllocs()
 	for b.Loop() {
 		send(b, h, p)
-		step, _ := crowd.feed.Next(room, 1<<20)
+		step, _ := dispatcher.feed.Next(room, 1<<20)
 		taken := 0
-		for i := crowd.feed.Len(); i > 0; {
-			chunk, i = crowd.feed.Members(i, chunk[:0])
+		for i := dispatcher.feed.Len(); i > 0; {
+			chunk, i = dispatcher.feed.Members(i, chunk[:0])
 			for _, m := range chunk {
 				if m.Take(&step) {
 					taken++
@@ -162,15 +162,15 @@ func BenchmarkJoinLeave(b *testing.B) {
 	for _, members := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
 			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
-			crowd := new(quiet)
+			dispatcher := new(quiet)
 			for range members {
-				s, err := h.Connect(hub.Client{}, crowd)
+				s, err := h.Connect(hub.Client{}, dispatcher)
 				if err != nil {
 					b.Fatal(err)
 				}
 				join(b, s, "r", hub.Start{})
 			}
-			s, err := h.Connect(hub.Client{}, crowd)
+			s, err := h.Connect(hub.Client{}, dispatcher)
 			if err != nil {
 				b.Fatal(err)
 			}

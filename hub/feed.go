@@ -11,17 +11,17 @@ import (
 // session. Calls may come from many goroutines.
 type Waker interface{ Wake() }
 
-// Crowd is a Waker's alternative for news: whoever serves many sessions is told
+// Dispatcher is a Waker's alternative for news: whoever serves many sessions is told
 // once for all of them that are in a room. A Waker that has a method
 //
-//	Crowd() Crowd
+//	Dispatcher() Dispatcher
 //
 // belongs to one, and is itself woken only for what concerns its session alone.
-type Crowd interface {
-	// News says that the feed has something to read. It is not said again
+type Dispatcher interface {
+	// Notify says that the feed has something to read. It is not said again
 	// before [Feed.Next] has been called. Like Wake it is called with locks
 	// held, and must neither block nor call the hub, a session, or the feed.
-	News(*Feed)
+	Notify(*Feed)
 }
 
 // Bell is the Waker of a session that waits in a handler: a channel of
@@ -45,14 +45,14 @@ type place struct {
 	live bool
 }
 
-// Feed is what a crowd has in one room: a place that moves on with the room,
+// Feed is what a dispatcher has in one room: a place that moves on with the room,
 // and the members. Members that stand where the feed stands are due the same
 // messages, and take them without being asked one by one.
 type Feed struct {
-	room  *room
-	crowd Crowd
-	due   bool   // told, and not read yet; guarded by room.mu
-	at    *place // where Next stands; the crowd's own
+	room       *room
+	dispatcher Dispatcher
+	due        bool   // told, and not read yet; guarded by room.mu
+	at         *place // where Next stands; the dispatcher's own
 
 	mu      sync.Mutex
 	members []*Membership
@@ -158,7 +158,7 @@ type Membership struct {
 
 	session *Session
 	room    *room
-	feed    *Feed // of the session's crowd in the room
+	feed    *Feed // of the session's dispatcher in the room
 	index   int   // in feed.members, guarded by feed.mu
 
 	// Guarded by session.mu.
@@ -197,7 +197,7 @@ func (m *Membership) echoes(s *Step) bool {
 	return false
 }
 
-// bells is the crowd of the sessions that have none: it wakes each of them, so
+// bells is the dispatcher of the sessions that have none: it wakes each of them, so
 // that a publisher does not have to. Its goroutine lives while there is news.
 type bells struct {
 	mu    sync.Mutex
@@ -206,8 +206,8 @@ type bells struct {
 	done  sync.WaitGroup
 }
 
-// News implements [Crowd].
-func (b *bells) News(f *Feed) {
+// Notify implements [Dispatcher].
+func (b *bells) Notify(f *Feed) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.due = append(b.due, f)
@@ -243,7 +243,7 @@ func (b *bells) ring() {
 	}
 }
 
-// seen lets News be said again.
+// seen lets Notify be said again.
 func (f *Feed) seen() {
 	f.room.mu.Lock()
 	defer f.room.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// inCrowd returns a new session of the crowd that has joined the room.
-func inCrowd(t testing.TB, h *hub.Hub, c *crowd, room string, client hub.Client) *hub.Session {
+// inDispatcher returns a new session of the dispatcher that has joined the room.
+func inDispatcher(t testing.TB, h *hub.Hub, c *dispatcher, room string, client hub.Client) *hub.Session {
 	t.Helper()
-	s, err := h.Connect(client, &oneOf{crowd: c})
+	s, err := h.Connect(client, &oneOf{dispatcher: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func inCrowd(t testing.TB, h *hub.Hub, c *crowd, room string, client hub.Client)
 
 // walk takes what is due to the feed's members: each one's messages by steps,
 // nil for those who must be asked.
-func (c *crowd) walk(t testing.TB) (took int, texts []string) {
+func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 	t.Helper()
 	if len(c.due) != 1 {
 		t.Fatalf("%d feeds are due", len(c.due))
@@ -49,11 +49,11 @@ func (c *crowd) walk(t testing.TB) (took int, texts []string) {
 	return took, texts
 }
 
-// A crowd is told once, whatever comes, until it has looked.
+// A dispatcher is told once, whatever comes, until it has looked.
 func TestNews(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		c := new(crowd)
-		a, b := inCrowd(t, h, c, "r", hub.Client{}), inCrowd(t, h, c, "r", hub.Client{})
+		c := new(dispatcher)
+		a, b := inDispatcher(t, h, c, "r", hub.Client{}), inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1", "2")
 		if took, texts := c.walk(t); took != 0 || len(texts) != 2 {
 			t.Errorf("%d took %q: nobody has read yet", took, texts)
@@ -88,8 +88,8 @@ func TestNews(t *testing.T) {
 // left to Next.
 func TestTakeIsExact(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		c := new(crowd)
-		deaf, plain := inCrowd(t, h, c, "r", hub.Client{NoEcho: true}), inCrowd(t, h, c, "r", hub.Client{})
+		c := new(dispatcher)
+		deaf, plain := inDispatcher(t, h, c, "r", hub.Client{NoEcho: true}), inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1")
 		c.walk(t)
 		drain(t, deaf)
@@ -113,8 +113,8 @@ func TestTakeIsExact(t *testing.T) {
 // Signals go with a step; what has expired does not.
 func TestStepSkips(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		c := new(crowd)
-		s := inCrowd(t, h, c, "r", hub.Client{})
+		c := new(dispatcher)
+		s := inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1")
 		c.walk(t)
 		drain(t, s)

@@ -118,17 +118,17 @@ func (h *Hub) Configure(s *Settings) error {
 }
 
 // Connect makes a session of a client. w is woken when there is something for
-// [Session.Next]; if it belongs to a [Crowd], that is told of news in rooms. It
+// [Session.Next]; if it belongs to a [Dispatcher], that is told of news in rooms. It
 // returns [ErrUser], [ErrDraining], or a [LimitError] with [ErrFull] that names
 // max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
-	s := &Session{hub: h, client: c, waker: w, crowd: &h.bells, since: time.Now()}
+	s := &Session{hub: h, client: c, waker: w, dispatcher: &h.bells, since: time.Now()}
 	s.client.Room = "" // it joins rooms
-	if of, ok := w.(interface{ Crowd() Crowd }); ok {
-		s.crowd = of.Crowd()
+	if of, ok := w.(interface{ Dispatcher() Dispatcher }); ok {
+		s.dispatcher = of.Dispatcher()
 	}
 	if err := h.count(c, func() { h.sessions[s] = struct{}{} }); err != nil {
 		return nil, err

@@ -121,7 +121,7 @@ func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) 
 		}
 	}
 	if tail := r.tailPlace(); p == *tail && !s.client.Alone {
-		m.at.Store(tail) // where the others stand: from here on it goes with its crowd
+		m.at.Store(tail) // where the others stand: from here on it goes with its dispatcher
 	} else if p != *before {
 		own := p
 		m.at.Store(&own)

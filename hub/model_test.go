@@ -54,33 +54,33 @@ func TestModel(t *testing.T) {
 // model is what the hub should be: for each room the list of all messages.
 type model struct {
 	*testing.T
-	rnd      *rand.Rand
-	hub      *hub.Hub
-	settings *hub.Settings
-	rooms    map[string][]sent
-	clients  []*client
-	crowds   [2]crowd
-	cursors  []cursor // some that were seen, of all rooms
-	n        int      // messages published
+	rnd         *rand.Rand
+	hub         *hub.Hub
+	settings    *hub.Settings
+	rooms       map[string][]sent
+	clients     []*client
+	dispatchers [2]dispatcher
+	cursors     []cursor // some that were seen, of all rooms
+	n           int      // messages published
 
 	nexts, steps int // messages given by Next, and by steps
 }
 
-// crowd serves clients together.
-type crowd struct {
+// dispatcher serves clients together.
+type dispatcher struct {
 	due []*hub.Feed
 }
 
-func (c *crowd) News(f *hub.Feed) { c.due = append(c.due, f) }
+func (c *dispatcher) Notify(f *hub.Feed) { c.due = append(c.due, f) }
 
-// oneOf is the Waker of a client in a crowd.
+// oneOf is the Waker of a client in a dispatcher.
 type oneOf struct {
 	deaf
-	crowd  *crowd
-	client *client
+	dispatcher *dispatcher
+	client     *client
 }
 
-func (o *oneOf) Crowd() hub.Crowd { return o.crowd }
+func (o *oneOf) Dispatcher() hub.Dispatcher { return o.dispatcher }
 
 type sent struct {
 	hub.Receipt
@@ -226,7 +226,7 @@ func (m *model) seen(room string, p hub.Position) {
 
 func (m *model) connect() {
 	c := &client{rooms: make(map[string]*reader)}
-	waker := one[hub.Waker](m, deaf{}, make(hub.Bell, 1), &oneOf{crowd: &m.crowds[0], client: c}, &oneOf{crowd: &m.crowds[0], client: c}, &oneOf{crowd: &m.crowds[1], client: c})
+	waker := one[hub.Waker](m, deaf{}, make(hub.Bell, 1), &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[1], client: c})
 	s, err := m.hub.Connect(hub.Client{NoEcho: m.rnd.IntN(2) == 0, Address: one(m, addr("10.0.0.1"), addr("2001:db8::1"))}, waker)
 	if len(m.clients) == m.settings.MaxConnections {
 		limited(m, err, hub.ErrFull, "max_connections")
@@ -340,19 +340,19 @@ func (m *model) catchUp() {
 	}
 }
 
-// feed does what a crowd does: it gives a step's messages to whoever is due
+// feed does what a dispatcher does: it gives a step's messages to whoever is due
 // them. The others wait for their Next.
 func (m *model) feed() {
-	crowd := &m.crowds[m.rnd.IntN(len(m.crowds))]
+	dispatcher := &m.dispatchers[m.rnd.IntN(len(m.dispatchers))]
 	for range one(m, 1, 1000) {
-		if len(crowd.due) == 0 {
+		if len(dispatcher.due) == 0 {
 			return
 		}
-		f := crowd.due[0]
-		crowd.due = crowd.due[1:]
+		f := dispatcher.due[0]
+		dispatcher.due = dispatcher.due[1:]
 		step, more := f.Next(make([]*hub.Message, 0, one(m, 1, 3, 100)), one(m, 1, 500, 1<<20))
 		if more {
-			crowd.due = append(crowd.due, f)
+			dispatcher.due = append(dispatcher.due, f)
 		}
 		seen := make(map[*hub.Membership]bool)
 		for i := f.Len(); i > 0; {

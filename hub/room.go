@@ -29,7 +29,7 @@ type room struct {
 	mu      sync.Mutex
 	ring    ring
 	tail    *place  // the ring's end, shared by all who have read that far; nil: not asked for yet
-	feeds   []*Feed // one for each crowd that has members here
+	feeds   []*Feed // one for each dispatcher that has members here
 	members int
 }
 
@@ -64,7 +64,7 @@ func (r *room) close() {
 	r.clear()
 }
 
-// append takes what the engine delivers and tells the crowds. What that costs
+// append takes what the engine delivers and tells the dispatchers. What that costs
 // does not grow with the members.
 func (r *room) append(m *Message) {
 	r.mu.Lock()
@@ -75,7 +75,7 @@ func (r *room) append(m *Message) {
 	for _, f := range r.feeds {
 		if !f.due {
 			f.due = true
-			f.crowd.News(f)
+			f.dispatcher.Notify(f)
 		}
 	}
 }
@@ -135,17 +135,17 @@ func (r *room) mend(page Page, q Query) Page {
 	return page
 }
 
-// enter adds a member to the feed of its crowd.
-func (r *room) enter(m *Membership, c Crowd) {
+// enter adds a member to the feed of its dispatcher.
+func (r *room) enter(m *Membership, c Dispatcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.members++; r.members == 1 {
 		r.vacant.Add(-1)
 	}
-	i := slices.IndexFunc(r.feeds, func(f *Feed) bool { return f.crowd == c })
+	i := slices.IndexFunc(r.feeds, func(f *Feed) bool { return f.dispatcher == c })
 	if i < 0 {
 		i = len(r.feeds)
-		r.feeds = append(r.feeds, &Feed{room: r, crowd: c, at: r.tailPlace()})
+		r.feeds = append(r.feeds, &Feed{room: r, dispatcher: c, at: r.tailPlace()})
 	}
 	r.feeds[i].add(m)
 	if m.session.client.Presence != PresenceNothing {

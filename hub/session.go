@@ -97,14 +97,14 @@ func ItemOf(m *Message) Item {
 // Session is one client on any transport. Next is for one goroutine at a time;
 // all other methods are safe for concurrent use.
 type Session struct {
-	hub    *Hub
-	client Client
-	waker  Waker
-	crowd  Crowd
-	since  time.Time
-	cause  atomic.Uint32
-	sent   atomic.Uint64 // messages handed out by Next, and in rooms that were left
-	got    atomic.Uint64 // messages published
+	hub        *Hub
+	client     Client
+	waker      Waker
+	dispatcher Dispatcher
+	since      time.Time
+	cause      atomic.Uint32
+	sent       atomic.Uint64 // messages handed out by Next, and in rooms that were left
+	got        atomic.Uint64 // messages published
 
 	mu          sync.Mutex
 	rooms       []*Membership
@@ -178,7 +178,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 		return Joined{}, ErrRooms
 	}
 	// The new membership holds its place before the old one lets go.
-	r.enter(m, s.crowd)
+	r.enter(m, s.dispatcher)
 	m.appear(state)
 	if i >= 0 {
 		s.leave(s.rooms[i], WhyLeft, 0)

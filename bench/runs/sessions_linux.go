@@ -90,7 +90,7 @@ func unlimited() *hub.Settings {
 	return set
 }
 
-// listeners is a crowd that reads when it is told to.
+// listeners is a dispatcher that reads when it is told to.
 type listeners struct {
 	due      []*hub.Feed
 	messages [64]*hub.Message
@@ -100,11 +100,11 @@ type listeners struct {
 // Wake implements hub.Waker.
 func (*listeners) Wake() {}
 
-// Crowd makes it its sessions' crowd.
-func (l *listeners) Crowd() hub.Crowd { return l }
+// Dispatcher makes it its sessions' dispatcher.
+func (l *listeners) Dispatcher() hub.Dispatcher { return l }
 
-// News implements hub.Crowd.
-func (l *listeners) News(f *hub.Feed) { l.due = append(l.due, f) }
+// News implements hub.Dispatcher.
+func (l *listeners) Notify(f *hub.Feed) { l.due = append(l.due, f) }
 
 // read reads the news of all rooms, for nobody.
 func (l *listeners) read() {

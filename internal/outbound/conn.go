@@ -64,7 +64,7 @@ type Conn struct {
 	nc      net.Conn
 	reader  hub.Waker // of Relay, if the connection is relayed
 
-	left []hub.Item // what the last batch had no room for; the writer's
+	left []hub.Item // what the last buffer had no room for; the writer's
 
 	// Guarded by mu.
 	control []byte        // control frames that wait
@@ -124,8 +124,8 @@ func (c *Conn) Wake() {
 	c.kick()
 }
 
-// Crowd makes the session one of its shard's crowd, see [hub.Crowd].
-func (c *Conn) Crowd() hub.Crowd { return c.shard }
+// Dispatcher makes the shard the session's dispatcher, see [hub.Dispatcher].
+func (c *Conn) Dispatcher() hub.Dispatcher { return c.shard }
 
 // Control queues the bytes of whole control frames, which go out before what
 // the session is told later. With last they end the stream: what has been gathered
@@ -293,9 +293,9 @@ func (c *Conn) settle(rest []byte, err error) {
 	}
 }
 
-// gather fills the batch with what is to be written next. It returns false,
+// gather fills the buffer with what is to be written next. It returns false,
 // having made the connection idle, if there is nothing.
-func (c *Conn) gather(b *batch) bool {
+func (c *Conn) gather(b *buffer) bool {
 	b.bytes = b.bytes[:0]
 	for {
 		c.mu.Lock()
@@ -324,7 +324,7 @@ func (c *Conn) gather(b *batch) bool {
 
 // fill appends what the session has to tell, until there are batchBytes, and
 // goodbye if it has ended.
-func (c *Conn) fill(b *batch) {
+func (c *Conn) fill(b *buffer) {
 	left, more := c.left, true
 	c.left = nil
 	ahead := len(b.bytes) // of what the session has to tell

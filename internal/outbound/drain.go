@@ -12,21 +12,21 @@ import (
 // The part of Conn that waits: a peer whose socket is full has a goroutine of
 // its own until it has caught up.
 
-// batch is what a writer gathers.
-type batch struct {
+// buffer is what a writer gathers.
+type buffer struct {
 	items []hub.Item // room for what a session tells
 	bytes []byte
 }
 
-// batches are reused between writers.
-var batches = sync.Pool{New: func() any {
-	return &batch{items: make([]hub.Item, 0, batchItems), bytes: make([]byte, 0, 4<<10)}
+// buffers are reused between writers.
+var buffers = sync.Pool{New: func() any {
+	return &buffer{items: make([]hub.Item, 0, batchItems), bytes: make([]byte, 0, 4<<10)}
 }}
 
-// free gives the batch to the next writer, unless it has grown.
-func (b *batch) free() {
+// free gives the buffer to the next writer, unless it has grown.
+func (b *buffer) free() {
 	if cap(b.bytes) <= batchBytes+4<<10 {
-		batches.Put(b)
+		buffers.Put(b)
 	}
 }
 
@@ -46,7 +46,7 @@ func (c *Conn) setAside(rest []byte) {
 // drain writes rest, of which so many bytes are counted as waiting, and then
 // all that is due, however slow the peer is.
 func (c *Conn) drain(rest []byte, waiting int64) {
-	b := batches.Get().(*batch)
+	b := buffers.Get().(*buffer)
 	defer func() {
 		c.shard.group.wait(-waiting)
 		if p := recover(); p != nil {

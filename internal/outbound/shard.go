@@ -25,7 +25,7 @@ const (
 )
 
 // shard writes to its share of a group's connections. A worker, one goroutine,
-// lives while something is due. It is the [hub.Crowd] of the connections'
+// lives while something is due. It is the [hub.Dispatcher] of the connections'
 // sessions.
 //
 // The worker writes to plain TCP without ever waiting. Other sockets (TLS) can
@@ -62,7 +62,7 @@ type turn struct {
 	served  int      // connections since the last chunk
 	spare   *round   // for the next feed
 
-	batch   *batch
+	buffer  *buffer
 	current *Conn // being written to, for the case of a panic
 	writes  int
 }
@@ -74,8 +74,8 @@ func newShard(g *Group) *shard {
 	return s
 }
 
-// News implements [hub.Crowd].
-func (s *shard) News(f *hub.Feed) {
+// Notify implements [hub.Dispatcher].
+func (s *shard) Notify(f *hub.Feed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.feeds = append(s.feeds, f)
@@ -128,8 +128,8 @@ func (t *turn) busy() bool {
 
 // rest lets go of what an idle shard need not keep.
 func (t *turn) rest() {
-	if t.batch != nil {
-		t.batch.free()
+	if t.buffer != nil {
+		t.buffer.free()
 	}
 	*t = turn{spare: t.spare}
 }
@@ -185,7 +185,7 @@ func (s *shard) survive(p any) (again bool) {
 	if s.round != nil {
 		s.round.alone = true // the others will find out one by one
 	}
-	s.batch = nil // may be anything
+	s.buffer = nil // may be anything
 	if c := s.current; c != nil {
 		c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
 		c.fail(hub.CauseInternal)
@@ -228,13 +228,13 @@ func (s *shard) serve(c *Conn) (mine bool) {
 	}
 	s.current = c
 	s.yield()
-	if s.batch == nil {
-		s.batch = batches.Get().(*batch)
+	if s.buffer == nil {
+		s.buffer = buffers.Get().(*buffer)
 	}
-	if !c.gather(s.batch) {
+	if !c.gather(s.buffer) {
 		return true
 	}
-	return s.write(c, s.batch.bytes)
+	return s.write(c, s.buffer.bytes)
 }
 
 // write writes p to the connection, whose writer the caller is, and settles. It
@@ -303,6 +303,6 @@ func (s *shard) goOn(c *Conn) {
 	if s.round != nil {
 		s.round.lent = true
 	}
-	s.batch = nil
+	s.buffer = nil
 	s.workers.Go(s.work)
 }
