@@ -23,14 +23,14 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// quiet is a dispatcher, and the Waker of its sessions, that remembers its feed.
+// quiet is a dispatcher, and the Waker of its sessions, that remembers its group.
 type quiet struct {
 	deaf
-	feed *hub.Feed
+	group *hub.SubscriberGroup
 }
 
-func (q *quiet) Dispatcher() hub.Dispatcher { return q }
-func (q *quiet) Notify(f *hub.Feed)         { q.feed = f }
+func (q *quiet) Dispatcher() hub.Dispatcher    { return q }
+func (q *quiet) Notify(f *hub.SubscriberGroup) { q.group = f }
 
 // BenchmarkAppend publishes to dispatchers: the cost of storing, ordering, and telling
 // them, which does not grow with the members.
@@ -52,9 +52,9 @@ func BenchmarkAppend(b *testing.B) {
 			for b.Loop() {
 				send(b, h, p)
 				for _, c := range dispatchers {
-					if c.feed != nil {
-						c.feed.Next(room, 1<<20)
-						c.feed = nil
+					if c.group != nil {
+						c.group.Next(room, 1<<20)
+						c.group = nil
 					}
 				}
 			}
@@ -62,7 +62,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkStep walks through a room's members, who all take the step: what a
+// BenchmarkStep walks through a room's members, who all take the batch: what a
 // delivery costs before anything is written.
 func BenchmarkStep(b *testing.B) {
 	const members = 10_000
@@ -83,17 +83,17 @@ func BenchmarkStep(b *testing.B) {
 		s.Next(buf)
 	}
 	room, chunk := make([]*hub.Message, 0, 64), make([]*hub.Membership, 0, 64)
-	dispatcher.feed.Next(room, 1<<20)
+	dispatcher.group.Next(room, 1<<20)
 	p := hub.Publication{Room: "r", Data: make([]byte, 128)}
 	b.ReportAllocs()
 	for b.Loop() {
 		send(b, h, p)
-		step, _ := dispatcher.feed.Next(room, 1<<20)
+		batch, _ := dispatcher.group.Next(room, 1<<20)
 		taken := 0
-		for i := dispatcher.feed.Len(); i > 0; {
-			chunk, i = dispatcher.feed.Members(i, chunk[:0])
+		for i := dispatcher.group.Len(); i > 0; {
+			chunk, i = dispatcher.group.Members(i, chunk[:0])
 			for _, m := range chunk {
-				if m.Take(&step) {
+				if m.Advance(&batch) {
 					taken++
 				}
 			}

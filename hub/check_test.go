@@ -104,8 +104,8 @@ func (c *checker) sessions() {
 			c.that(m.joined <= m.room.ring.next(), "session %s joined %s in the future", s.ID(), m.room.name)
 			at := m.at.Load()
 			c.that(!at.live || at.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
-			c.that(m.session == s && m.feed.room == m.room && m.feed.dispatcher == s.dispatcher, "session %s is in a foreign feed of %s", s.ID(), m.room.name)
-			c.that(m.index < len(m.feed.members) && m.feed.members[m.index] == m, "session %s is not where its feed of %s has it", s.ID(), m.room.name)
+			c.that(m.session == s && m.group.room == m.room && m.group.dispatcher == s.dispatcher, "session %s is in a foreign group of %s", s.ID(), m.room.name)
+			c.that(m.index < len(m.group.members) && m.group.members[m.index] == m, "session %s is not where its group of %s has it", s.ID(), m.room.name)
 		}
 		waiting := 0
 		for _, n := range s.notices {
@@ -173,12 +173,12 @@ func (c *checker) rooms() {
 		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
 		c.presence(r)
 		sum, dispatchers := 0, make(map[Dispatcher]bool)
-		for _, f := range r.feeds {
-			c.that(len(f.members) > 0 && !dispatchers[f.dispatcher], "room %s has a feed of nobody, or two of one dispatcher", name)
+		for _, f := range r.groups {
+			c.that(len(f.members) > 0 && !dispatchers[f.dispatcher], "room %s has a group of nobody, or two of one dispatcher", name)
 			dispatchers[f.dispatcher] = true
 			sum += len(f.members)
 		}
-		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by feeds, %d by sessions", name, r.members, sum, c.members[r])
+		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by groups, %d by sessions", name, r.members, sum, c.members[r])
 		c.ring(name, &r.ring)
 	}
 	c.that(int64(vacant) == c.hub.vacant.Load(), "%d rooms without members, counted %d", vacant, c.hub.vacant.Load())

@@ -7,7 +7,7 @@
 // read after the cursor. A [Session] is one client on any transport. It pulls:
 // the hub tells the session's [Waker] that a room has news, and whoever owns
 // the session calls [Session.Next] and writes what it gets. Whoever owns many
-// sessions is a [Dispatcher]: it is told once, and reads a [Feed] for all of them.
+// sessions is a [Dispatcher]: it is told once, and reads a [SubscriberGroup] for all of them.
 //
 //	h, err := hub.New(hub.Defaults(), hub.NewMemory())
 //	...
@@ -24,7 +24,7 @@
 // duplicates within an epoch, every gap announced.
 //
 // Lock order, outermost first: Hub.mu, Session.mu, log.mu (memory engine),
-// presence.mu, room.mu, then budget.mu or Feed.mu. No lock is held while anything is written
+// presence.mu, room.mu, then budget.mu or SubscriberGroup.mu. No lock is held while anything is written
 // to a socket, and Wakers and Dispatchers are called with locks held, so they must
 // not call back.
 package hub

@@ -18,10 +18,10 @@ type Waker interface{ Wake() }
 //
 // belongs to one, and is itself woken only for what concerns its session alone.
 type Dispatcher interface {
-	// Notify says that the feed has something to read. It is not said again
-	// before [Feed.Next] has been called. Like Wake it is called with locks
-	// held, and must neither block nor call the hub, a session, or the feed.
-	Notify(*Feed)
+	// Notify says that the group has something to read. It is not said again
+	// before [SubscriberGroup.Next] has been called. Like Wake it is called with locks
+	// held, and must neither block nor call the hub, a session, or the group.
+	Notify(*SubscriberGroup)
 }
 
 // Bell is the Waker of a session that waits in a handler: a channel of
@@ -45,10 +45,10 @@ type place struct {
 	live bool
 }
 
-// Feed is what a dispatcher has in one room: a place that moves on with the room,
-// and the members. Members that stand where the feed stands are due the same
+// SubscriberGroup is what a dispatcher has in one room: a place that moves on with the room,
+// and the members. Members that stand where the group stands are due the same
 // messages, and take them without being asked one by one.
-type Feed struct {
+type SubscriberGroup struct {
 	room       *room
 	dispatcher Dispatcher
 	due        bool   // told, and not read yet; guarded by room.mu
@@ -58,9 +58,9 @@ type Feed struct {
 	members []*Membership
 }
 
-// Step is what [Feed.Next] has read.
-type Step struct {
-	// Messages are due to every member that [Membership.Take] says yes for.
+// Batch is what [SubscriberGroup.Next] has read.
+type Batch struct {
+	// Messages are due to every member that [Membership.Advance] says yes for.
 	Messages []*Message
 	from, to *place
 	own      bool   // among them are signals that came by a connection
@@ -70,47 +70,47 @@ type Step struct {
 // Next appends to buf what has come since the last call, and reports whether
 // there is more: until buf's capacity is reached, or the messages' data exceeds
 // so many bytes. It is for one goroutine at a time and never blocks.
-func (f *Feed) Next(buf []*Message, bytes int) (step Step, more bool) {
+func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more bool) {
 	r := f.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.due = false
-	step = Step{Messages: buf, from: f.at, to: r.tailPlace()}
-	f.at = step.to
-	if step.from == nil || step.from.seq < r.ring.first {
-		step.from = nil // no news yet, or overtaken: nobody stands there
-		return step, false
+	batch = Batch{Messages: buf, from: f.at, to: r.tailPlace()}
+	f.at = batch.to
+	if batch.from == nil || batch.from.seq < r.ring.first {
+		batch.from = nil // no news yet, or overtaken: nobody stands there
+		return batch, false
 	}
 	now := time.Now()
-	p := *step.from
+	p := *batch.from
 	for end := r.ring.next(); p.seq < end; p.seq++ {
 		m := r.ring.at(p.seq)
-		if len(step.Messages) == cap(step.Messages) || bytes < 0 {
+		if len(batch.Messages) == cap(batch.Messages) || bytes < 0 {
 			between := p
-			step.to, f.at = &between, &between
-			return step, true
+			batch.to, f.at = &between, &between
+			return batch, true
 		}
 		if !m.Signal {
 			p.pos = m.Position
 		}
 		if !m.expired(now) {
-			step.Messages = append(step.Messages, m)
+			batch.Messages = append(batch.Messages, m)
 			bytes -= len(m.Data)
-			step.own = step.own || m.Signal && m.Conn != ""
+			batch.own = batch.own || m.Signal && m.Conn != ""
 			if m.Presence == nil {
-				step.count++
+				batch.count++
 			}
 		}
 	}
-	return step, false
+	return batch, false
 }
 
 // Members appends to buf, up to its capacity, the members below index before,
 // and returns the index to go on with; 0 means that those were the last. To
-// walk through all of them begin with [Feed.Len]. A walk sees everybody who is
+// walk through all of them begin with [SubscriberGroup.Len]. A walk sees everybody who is
 // a member from its beginning to its end; whoever joins or leaves meanwhile may
 // be seen, or seen twice.
-func (f *Feed) Members(before int, buf []*Membership) ([]*Membership, int) {
+func (f *SubscriberGroup) Members(before int, buf []*Membership) ([]*Membership, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// Downwards, since a leaving member's index is given to the last one.
@@ -120,21 +120,21 @@ func (f *Feed) Members(before int, buf []*Membership) ([]*Membership, int) {
 }
 
 // Len returns how many members there are.
-func (f *Feed) Len() int {
+func (f *SubscriberGroup) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.members)
 }
 
-func (f *Feed) add(m *Membership) {
+func (f *SubscriberGroup) add(m *Membership) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m.feed, m.index = f, len(f.members)
+	m.group, m.index = f, len(f.members)
 	f.members = append(f.members, m)
 }
 
 // remove takes m out and returns how many are left.
-func (f *Feed) remove(m *Membership) int {
+func (f *SubscriberGroup) remove(m *Membership) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	last := len(f.members) - 1
@@ -150,16 +150,16 @@ func (f *Feed) remove(m *Membership) int {
 
 // Membership is a session in one room.
 type Membership struct {
-	// What a step looks at stands together.
+	// What a batch looks at stands together.
 	at     atomic.Pointer[place] // nil once it has ended
-	sent   atomic.Uint64         // messages taken in steps
+	sent   atomic.Uint64         // messages taken in batches
 	waker  Waker                 // the session's
 	noEcho bool                  // likewise
 
 	session *Session
 	room    *room
-	feed    *Feed // of the session's dispatcher in the room
-	index   int   // in feed.members, guarded by feed.mu
+	group   *SubscriberGroup // of the session's dispatcher in the room
+	index   int              // in group.members, guarded by group.mu
 
 	// Guarded by session.mu.
 	joined uint64 // the ring's sequence at Join: older signals are not for it
@@ -172,10 +172,10 @@ type Membership struct {
 // Waker returns the session's.
 func (m *Membership) Waker() Waker { return m.waker }
 
-// Take reports whether the member is due exactly the step's messages, and if so
+// Advance reports whether the member is due exactly the batch's messages, and if so
 // moves its cursor past them: the caller delivers. Otherwise [Session.Next] says
-// what it is due. Take and Next of one session are for one goroutine at a time.
-func (m *Membership) Take(s *Step) bool {
+// what it is due. Advance and Next of one session are for one goroutine at a time.
+func (m *Membership) Advance(s *Batch) bool {
 	if s.from == nil || m.at.Load() != s.from || (m.noEcho || s.own) && m.echoes(s) {
 		return false
 	}
@@ -186,9 +186,9 @@ func (m *Membership) Take(s *Step) bool {
 	return true
 }
 
-// echoes reports whether the step has something of the member's own that is not
+// echoes reports whether the batch has something of the member's own that is not
 // for him.
-func (m *Membership) echoes(s *Step) bool {
+func (m *Membership) echoes(s *Batch) bool {
 	for _, e := range s.Messages {
 		if e.echoes(m.session.client.ID, m.noEcho) {
 			return true
@@ -201,13 +201,13 @@ func (m *Membership) echoes(s *Step) bool {
 // that a publisher does not have to. Its goroutine lives while there is news.
 type bells struct {
 	mu    sync.Mutex
-	due   []*Feed
+	due   []*SubscriberGroup
 	rings bool // the goroutine lives
 	done  sync.WaitGroup
 }
 
 // Notify implements [Dispatcher].
-func (b *bells) Notify(f *Feed) {
+func (b *bells) Notify(f *SubscriberGroup) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.due = append(b.due, f)
@@ -244,7 +244,7 @@ func (b *bells) ring() {
 }
 
 // seen lets Notify be said again.
-func (f *Feed) seen() {
+func (f *SubscriberGroup) seen() {
 	f.room.mu.Lock()
 	defer f.room.mu.Unlock()
 	f.due = false

@@ -18,20 +18,20 @@ func inDispatcher(t testing.TB, h *hub.Hub, c *dispatcher, room string, client h
 	return s
 }
 
-// walk takes what is due to the feed's members: each one's messages by steps,
+// walk takes what is due to the group's members: each one's messages by batches,
 // nil for those who must be asked.
 func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 	t.Helper()
 	if len(c.due) != 1 {
-		t.Fatalf("%d feeds are due", len(c.due))
+		t.Fatalf("%d groups are due", len(c.due))
 	}
 	f := c.due[0]
 	c.due = nil
-	step, more := f.Next(make([]*hub.Message, 0, 64), 1<<20)
+	batch, more := f.Next(make([]*hub.Message, 0, 64), 1<<20)
 	if more {
 		t.Error("there is more")
 	}
-	for _, m := range step.Messages {
+	for _, m := range batch.Messages {
 		texts = append(texts, string(m.Data))
 	}
 	members, rest := f.Members(f.Len(), make([]*hub.Membership, 0, 64))
@@ -39,11 +39,11 @@ func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 		t.Errorf("%d members are left", rest)
 	}
 	for _, m := range members {
-		if m.Take(&step) {
+		if m.Advance(&batch) {
 			took++
 		}
-		if m.Take(&step) {
-			t.Error("a member takes a step twice")
+		if m.Advance(&batch) {
+			t.Error("a member takes a batch twice")
 		}
 	}
 	return took, texts
@@ -64,7 +64,7 @@ func TestNews(t *testing.T) {
 		if took, texts := c.walk(t); took != 2 || !slices.Equal(texts, []string{"3", "4"}) {
 			t.Errorf("%d took %q", took, texts)
 		}
-		equal(t, "after the step", drain(t, a))
+		equal(t, "after the batch", drain(t, a))
 		if sent, _ := a.Counts(); sent != 4 {
 			t.Errorf("%d sent", sent)
 		}
@@ -84,7 +84,7 @@ func TestNews(t *testing.T) {
 	})
 }
 
-// Who is behind, or has published a message of the step and wants no echo, is
+// Who is behind, or has published a message of the batch and wants no echo, is
 // left to Next.
 func TestTakeIsExact(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
@@ -110,7 +110,7 @@ func TestTakeIsExact(t *testing.T) {
 	})
 }
 
-// Signals go with a step; what has expired does not.
+// Signals go with a batch; what has expired does not.
 func TestStepSkips(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)
@@ -124,6 +124,6 @@ func TestStepSkips(t *testing.T) {
 		if took, texts := c.walk(t); took != 1 || !slices.Equal(texts, []string{"signal"}) {
 			t.Errorf("%d took %q", took, texts)
 		}
-		equal(t, "after the step", drain(t, s))
+		equal(t, "after the batch", drain(t, s))
 	})
 }

@@ -68,10 +68,10 @@ type model struct {
 
 // dispatcher serves clients together.
 type dispatcher struct {
-	due []*hub.Feed
+	due []*hub.SubscriberGroup
 }
 
-func (c *dispatcher) Notify(f *hub.Feed) { c.due = append(c.due, f) }
+func (c *dispatcher) Notify(f *hub.SubscriberGroup) { c.due = append(c.due, f) }
 
 // oneOf is the Waker of a client in a dispatcher.
 type oneOf struct {
@@ -108,7 +108,7 @@ func (m *model) step() string {
 	}{
 		{30, "publish", m.publish},
 		{20, "next", m.next},
-		{20, "feed", m.feed},
+		{20, "group", m.group},
 		{15, "catch up", m.catchUp},
 		{12, "join", m.join},
 		{10, "page forward", m.forward},
@@ -340,9 +340,9 @@ func (m *model) catchUp() {
 	}
 }
 
-// feed does what a dispatcher does: it gives a step's messages to whoever is due
+// group does what a dispatcher does: it gives a step's messages to whoever is due
 // them. The others wait for their Next.
-func (m *model) feed() {
+func (m *model) group() {
 	dispatcher := &m.dispatchers[m.rnd.IntN(len(m.dispatchers))]
 	for range one(m, 1, 1000) {
 		if len(dispatcher.due) == 0 {
@@ -362,7 +362,7 @@ func (m *model) feed() {
 				if seen[member] {
 					m.Error("a walk at rest sees somebody twice")
 				}
-				if seen[member] = true; !member.Take(&step) {
+				if seen[member] = true; !member.Advance(&step) {
 					continue
 				}
 				for _, e := range step.Messages {

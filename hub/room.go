@@ -28,8 +28,8 @@ type room struct {
 
 	mu      sync.Mutex
 	ring    ring
-	tail    *place  // the ring's end, shared by all who have read that far; nil: not asked for yet
-	feeds   []*Feed // one for each dispatcher that has members here
+	tail    *place             // the ring's end, shared by all who have read that far; nil: not asked for yet
+	groups  []*SubscriberGroup // one for each dispatcher that has members here
 	members int
 }
 
@@ -72,7 +72,7 @@ func (r *room) append(m *Message) {
 	r.ring.push(m)
 	r.ring.trim(m.Time, r.members > 0)
 	r.tail = nil
-	for _, f := range r.feeds {
+	for _, f := range r.groups {
 		if !f.due {
 			f.due = true
 			f.dispatcher.Notify(f)
@@ -135,19 +135,19 @@ func (r *room) mend(page Page, q Query) Page {
 	return page
 }
 
-// enter adds a member to the feed of its dispatcher.
+// enter adds a member to the group of its dispatcher.
 func (r *room) enter(m *Membership, c Dispatcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.members++; r.members == 1 {
 		r.vacant.Add(-1)
 	}
-	i := slices.IndexFunc(r.feeds, func(f *Feed) bool { return f.dispatcher == c })
+	i := slices.IndexFunc(r.groups, func(f *SubscriberGroup) bool { return f.dispatcher == c })
 	if i < 0 {
-		i = len(r.feeds)
-		r.feeds = append(r.feeds, &Feed{room: r, dispatcher: c, at: r.tailPlace()})
+		i = len(r.groups)
+		r.groups = append(r.groups, &SubscriberGroup{room: r, dispatcher: c, at: r.tailPlace()})
 	}
-	r.feeds[i].add(m)
+	r.groups[i].add(m)
 	if m.session.client.Presence != PresenceNothing {
 		r.watchers.Add(1)
 	}
@@ -164,12 +164,12 @@ func (r *room) leave(m *Membership) {
 	if r.members--; r.members == 0 {
 		r.vacant.Add(1)
 	}
-	if m.feed.remove(m) > 0 {
+	if m.group.remove(m) > 0 {
 		return
 	}
-	r.feeds = slices.DeleteFunc(r.feeds, func(f *Feed) bool { return f == m.feed })
-	if len(r.feeds) == 0 {
-		r.feeds = nil
+	r.groups = slices.DeleteFunc(r.groups, func(f *SubscriberGroup) bool { return f == m.group })
+	if len(r.groups) == 0 {
+		r.groups = nil
 	}
 }
 

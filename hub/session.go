@@ -30,7 +30,7 @@ type Client struct {
 	// Observer leaves the session out of the number of members.
 	Observer bool
 	// Alone keeps what the session is told its own, even if others are told the
-	// same: no [Step] is taken for it.
+	// same: no [Batch] is taken for it.
 	Alone bool
 }
 

@@ -92,7 +92,7 @@ func unlimited() *hub.Settings {
 
 // listeners is a dispatcher that reads when it is told to.
 type listeners struct {
-	due      []*hub.Feed
+	due      []*hub.SubscriberGroup
 	messages [64]*hub.Message
 	chunk    [64]*hub.Membership
 }
@@ -103,8 +103,8 @@ func (*listeners) Wake() {}
 // Dispatcher makes it its sessions' dispatcher.
 func (l *listeners) Dispatcher() hub.Dispatcher { return l }
 
-// News implements hub.Dispatcher.
-func (l *listeners) Notify(f *hub.Feed) { l.due = append(l.due, f) }
+// Notify implements hub.Dispatcher.
+func (l *listeners) Notify(f *hub.SubscriberGroup) { l.due = append(l.due, f) }
 
 // read reads the news of all rooms, for nobody.
 func (l *listeners) read() {
@@ -117,12 +117,12 @@ func (l *listeners) read() {
 // walk has every member take the news.
 func (l *listeners) walk() {
 	for _, f := range l.due {
-		step, _ := f.Next(l.messages[:0], 1<<20)
+		batch, _ := f.Next(l.messages[:0], 1<<20)
 		for i := f.Len(); i > 0; {
 			var members []*hub.Membership
 			members, i = f.Members(i, l.chunk[:0])
 			for _, m := range members {
-				m.Take(&step)
+				m.Advance(&batch)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	// to a closing frame, and what is still to be written.
 	Farewell = 5 * time.Second
 
-	batchItems = 64       // items asked of a session, or of a feed, at once
+	batchItems = 64       // items asked of a session, or of a group, at once
 	batchBytes = 64 << 10 // bytes gathered for one write
 	maxControl = 4 << 10  // control bytes that may wait
 )
@@ -222,7 +222,7 @@ const (
 	short                // the same, and a part has been written
 )
 
-// deliver gives the connection the step's bytes if it is due exactly that.
+// deliver gives the connection the batch's bytes if it is due exactly that.
 // Otherwise it will be served by itself. If the bytes are there already and the
 // socket takes them without waiting, they are written here: no lock is held
 // longer than such a write takes.
@@ -232,7 +232,7 @@ func (c *Conn) deliver(m *hub.Membership, r *round) (o outcome, rest []byte, err
 	if c.said {
 		return done, nil, nil // the session is about to end
 	}
-	if c.state != idle || !m.Take(&r.step) {
+	if c.state != idle || !m.Advance(&r.batch) {
 		c.due = true
 		c.kick()
 		return done, nil, nil

@@ -6,34 +6,34 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// round is one step of a feed on its way through the members.
+// round is one batch of a group on its way through the members.
 type round struct {
-	feed     *hub.Feed
-	step     hub.Step
-	more     bool                          // the feed has more than the step
-	below    int                           // members below this index have not been seen
-	chunk    []*hub.Membership             // seen, and not served yet
-	seen     [chunkMembers]*hub.Membership // room for chunk
-	messages []*hub.Message                // room for a step's
-	encoded  []encoding                    // of the step
-	alone    bool                          // the step could not be encoded: everybody is served by himself
-	lent     bool                          // somebody still writes from encoded
+	subscribers *hub.SubscriberGroup
+	batch       hub.Batch
+	more        bool                          // the group has more than the batch
+	below       int                           // members below this index have not been seen
+	chunk       []*hub.Membership             // seen, and not served yet
+	seen        [chunkMembers]*hub.Membership // room for chunk
+	messages    []*hub.Message                // room for a batch's
+	encoded     []encoding                    // of the batch
+	alone       bool                          // the batch could not be encoded: everybody is served by himself
+	lent        bool                          // somebody still writes from encoded
 }
 
-// encoding is a step in one codec's bytes.
+// encoding is a batch in one codec's bytes.
 type encoding struct {
 	codec Codec
 	bytes []byte
 }
 
-// enter begins a round for the next feed. One that is under way goes on with
+// enter begins a round for the next group. One that is under way goes on with
 // what is new when it is through.
 func (t *turn) enter() {
-	f := t.feeds[t.feedsAt]
-	t.feeds[t.feedsAt] = nil
-	t.feedsAt++
+	f := t.ready[t.readyAt]
+	t.ready[t.readyAt] = nil
+	t.readyAt++
 	t.current = nil
-	if i := slices.IndexFunc(t.rounds, func(r *round) bool { return r.feed == f }); i >= 0 {
+	if i := slices.IndexFunc(t.rounds, func(r *round) bool { return r.subscribers == f }); i >= 0 {
 		t.rounds[i].more = true
 		return
 	}
@@ -41,13 +41,13 @@ func (t *turn) enter() {
 	if t.spare = nil; r == nil {
 		r = &round{messages: make([]*hub.Message, 0, batchItems)}
 	}
-	r.feed = f
+	r.subscribers = f
 	r.read()
 	t.rounds = append(t.rounds, r)
 }
 
 // leave goes on after a chunk of the round. One that is through ends, unless
-// its feed has more.
+// its group has more.
 func (t *turn) leave(r *round) {
 	t.round, t.current = nil, nil
 	if r.below > 0 {
@@ -61,21 +61,21 @@ func (t *turn) leave(r *round) {
 		return
 	}
 	t.rounds = slices.Delete(t.rounds, t.roundAt, t.roundAt+1)
-	r.feed = nil
+	r.subscribers = nil
 	if r.small() {
 		t.spare = r
 	}
 }
 
-// read begins the feed's next step.
+// read begins the group's next batch.
 func (r *round) read() {
-	r.step, r.more = r.feed.Next(r.messages[:0], batchBytes)
-	r.below = r.feed.Len()
+	r.batch, r.more = r.subscribers.Next(r.messages[:0], batchBytes)
+	r.below = r.subscribers.Len()
 }
 
 // fill takes the next chunk of members.
 func (r *round) fill() {
-	r.chunk, r.below = r.feed.Members(r.below, r.seen[:0])
+	r.chunk, r.below = r.subscribers.Members(r.below, r.seen[:0])
 }
 
 // next takes the chunk's next member.
@@ -86,11 +86,11 @@ func (r *round) next() *hub.Membership {
 	return m
 }
 
-// end lets go of the step.
+// end lets go of the batch.
 func (r *round) end() {
-	clear(r.step.Messages)
+	clear(r.batch.Messages)
 	clear(r.seen[:])
-	r.step = hub.Step{}
+	r.batch = hub.Batch{}
 	for i := range r.encoded {
 		if r.encoded[i].codec = nil; r.lent {
 			r.encoded[i].bytes = nil
@@ -99,7 +99,7 @@ func (r *round) end() {
 	r.encoded, r.alone, r.lent = r.encoded[:0], false, false
 }
 
-// small reports whether an idle shard may keep the round for the next feed.
+// small reports whether an idle shard may keep the round for the next group.
 func (r *round) small() bool {
 	n := 0
 	for _, e := range r.encoded[:cap(r.encoded)] {
@@ -108,7 +108,7 @@ func (r *round) small() bool {
 	return n <= 4<<10
 }
 
-// known returns the step's bytes if the codec has encoded them before.
+// known returns the batch's bytes if the codec has encoded them before.
 func (r *round) known(codec Codec) ([]byte, bool) {
 	for i := range r.encoded {
 		if r.encoded[i].codec == codec {
@@ -118,7 +118,7 @@ func (r *round) known(codec Codec) ([]byte, bool) {
 	return nil, false
 }
 
-// encode returns the step's bytes, which are shared by all connections with an
+// encode returns the batch's bytes, which are shared by all connections with an
 // equal codec.
 func (r *round) encode(codec Codec) []byte {
 	if b, ok := r.known(codec); ok {
@@ -129,7 +129,7 @@ func (r *round) encode(codec Codec) []byte {
 	if n < cap(r.encoded) {
 		b = r.encoded[:n+1][n].bytes[:0]
 	}
-	for _, m := range r.step.Messages {
+	for _, m := range r.batch.Messages {
 		b, _ = codec.Append(b, hub.ItemOf(m)) // a message can always be told
 	}
 	r.encoded = append(r.encoded, encoding{codec, b})

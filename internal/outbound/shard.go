@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// chunkMembers is how many members are taken from a feed at once, before it is
+	// chunkMembers is how many members are taken from a group at once, before it is
 	// another one's turn: a large room does not keep a small one waiting.
 	chunkMembers = 64
-	// maxRounds is how many feeds have their turn together.
+	// maxRounds is how many groups have their turn together.
 	maxRounds = 64
 	// yieldEvery is how many writes a worker makes before it lets others run:
 	// a raw system call does not give its processor back.
@@ -36,9 +36,9 @@ type shard struct {
 	group *Group
 
 	mu      sync.Mutex
-	feeds   []*hub.Feed // with news
-	conns   []*Conn     // to be served one by one
-	working bool        // there is a worker
+	ready   []*hub.SubscriberGroup // that have something to read
+	conns   []*Conn                // to be served one by one
+	working bool                   // there is a worker
 	workers sync.WaitGroup
 
 	turn // the worker's
@@ -52,15 +52,15 @@ type shard struct {
 // turn is what a worker is at. It is complete before every write that may
 // wait, so that another worker can go on.
 type turn struct {
-	feeds           []*hub.Feed
+	ready           []*hub.SubscriberGroup
 	conns           []*Conn
-	feedsAt, connAt int // the first of them that have not been looked at
+	readyAt, connAt int // the first of them that have not been looked at
 
 	rounds  []*round // under way, a chunk of each in turn
 	roundAt int      // the one after that which is
 	round   *round   // that which is; nil: none
 	served  int      // connections since the last chunk
-	spare   *round   // for the next feed
+	spare   *round   // for the next group
 
 	buffer  *buffer
 	current *Conn // being written to, for the case of a panic
@@ -75,10 +75,10 @@ func newShard(g *Group) *shard {
 }
 
 // Notify implements [hub.Dispatcher].
-func (s *shard) Notify(f *hub.Feed) {
+func (s *shard) Notify(f *hub.SubscriberGroup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.feeds = append(s.feeds, f)
+	s.ready = append(s.ready, f)
 	s.start()
 }
 
@@ -103,7 +103,7 @@ func (s *shard) start() {
 func (s *shard) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.feeds)+len(s.conns) == 0 {
+	if len(s.ready)+len(s.conns) == 0 {
 		if s.turn.busy() {
 			return true
 		}
@@ -112,8 +112,8 @@ func (s *shard) take() bool {
 		return false
 	}
 	t := &s.turn
-	if t.feedsAt == len(t.feeds) {
-		t.feeds, s.feeds, t.feedsAt = s.feeds, t.feeds[:0], 0
+	if t.readyAt == len(t.ready) {
+		t.ready, s.ready, t.readyAt = s.ready, t.ready[:0], 0
 	}
 	if t.connAt == len(t.conns) {
 		t.conns, s.conns, t.connAt = s.conns, t.conns[:0], 0
@@ -123,7 +123,7 @@ func (s *shard) take() bool {
 
 // busy reports whether there is something left to do.
 func (t *turn) busy() bool {
-	return len(t.rounds) > 0 || t.feedsAt < len(t.feeds) || t.connAt < len(t.conns)
+	return len(t.rounds) > 0 || t.readyAt < len(t.ready) || t.connAt < len(t.conns)
 }
 
 // rest lets go of what an idle shard need not keep.
@@ -162,7 +162,7 @@ func (s *shard) run() (again bool) {
 			t.connAt++
 			t.served++
 			mine = s.serve(c)
-		case t.feedsAt < len(t.feeds) && len(t.rounds) < maxRounds:
+		case t.readyAt < len(t.ready) && len(t.rounds) < maxRounds:
 			t.enter()
 		case t.roundAt < len(t.rounds):
 			t.round, t.served = t.rounds[t.roundAt], 0
@@ -193,10 +193,10 @@ func (s *shard) survive(p any) (again bool) {
 	return true
 }
 
-// deliver writes the round's step to a member. It reports whether the caller is
+// deliver writes the round's batch to a member. It reports whether the caller is
 // still the worker.
 func (s *shard) deliver(r *round, m *hub.Membership) (mine bool) {
-	c := m.Waker().(*Conn) // a shard's feeds have no others
+	c := m.Waker().(*Conn) // a shard's groups have no others
 	s.current = c
 	if r.alone {
 		c.Wake()
