@@ -119,7 +119,7 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 				decode(t, readAll(t, s.fetch(c, proto, "GET", room+"?wait=10&since="+p.Cursor, "")), &p)
 				polled <- p
 			}()
-			eventually(t, "three members", func() bool { return hubOf(t, "").Members(room) == 3 })
+			eventually(t, "three members", func() bool { return hubOf(t, "").SubscriberCount(room) == 3 })
 			s.fetch(c, proto, "POST", room, "two")
 			if got := events.until("data: "); got != "two" {
 				t.Errorf("SSE went on with %q", got)

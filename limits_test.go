@@ -351,9 +351,9 @@ func TestFrameThatIsCutInTheMiddle(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("handshake: %v %v", resp, err)
 	}
-	eventually(t, "one member", func() bool { return hubOf(t, "").Members("lobby") == 1 })
+	eventually(t, "one member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 1 })
 	_ = c.Close()
-	eventually(t, "no member", func() bool { return hubOf(t, "").Members("lobby") == 0 })
+	eventually(t, "no member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 0 })
 	if got := s.page("lobby").texts(); len(got) != 0 {
 		t.Errorf("half a message was published: %q", got)
 	}

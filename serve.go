@@ -173,17 +173,17 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 	return nil
 }
 
-// subscriptions returns where a stream begins in its rooms.
-func (w *want) subscriptions(rooms []string) []protocol.Subscription {
-	subscriptions := make([]protocol.Subscription, len(rooms))
+// joinRequests returns where a stream begins in its rooms.
+func (w *want) joinRequests(rooms []string) []protocol.JoinRequest {
+	requests := make([]protocol.JoinRequest, len(rooms))
 	for i, room := range rooms {
 		start := hub.Start{Foreign: w.foreign, After: w.place(room), State: w.state}
 		if start.After.IsZero() {
 			start.Last, start.Age = w.last, w.age
 		}
-		subscriptions[i] = protocol.Subscription{Room: room, Start: start}
+		requests[i] = protocol.JoinRequest{Room: room, Start: start}
 	}
-	return subscriptions
+	return requests
 }
 
 func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
@@ -197,7 +197,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	h.abandon(r)
 	c.NoEcho = want.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: want.subscriptions(rooms),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: want.joinRequests(rooms),
 		Session: session, Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
@@ -224,7 +224,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: want.subscriptions(rooms),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: want.joinRequests(rooms),
 		Answered: want.answers && !want.members,
 		Format:   format, Heartbeat: h.heartbeat(), Down: h.down, Held: h.heldBack,
 	})
@@ -250,7 +250,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	if len(rooms) > 1 && !want.before.IsZero() {
 		return protocol.Bad("before pages backwards in one room")
 	}
-	for _, s := range want.subscriptions(rooms) {
+	for _, s := range want.joinRequests(rooms) {
 		q := hub.Query{Foreign: s.Start.Foreign, After: s.Start.After, Before: want.before, Last: s.Start.Last, Age: s.Start.Age}
 		if !waits && !q.Foreign && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
 			q.Last = want.limit

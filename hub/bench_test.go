@@ -82,7 +82,7 @@ func BenchmarkStep(b *testing.B) {
 	for _, s := range sessions {
 		s.Next(buf)
 	}
-	room, chunk := make([]*hub.Message, 0, 64), make([]*hub.Membership, 0, 64)
+	room, chunk := make([]*hub.Message, 0, 64), make([]*hub.Subscription, 0, 64)
 	dispatcher.group.Next(room, 1<<20)
 	p := hub.Publication{Room: "r", Data: make([]byte, 128)}
 	b.ReportAllocs()
@@ -91,7 +91,7 @@ func BenchmarkStep(b *testing.B) {
 		batch, _ := dispatcher.group.Next(room, 1<<20)
 		taken := 0
 		for i := dispatcher.group.Len(); i > 0; {
-			chunk, i = dispatcher.group.Members(i, chunk[:0])
+			chunk, i = dispatcher.group.Subscriptions(i, chunk[:0])
 			for _, m := range chunk {
 				if m.Advance(&batch) {
 					taken++
@@ -140,7 +140,7 @@ func BenchmarkRoom(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		h.Members("room/4711")
+		h.SubscriberCount("room/4711")
 	}
 }
 

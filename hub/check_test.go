@@ -105,7 +105,7 @@ func (c *checker) sessions() {
 			at := m.at.Load()
 			c.that(!at.live || at.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
 			c.that(m.session == s && m.group.room == m.room && m.group.dispatcher == s.dispatcher, "session %s is in a foreign group of %s", s.ID(), m.room.name)
-			c.that(m.index < len(m.group.members) && m.group.members[m.index] == m, "session %s is not where its group of %s has it", s.ID(), m.room.name)
+			c.that(m.index < len(m.group.subscriptions) && m.group.subscriptions[m.index] == m, "session %s is not where its group of %s has it", s.ID(), m.room.name)
 		}
 		waiting := 0
 		for _, n := range s.notices {
@@ -167,18 +167,18 @@ func (c *checker) rooms() {
 	for name, r := range c.hub.rooms {
 		c.that(r.name == name, "room %s is listed as %s", r.name, name)
 		c.that(r.pins.Load() == 0, "room %s has %d pins at rest", name, r.pins.Load())
-		if r.members == 0 {
+		if r.subscribers == 0 {
 			vacant++
 		}
 		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
 		c.presence(r)
 		sum, dispatchers := 0, make(map[Dispatcher]bool)
 		for _, f := range r.groups {
-			c.that(len(f.members) > 0 && !dispatchers[f.dispatcher], "room %s has a group of nobody, or two of one dispatcher", name)
+			c.that(len(f.subscriptions) > 0 && !dispatchers[f.dispatcher], "room %s has a group of nobody, or two of one dispatcher", name)
 			dispatchers[f.dispatcher] = true
-			sum += len(f.members)
+			sum += len(f.subscriptions)
 		}
-		c.that(r.members == sum && sum == c.members[r], "room %s has %d members, %d by groups, %d by sessions", name, r.members, sum, c.members[r])
+		c.that(r.subscribers == sum && sum == c.members[r], "room %s has %d members, %d by groups, %d by sessions", name, r.subscribers, sum, c.members[r])
 		c.ring(name, &r.ring)
 	}
 	c.that(int64(vacant) == c.hub.vacant.Load(), "%d rooms without members, counted %d", vacant, c.hub.vacant.Load())

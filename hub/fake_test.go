@@ -153,8 +153,8 @@ func TestEngineFails(t *testing.T) {
 	}
 	e.subscribe = nil
 	e.read = func(hub.Query) (hub.Page, error) { return hub.Page{}, errEngine }
-	if _, err := s.Join(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) || h.Members("b") != 0 {
-		t.Errorf("finding the place: %v, %d members", err, h.Members("b"))
+	if _, err := s.Join(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) || h.SubscriberCount("b") != 0 {
+		t.Errorf("finding the place: %v, %d members", err, h.SubscriberCount("b"))
 	}
 	if _, err := h.Read(t.Context(), "b", hub.Query{Last: 1}); !errors.Is(err, errEngine) {
 		t.Errorf("reading: %v", err)

@@ -332,16 +332,16 @@ func (h *Hub) LargestMessage() int {
 	return largest
 }
 
-// Members returns how many sessions are in the room. Who is there as a member is
-// [Hub.Presence].
-func (h *Hub) Members(room string) int {
+// SubscriberCount returns how many sessions are in the room. The members, who may be
+// fewer or more, are counted by [Hub.Present].
+func (h *Hub) SubscriberCount(room string) int {
 	r := h.lookUp(room)
 	if r == nil {
 		return 0
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.members
+	return r.subscribers
 }
 
 // Stats returns what the hub holds.

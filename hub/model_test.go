@@ -354,10 +354,10 @@ func (m *model) group() {
 		if more {
 			dispatcher.due = append(dispatcher.due, f)
 		}
-		seen := make(map[*hub.Membership]bool)
+		seen := make(map[*hub.Subscription]bool)
 		for i := f.Len(); i > 0; {
-			var members []*hub.Membership
-			members, i = f.Members(i, make([]*hub.Membership, 0, one(m, 1, 2, 64)))
+			var members []*hub.Subscription
+			members, i = f.Subscriptions(i, make([]*hub.Subscription, 0, one(m, 1, 2, 64)))
 			for _, member := range members {
 				if seen[member] {
 					m.Error("a walk at rest sees somebody twice")

@@ -26,11 +26,11 @@ type room struct {
 	watchers atomic.Int64  // members that are told of presence
 	presence presence
 
-	mu      sync.Mutex
-	ring    ring
-	tail    *place             // the ring's end, shared by all who have read that far; nil: not asked for yet
-	groups  []*SubscriberGroup // one for each dispatcher that has members here
-	members int
+	mu          sync.Mutex
+	ring        ring
+	tail        *place             // the ring's end, shared by all who have read that far; nil: not asked for yet
+	groups      []*SubscriberGroup // one for each dispatcher that has members here
+	subscribers int
 }
 
 // subscribe opens the room at the engine; the first caller does it.
@@ -70,7 +70,7 @@ func (r *room) append(m *Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring.push(m)
-	r.ring.trim(m.Time, r.members > 0)
+	r.ring.trim(m.Time, r.subscribers > 0)
 	r.tail = nil
 	for _, f := range r.groups {
 		if !f.due {
@@ -136,10 +136,10 @@ func (r *room) mend(page Page, q Query) Page {
 }
 
 // enter adds a member to the group of its dispatcher.
-func (r *room) enter(m *Membership, c Dispatcher) {
+func (r *room) enter(m *Subscription, c Dispatcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members++; r.members == 1 {
+	if r.subscribers++; r.subscribers == 1 {
 		r.vacant.Add(-1)
 	}
 	i := slices.IndexFunc(r.groups, func(f *SubscriberGroup) bool { return f.dispatcher == c })
@@ -154,14 +154,14 @@ func (r *room) enter(m *Membership, c Dispatcher) {
 }
 
 // leave takes a member away.
-func (r *room) leave(m *Membership) {
+func (r *room) leave(m *Subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.at.Store(nil)
 	if m.session.client.Presence != PresenceNothing {
 		r.watchers.Add(-1)
 	}
-	if r.members--; r.members == 0 {
+	if r.subscribers--; r.subscribers == 0 {
 		r.vacant.Add(1)
 	}
 	if m.group.remove(m) > 0 {
@@ -196,15 +196,15 @@ func (r *room) reach(p Position) Position {
 func (r *room) sweep(now time.Time) (idle bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ring.trim(now, r.members > 0)
-	return r.members == 0 && r.ring.entries.len() == 0
+	r.ring.trim(now, r.subscribers > 0)
+	return r.subscribers == 0 && r.ring.entries.len() == 0
 }
 
 // occupied reports whether the room has members.
 func (r *room) occupied() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.members > 0
+	return r.subscribers > 0
 }
 
 // clear lets go of the whole ring.

@@ -68,7 +68,7 @@ func TestReadMakesNoRoom(t *testing.T) {
 				t.Errorf("%+v: %+v", q, p)
 			}
 		}
-		if h.Members("r") != 0 || h.Stats().Rooms != 0 {
+		if h.SubscriberCount("r") != 0 || h.Stats().Rooms != 0 {
 			t.Errorf("%+v", h.Stats())
 		}
 		if _, err := h.Read(t.Context(), "", hub.Query{}); !errors.Is(err, hub.ErrRoomName) {

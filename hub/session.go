@@ -107,7 +107,7 @@ type Session struct {
 	got        atomic.Uint64 // messages published
 
 	mu          sync.Mutex
-	rooms       []*Membership
+	rooms       []*Subscription
 	turn        int // where Next begins, so that no room starves another
 	notices     [][]byte
 	noticeBytes int
@@ -163,7 +163,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	}
 	defer r.unpin()
 
-	m := &Membership{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
+	m := &Subscription{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
 	joined, err := m.begin(ctx, s.hub, start)
 	if err != nil {
 		return Joined{}, err
@@ -177,7 +177,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if i < 0 && len(s.rooms) >= MaxRoomsJoined {
 		return Joined{}, ErrRooms
 	}
-	// The new membership holds its place before the old one lets go.
+	// The new subscription holds its place before the old one lets go.
 	r.enter(m, s.dispatcher)
 	m.appear(state)
 	if i >= 0 {
@@ -218,8 +218,8 @@ func (s *Session) ask() error {
 	return err
 }
 
-// leave ends a membership. Called with mu held.
-func (s *Session) leave(m *Membership, why Why, grace time.Duration) {
+// leave ends a subscription. Called with mu held.
+func (s *Session) leave(m *Subscription, why Why, grace time.Duration) {
 	m.room.leave(m)
 	s.sent.Add(m.sent.Load())
 	m.vanish(why, grace)
@@ -236,7 +236,7 @@ func (s *Session) Cursor(name string) Position {
 	return Position{}
 }
 
-// Leave ends the membership in a room, and at once what is told of the client as
+// Leave ends the subscription in a room, and at once what is told of the client as
 // a member. It does nothing if there is none.
 func (s *Session) Leave(name string) {
 	s.mu.Lock()
@@ -281,7 +281,7 @@ func (s *Session) Read(ctx context.Context, room string, q Query) (Page, error) 
 }
 
 func (s *Session) find(name string) int {
-	return slices.IndexFunc(s.rooms, func(m *Membership) bool { return m.room.name == name })
+	return slices.IndexFunc(s.rooms, func(m *Subscription) bool { return m.room.name == name })
 }
 
 // Publish publishes for the session, see [Hub.Publish]; its own rate counts

@@ -180,12 +180,12 @@ func TestJoinAgain(t *testing.T) {
 			t.Error("nobody says that there is something to read again")
 		}
 		equal(t, "told again", drain(t, s), "2")
-		if n := h.Members("r"); n != 1 {
+		if n := h.SubscriberCount("r"); n != 1 {
 			t.Errorf("%d members", n)
 		}
 		s.Leave("r")
 		s.Leave("r")
-		if n := h.Members("r"); n != 0 {
+		if n := h.SubscriberCount("r"); n != 0 {
 			t.Errorf("%d members after leaving", n)
 		}
 		publish(t, h, "r", "3")
@@ -212,7 +212,7 @@ func TestEnd(t *testing.T) {
 		if st.Sessions != 0 || len(st.Endings) != 1 || st.Endings[hub.CauseGone] != 1 {
 			t.Errorf("%+v", st)
 		}
-		if h.Members("a")+h.Members("b") != 0 {
+		if h.SubscriberCount("a")+h.SubscriberCount("b") != 0 {
 			t.Error("it is still a member")
 		}
 		equal(t, "what waited is told after the end, and no message", drain(t, s), "notice x")

@@ -132,7 +132,7 @@ func TestStress(t *testing.T) {
 				t.Error(err)
 			}
 			h.Stats()
-			h.Members(room)
+			h.SubscriberCount(room)
 		}
 	})
 	for who := range stressPublishers {

@@ -325,7 +325,7 @@ func TestThousand(t *testing.T) {
 			})
 		}
 		<-time.After(30 * time.Second)
-		if got := h.Members(room); got != n {
+		if got := h.SubscriberCount(room); got != n {
 			t.Errorf("%d members", got)
 		}
 		publish(t, h, "hi")

@@ -52,16 +52,16 @@ type Command struct {
 	Limit  *int            `json:"limit"`
 }
 
-// Subscription is a room and where to begin in it.
-type Subscription struct {
+// JoinRequest is a room and where to begin in it.
+type JoinRequest struct {
 	Room  string
 	Start hub.Start
 }
 
 // Answered returns the start with an answer to it, as if a command had asked.
-func (s *Subscription) Answered() hub.Start {
-	c := Command{Op: OpJoin, Room: s.Room}
-	start := s.Start
+func (r *JoinRequest) Answered() hub.Start {
+	c := Command{Op: OpJoin, Room: r.Room}
+	start := r.Start
 	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, start.Foreign || !start.After.IsZero()) }
 	return start
 }

@@ -25,7 +25,7 @@ type Options struct {
 	Poller    *netpoll.Poller // where these wait for their client to go
 	Log       *slog.Logger
 	Client    hub.Client
-	Rooms     []protocol.Subscription // at least one; several need envelopes
+	Rooms     []protocol.JoinRequest // at least one; several need envelopes
 	Answered  bool                    // say of each room how it was joined
 	Format    Format
 	Heartbeat time.Duration   // between signs of life; 0: none
@@ -44,7 +44,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	hijacker, leaves := mayLeave(w, r)
 	if leaves {
 		beside := o.Rooms[0].Room
-		out = outbound.New(o.Group, beside, o.Hub.Members(beside))
+		out = outbound.New(o.Group, beside, o.Hub.SubscriberCount(beside))
 		waker = out
 	}
 	session, err := o.Hub.Connect(o.Client, waker)

@@ -478,4 +478,4 @@ func TestRefused(t *testing.T) {
 }
 
 // one returns a subscription from now on.
-func one(room string) []protocol.Subscription { return []protocol.Subscription{{Room: room}} }
+func one(room string) []protocol.JoinRequest { return []protocol.JoinRequest{{Room: room}} }

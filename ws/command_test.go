@@ -87,7 +87,7 @@ func (c *client) until(want ...string) []string {
 func TestSessionWithRooms(t *testing.T) {
 	s := listen(t, settings(), session, func(o *ws.Options) {
 		o.Client.Presence = hub.PresenceNothing
-		o.Rooms = []protocol.Subscription{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{Foreign: true}}}
+		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{Foreign: true}}}
 	})
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"members":1,*`, `text:{"op":"gap","room":"b","to":"*`)
@@ -123,7 +123,7 @@ func TestJoinAgain(t *testing.T) {
 	c.expect(`text:{"op":"ready"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`, `{"op":"publish","room":"a","data":2}`, `{"op":"join","room":"a"}`, `{"op":"join","room":"a","last":2}`))
 	c.expect(`text:{"op":"ok","room":"a"*`, `text:{"op":"ok","room":"a"*`, `text:{"id":"*`, `text:{"id":"*`)
-	if n := s.hub.Members("a"); n != 1 {
+	if n := s.hub.SubscriberCount("a"); n != 1 {
 		t.Errorf("%d sessions in the room", n)
 	}
 }

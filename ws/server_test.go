@@ -56,7 +56,7 @@ func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *se
 		t.Fatal(err)
 	}
 	s := &server{hub: h, group: new(outbound.Group)}
-	s.options = ws.Options{Hub: h, Group: s.group, Poller: new(netpoll.Poller), Rooms: []protocol.Subscription{{Room: room}}}
+	s.options = ws.Options{Hub: h, Group: s.group, Poller: new(netpoll.Poller), Rooms: []protocol.JoinRequest{{Room: room}}}
 	t.Cleanup(s.options.Poller.Close)
 	for _, f := range change {
 		f(&s.options)

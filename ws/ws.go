@@ -32,7 +32,7 @@ type Options struct {
 	Group       *outbound.Group
 	Poller      *netpoll.Poller // where idle connections wait
 	Client      hub.Client
-	Rooms       []protocol.Subscription // one, unless Session is set
+	Rooms       []protocol.JoinRequest // one, unless Session is set
 	Session     bool                    // frames are commands, of these rooms or, without any, of all: realtime.v1
 	Envelope    bool                    // send envelopes and control objects, not bare data; Session implies it
 	Compression bool                    // agree on permessage-deflate (RFC 7692) if it is offered
@@ -50,7 +50,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if len(o.Rooms) > 0 {
 		beside = o.Rooms[0].Room
 	}
-	out := outbound.New(o.Group, beside, o.Hub.Members(beside))
+	out := outbound.New(o.Group, beside, o.Hub.SubscriberCount(beside))
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err

@@ -68,7 +68,7 @@ func sessions(s *session) error {
 		return err
 	})
 	s.section.Row(thousands(most), fmt.Sprint(each), micros(joined), micros(publish), micros(walk), micros(leave))
-	s.section.Note("%d rooms; the large one has %s members.", h.Stats().Rooms, thousands(h.Members("large")))
+	s.section.Note("%d rooms; the large one has %s members.", h.Stats().Rooms, thousands(h.SubscriberCount("large")))
 	for _, o := range all {
 		o.End(hub.CauseLeft)
 	}
@@ -94,7 +94,7 @@ func unlimited() *hub.Settings {
 type listeners struct {
 	due      []*hub.SubscriberGroup
 	messages [64]*hub.Message
-	chunk    [64]*hub.Membership
+	chunk    [64]*hub.Subscription
 }
 
 // Wake implements hub.Waker.
@@ -119,8 +119,8 @@ func (l *listeners) walk() {
 	for _, f := range l.due {
 		batch, _ := f.Next(l.messages[:0], 1<<20)
 		for i := f.Len(); i > 0; {
-			var members []*hub.Membership
-			members, i = f.Members(i, l.chunk[:0])
+			var members []*hub.Subscription
+			members, i = f.Subscriptions(i, l.chunk[:0])
 			for _, m := range members {
 				m.Advance(&batch)
 			}

@@ -226,7 +226,7 @@ const (
 // Otherwise it will be served by itself. If the bytes are there already and the
 // socket takes them without waiting, they are written here: no lock is held
 // longer than such a write takes.
-func (c *Conn) deliver(m *hub.Membership, r *round) (o outcome, rest []byte, err error) {
+func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.said {

@@ -53,7 +53,7 @@ func TestWakeBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
 		far, near := net.Pipe()
-		c := &conn{Conn: outbound.New(g, room, h.Members(room)), near: near}
+		c := &conn{Conn: outbound.New(g, room, h.SubscriberCount(room)), near: near}
 		var err error
 		if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
 			t.Fatal(err)
@@ -355,7 +355,7 @@ func TestFinish(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, g := newHub(t), new(outbound.Group)
 				far, near := net.Pipe()
-				c := outbound.New(g, room, h.Members(room))
+				c := outbound.New(g, room, h.SubscriberCount(room))
 				s, err := h.Connect(hub.Client{}, c)
 				if err != nil {
 					t.Fatal(err)

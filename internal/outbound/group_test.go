@@ -176,7 +176,7 @@ func BenchmarkFanOut(b *testing.B) {
 	var readers sync.WaitGroup
 	for range conns {
 		far, near := tcp(b)
-		c := outbound.New(g, room, h.Members(room))
+		c := outbound.New(g, room, h.SubscriberCount(room))
 		s, err := h.Connect(hub.Client{}, c)
 		if err != nil {
 			b.Fatal(err)

@@ -117,7 +117,7 @@ func newConn(t testing.TB, h *hub.Hub, g *outbound.Group, codec outbound.Codec, 
 
 func newConnIn(t testing.TB, h *hub.Hub, g *outbound.Group, room string, codec outbound.Codec, far, near net.Conn) *conn {
 	t.Helper()
-	c := &conn{Conn: outbound.New(g, room, h.Members(room)), near: near, done: make(chan struct{})}
+	c := &conn{Conn: outbound.New(g, room, h.SubscriberCount(room)), near: near, done: make(chan struct{})}
 	var err error
 	if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
 		t.Fatal(err)

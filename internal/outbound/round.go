@@ -10,14 +10,14 @@ import (
 type round struct {
 	subscribers *hub.SubscriberGroup
 	batch       hub.Batch
-	more        bool                          // the group has more than the batch
-	below       int                           // members below this index have not been seen
-	chunk       []*hub.Membership             // seen, and not served yet
-	seen        [chunkMembers]*hub.Membership // room for chunk
-	messages    []*hub.Message                // room for a batch's
-	encoded     []encoding                    // of the batch
-	alone       bool                          // the batch could not be encoded: everybody is served by himself
-	lent        bool                          // somebody still writes from encoded
+	more        bool                            // the group has more than the batch
+	below       int                             // members below this index have not been seen
+	chunk       []*hub.Subscription             // seen, and not served yet
+	seen        [chunkMembers]*hub.Subscription // room for chunk
+	messages    []*hub.Message                  // room for a batch's
+	encoded     []encoding                      // of the batch
+	alone       bool                            // the batch could not be encoded: everybody is served by himself
+	lent        bool                            // somebody still writes from encoded
 }
 
 // encoding is a batch in one codec's bytes.
@@ -75,11 +75,11 @@ func (r *round) read() {
 
 // fill takes the next chunk of members.
 func (r *round) fill() {
-	r.chunk, r.below = r.subscribers.Members(r.below, r.seen[:0])
+	r.chunk, r.below = r.subscribers.Subscriptions(r.below, r.seen[:0])
 }
 
 // next takes the chunk's next member.
-func (r *round) next() *hub.Membership {
+func (r *round) next() *hub.Subscription {
 	last := len(r.chunk) - 1
 	m := r.chunk[last]
 	r.chunk = r.chunk[:last]

@@ -195,7 +195,7 @@ func (s *shard) survive(p any) (again bool) {
 
 // deliver writes the round's batch to a member. It reports whether the caller is
 // still the worker.
-func (s *shard) deliver(r *round, m *hub.Membership) (mine bool) {
+func (s *shard) deliver(r *round, m *hub.Subscription) (mine bool) {
 	c := m.Waker().(*Conn) // a shard's groups have no others
 	s.current = c
 	if r.alone {

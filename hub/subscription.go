@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The part of a membership that reads for its session alone.
+// The part of a subscription that reads for its session alone.
 
-// begin finds the membership's place.
-func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
+// begin finds the subscription's place.
+func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
 	m.stale = m.session.client.Presence != PresenceNothing
 	m.room.mu.Lock()
 	m.joined = m.room.ring.next()
@@ -36,8 +36,8 @@ func (m *Membership) begin(ctx context.Context, h *Hub, start Start) (Joined, er
 	return joined, nil
 }
 
-// next appends what the membership has not read yet.
-func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
+// next appends what the subscription has not read yet.
+func (m *Subscription) next(buf []Item, s *Session) (_ []Item, more bool) {
 	for {
 		if m.stale || m.gap != nil {
 			if len(buf) == cap(buf) {
@@ -64,7 +64,7 @@ func (m *Membership) next(buf []Item, s *Session) (_ []Item, more bool) {
 }
 
 // catchUp appends what comes before the messages: who is there, then a gap.
-func (m *Membership) catchUp(buf []Item) []Item {
+func (m *Subscription) catchUp(buf []Item) []Item {
 	if !m.stale {
 		buf = append(buf, Item{Gap: m.gap})
 		m.gap = nil
@@ -83,8 +83,8 @@ func (m *Membership) catchUp(buf []Item) []Item {
 }
 
 // fromRing reads from the room's delivery window. It is not ok if the window
-// does not reach back to the membership's place, or has lost changes of who is there.
-func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
+// does not reach back to the subscription's place, or has lost changes of who is there.
+func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +131,7 @@ func (m *Membership) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) 
 
 // fromEngine reads from the room's log, for a session that is behind the
 // window. It is not ok if the session is to wait, or has ended.
-func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
+func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	pos := m.at.Load().pos
 	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: pos, Limit: cap(buf) - len(buf)})
 	if err != nil {
@@ -163,7 +163,7 @@ func (m *Membership) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 // appear counts the session in the room's presence, and makes its client a
 // member who shows state, if it is not nil. Whoever is anonymous, shows nothing
 // and is told nothing counts by his session alone.
-func (m *Membership) appear(state []byte) {
+func (m *Subscription) appear(state []byte) {
 	switch c := &m.session.client; {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
@@ -175,7 +175,7 @@ func (m *Membership) appear(state []byte) {
 }
 
 // show shows another state. The client is no observer.
-func (m *Membership) show(state []byte) {
+func (m *Subscription) show(state []byte) {
 	if m.held {
 		m.room.presence.renew(&m.session.client, state, 0)
 		return
@@ -185,7 +185,7 @@ func (m *Membership) show(state []byte) {
 }
 
 // vanish is the end of appear's work.
-func (m *Membership) vanish(why Why, grace time.Duration) {
+func (m *Subscription) vanish(why Why, grace time.Duration) {
 	switch c := &m.session.client; {
 	case m.held:
 		m.room.presence.release(c, why, grace)

@@ -54,13 +54,13 @@ type SubscriberGroup struct {
 	due        bool   // told, and not read yet; guarded by room.mu
 	at         *place // where Next stands; the dispatcher's own
 
-	mu      sync.Mutex
-	members []*Membership
+	mu            sync.Mutex
+	subscriptions []*Subscription
 }
 
 // Batch is what [SubscriberGroup.Next] has read.
 type Batch struct {
-	// Messages are due to every member that [Membership.Advance] says yes for.
+	// Messages are due to every member that [Subscription.Advance] says yes for.
 	Messages []*Message
 	from, to *place
 	own      bool   // among them are signals that came by a connection
@@ -105,51 +105,51 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 	return batch, false
 }
 
-// Members appends to buf, up to its capacity, the members below index before,
+// Subscriptions appends to buf, up to its capacity, the members below index before,
 // and returns the index to go on with; 0 means that those were the last. To
 // walk through all of them begin with [SubscriberGroup.Len]. A walk sees everybody who is
 // a member from its beginning to its end; whoever joins or leaves meanwhile may
 // be seen, or seen twice.
-func (f *SubscriberGroup) Members(before int, buf []*Membership) ([]*Membership, int) {
+func (f *SubscriberGroup) Subscriptions(before int, buf []*Subscription) ([]*Subscription, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// Downwards, since a leaving member's index is given to the last one.
-	before = min(before, len(f.members))
+	before = min(before, len(f.subscriptions))
 	after := max(0, before-(cap(buf)-len(buf)))
-	return append(buf, f.members[after:before]...), after
+	return append(buf, f.subscriptions[after:before]...), after
 }
 
 // Len returns how many members there are.
 func (f *SubscriberGroup) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.members)
+	return len(f.subscriptions)
 }
 
-func (f *SubscriberGroup) add(m *Membership) {
+func (f *SubscriberGroup) add(m *Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m.group, m.index = f, len(f.members)
-	f.members = append(f.members, m)
+	m.group, m.index = f, len(f.subscriptions)
+	f.subscriptions = append(f.subscriptions, m)
 }
 
 // remove takes m out and returns how many are left.
-func (f *SubscriberGroup) remove(m *Membership) int {
+func (f *SubscriberGroup) remove(m *Subscription) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	last := len(f.members) - 1
-	f.members[m.index] = f.members[last]
-	f.members[m.index].index = m.index
-	f.members[last] = nil
-	f.members = f.members[:last]
-	if cap(f.members) > 64 && last < cap(f.members)/4 {
-		f.members = append(make([]*Membership, 0, 2*last), f.members...)
+	last := len(f.subscriptions) - 1
+	f.subscriptions[m.index] = f.subscriptions[last]
+	f.subscriptions[m.index].index = m.index
+	f.subscriptions[last] = nil
+	f.subscriptions = f.subscriptions[:last]
+	if cap(f.subscriptions) > 64 && last < cap(f.subscriptions)/4 {
+		f.subscriptions = append(make([]*Subscription, 0, 2*last), f.subscriptions...)
 	}
 	return last
 }
 
-// Membership is a session in one room.
-type Membership struct {
+// Subscription is a session in one room.
+type Subscription struct {
 	// What a batch looks at stands together.
 	at     atomic.Pointer[place] // nil once it has ended
 	sent   atomic.Uint64         // messages taken in batches
@@ -159,7 +159,7 @@ type Membership struct {
 	session *Session
 	room    *room
 	group   *SubscriberGroup // of the session's dispatcher in the room
-	index   int              // in group.members, guarded by group.mu
+	index   int              // in group.subscriptions, guarded by group.mu
 
 	// Guarded by session.mu.
 	joined uint64 // the ring's sequence at Join: older signals are not for it
@@ -170,12 +170,12 @@ type Membership struct {
 }
 
 // Waker returns the session's.
-func (m *Membership) Waker() Waker { return m.waker }
+func (m *Subscription) Waker() Waker { return m.waker }
 
 // Advance reports whether the member is due exactly the batch's messages, and if so
 // moves its cursor past them: the caller delivers. Otherwise [Session.Next] says
 // what it is due. Advance and Next of one session are for one goroutine at a time.
-func (m *Membership) Advance(s *Batch) bool {
+func (m *Subscription) Advance(s *Batch) bool {
 	if s.from == nil || m.at.Load() != s.from || (m.noEcho || s.own) && m.echoes(s) {
 		return false
 	}
@@ -188,7 +188,7 @@ func (m *Membership) Advance(s *Batch) bool {
 
 // echoes reports whether the batch has something of the member's own that is not
 // for him.
-func (m *Membership) echoes(s *Batch) bool {
+func (m *Subscription) echoes(s *Batch) bool {
 	for _, e := range s.Messages {
 		if e.echoes(m.session.client.ID, m.noEcho) {
 			return true
@@ -219,7 +219,7 @@ func (b *bells) Notify(f *SubscriberGroup) {
 
 // ring wakes until nobody is due.
 func (b *bells) ring() {
-	chunk := make([]*Membership, 0, 64)
+	chunk := make([]*Subscription, 0, 64)
 	for {
 		b.mu.Lock()
 		if len(b.due) == 0 {
@@ -233,7 +233,7 @@ func (b *bells) ring() {
 		for _, f := range due {
 			f.seen()
 			for i := f.Len(); i > 0; {
-				chunk, i = f.Members(i, chunk[:0])
+				chunk, i = f.Subscriptions(i, chunk[:0])
 				for _, m := range chunk {
 					m.waker.Wake()
 				}

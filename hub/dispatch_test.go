@@ -34,7 +34,7 @@ func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 	for _, m := range batch.Messages {
 		texts = append(texts, string(m.Data))
 	}
-	members, rest := f.Members(f.Len(), make([]*hub.Membership, 0, 64))
+	members, rest := f.Subscriptions(f.Len(), make([]*hub.Subscription, 0, 64))
 	if rest != 0 {
 		t.Errorf("%d members are left", rest)
 	}
