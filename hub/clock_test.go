@@ -53,7 +53,7 @@ type clocked struct {
 }
 
 func (c *clocked) begin() {
-	s, err := c.hub.Connect(Client{}, make(Bell, 1))
+	s, err := c.hub.Connect(Client{}, make(WakeChan, 1))
 	if err != nil {
 		c.Fatal(err)
 	}

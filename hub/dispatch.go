@@ -24,12 +24,12 @@ type Dispatcher interface {
 	Notify(*SubscriberGroup)
 }
 
-// Bell is the Waker of a session that waits in a handler: a channel of
+// WakeChan is the Waker of a session that waits in a handler: a channel of
 // capacity 1 which gets a value when there is something to read.
-type Bell chan struct{}
+type WakeChan chan struct{}
 
 // Wake implements [Waker].
-func (b Bell) Wake() {
+func (b WakeChan) Wake() {
 	select {
 	case b <- struct{}{}:
 	default:
@@ -197,33 +197,33 @@ func (m *Subscription) echoes(s *Batch) bool {
 	return false
 }
 
-// bells is the dispatcher of the sessions that have none: it wakes each of them, so
+// wakers is the dispatcher of the sessions that have none: it wakes each of them, so
 // that a publisher does not have to. Its goroutine lives while there is news.
-type bells struct {
-	mu    sync.Mutex
-	due   []*SubscriberGroup
-	rings bool // the goroutine lives
-	done  sync.WaitGroup
+type wakers struct {
+	mu      sync.Mutex
+	due     []*SubscriberGroup
+	running bool // the goroutine lives
+	done    sync.WaitGroup
 }
 
 // Notify implements [Dispatcher].
-func (b *bells) Notify(f *SubscriberGroup) {
+func (b *wakers) Notify(f *SubscriberGroup) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.due = append(b.due, f)
-	if !b.rings {
-		b.rings = true
-		b.done.Go(b.ring)
+	if !b.running {
+		b.running = true
+		b.done.Go(b.run)
 	}
 }
 
-// ring wakes until nobody is due.
-func (b *bells) ring() {
+// run wakes until nobody is due.
+func (b *wakers) run() {
 	chunk := make([]*Subscription, 0, 64)
 	for {
 		b.mu.Lock()
 		if len(b.due) == 0 {
-			b.rings, b.due = false, nil
+			b.running, b.due = false, nil
 			b.mu.Unlock()
 			return
 		}

@@ -11,11 +11,11 @@
 //
 //	h, err := hub.New(hub.Defaults(), hub.NewMemory())
 //	...
-//	bell := make(hub.Bell, 1)
-//	s, err := h.Connect(hub.Client{}, bell)
+//	wake := make(hub.WakeChan, 1)
+//	s, err := h.Connect(hub.Client{}, wake)
 //	...
 //	_, err = s.Join(ctx, "lobby", hub.Start{Last: 20})
-//	for range bell {
+//	for range wake {
 //		items, more := s.Next(buf[:0])
 //		...
 //	}

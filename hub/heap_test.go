@@ -72,8 +72,8 @@ var loads = []struct {
 	}},
 	{"presence", func(t testing.TB, h *hub.Hub) {
 		state := []byte(`"` + strings.Repeat("s", 900) + `"`)
-		bell := make(hub.Bell, 1)
-		watcher, err := h.Connect(hub.Client{ID: "watcher", Presence: hub.PresenceAll}, bell)
+		wake := make(hub.WakeChan, 1)
+		watcher, err := h.Connect(hub.Client{ID: "watcher", Presence: hub.PresenceAll}, wake)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ var loads = []struct {
 				state[3], state[4], state[5] = byte('a'+i%26), byte('a'+i/26%26), byte('a'+round)
 				_ = h.Visit(hub.Client{ID: fmt.Sprint("visitor", i)}).Show("r", bytes.Clone(state)) // it may be full
 			}
-			<-bell // within a second
+			<-wake // within a second
 			for items, more := watcher.Next(buf); len(items) > 0 || more; items, more = watcher.Next(buf) {
 				for _, it := range items {
 					if it.Presence != nil {

@@ -39,7 +39,7 @@ type Hub struct {
 
 	vacant    atomic.Int64 // rooms without members
 	addresses addresses
-	bells     bells
+	wakers    wakers
 }
 
 // Receipt is the answer to a publication.
@@ -125,7 +125,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
-	s := &Session{hub: h, client: c, waker: w, dispatcher: &h.bells, since: time.Now()}
+	s := &Session{hub: h, client: c, waker: w, dispatcher: &h.wakers, since: time.Now()}
 	s.client.Room = "" // it joins rooms
 	if of, ok := w.(interface{ Dispatcher() Dispatcher }); ok {
 		s.dispatcher = of.Dispatcher()
@@ -383,7 +383,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	for _, r := range h.list() {
 		r.close()
 	}
-	h.bells.done.Wait() // no news after that
+	h.wakers.done.Wait() // no news after that
 	return h.engine.Close(ctx)
 }
 

@@ -226,7 +226,7 @@ func (m *model) seen(room string, p hub.Position) {
 
 func (m *model) connect() {
 	c := &client{rooms: make(map[string]*reader)}
-	waker := one[hub.Waker](m, deaf{}, make(hub.Bell, 1), &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[1], client: c})
+	waker := one[hub.Waker](m, deaf{}, make(hub.WakeChan, 1), &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[1], client: c})
 	s, err := m.hub.Connect(hub.Client{NoEcho: m.rnd.IntN(2) == 0, Address: one(m, addr("10.0.0.1"), addr("2001:db8::1"))}, waker)
 	if len(m.clients) == m.settings.MaxConnections {
 		limited(m, err, hub.ErrFull, "max_connections")

@@ -95,16 +95,16 @@ func TestSlowSessionSlowsNobody(t *testing.T) {
 
 func TestNotices(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		bell := make(hub.Bell, 1)
-		s, err := h.Connect(hub.Client{}, bell)
+		wake := make(hub.WakeChan, 1)
+		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
 			t.Fatal(err)
 		}
 		join(t, s, "r", hub.Start{})
 		publish(t, h, "r", "1")
-		<-bell
+		<-wake
 		s.Notify([]byte("a"))
-		<-bell
+		<-wake
 		s.Notify([]byte("b"))
 		items, more := s.Next(make([]hub.Item, 0, 1))
 		if len(items) != 1 || !more || describe(items[0]) != "notice a" {
@@ -161,8 +161,8 @@ func TestNextTakesTurns(t *testing.T) {
 
 func TestJoinAgain(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		bell := make(hub.Bell, 1)
-		s, err := h.Connect(hub.Client{}, bell)
+		wake := make(hub.WakeChan, 1)
+		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,12 +170,12 @@ func TestJoinAgain(t *testing.T) {
 		publish(t, h, "r", "1", "2")
 		equal(t, "told", drain(t, s), "1", "2")
 		select {
-		case <-bell:
+		case <-wake:
 		default:
 		}
 		join(t, s, "r", hub.Start{Last: 1})
 		select {
-		case <-bell:
+		case <-wake:
 		default:
 			t.Error("nobody says that there is something to read again")
 		}
@@ -256,21 +256,21 @@ func TestEndFromManySides(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-		bell := make(hub.Bell, 1)
-		s, err := h.Connect(hub.Client{}, bell)
+		wake := make(hub.WakeChan, 1)
+		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
 			t.Fatal(err)
 		}
 		join(t, s, "r", hub.Start{})
 		publish(t, h, "r", "1")
-		<-bell
+		<-wake
 		for range 2 {
 			if err := h.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
-		<-bell
+		<-wake
 		if s.Ended() != hub.CauseStopping || len(h.Sessions()) != 0 || h.Stats().Bytes != 0 {
 			t.Errorf("ended %v, %+v", s.Ended(), h.Stats())
 		}

@@ -69,8 +69,8 @@ func TestStress(t *testing.T) {
 
 	// One reader stays from the beginning to the end; the others come and go.
 	stays := func(start hub.Start) {
-		bell := make(hub.Bell, 1)
-		s, err := h.Connect(hub.Client{}, bell)
+		wake := make(hub.WakeChan, 1)
+		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
 			t.Error(err)
 			return
@@ -86,7 +86,7 @@ func TestStress(t *testing.T) {
 			buf := make([]hub.Item, 0, 16)
 			for end := false; !end; {
 				select {
-				case <-bell:
+				case <-wake:
 				case <-published:
 					end = true // and read the rest
 				}
@@ -165,12 +165,12 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 			return
 		default:
 		}
-		bell := make(hub.Bell, 1)
+		wake := make(hub.WakeChan, 1)
 		client := hub.Client{Presence: hub.PresenceLevel(rnd.IntN(3)), Observer: rnd.IntN(5) == 0}
 		if who := rnd.IntN(4); who > 0 {
 			client.User = &hub.User{ID: fmt.Sprint("u", who)}
 		}
-		s, err := h.Connect(client, bell)
+		s, err := h.Connect(client, wake)
 		if err != nil {
 			t.Error(err)
 			return
@@ -194,7 +194,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		buf := make([]hub.Item, 0, 1+rnd.IntN(30))
 		for range rnd.IntN(20) {
 			select {
-			case <-bell:
+			case <-wake:
 			case <-end:
 			}
 			buf, _ = s.Next(buf[:0])
@@ -204,7 +204,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 				}
 			}
 			if len(buf) == cap(buf) {
-				bell.Wake()
+				wake.Wake()
 			}
 			if rnd.IntN(5) == 0 {
 				_ = s.Show(room, fmt.Append(nil, rnd.IntN(3)))

@@ -70,13 +70,13 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 // is written.
 func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), err error) {
 	if o.Wait > 0 && o.Rooms[0].Query.Before.IsZero() {
-		bell := make(hub.Bell, 1)
-		session, err := o.Hub.Connect(o.Client, bell)
+		wake := make(hub.WakeChan, 1)
+		session, err := o.Hub.Connect(o.Client, wake)
 		if err != nil {
 			return nil, err
 		}
 		leave = func() { session.End(hub.CauseLeft) }
-		if err := o.wait(ctx, session, bell, page); err != nil {
+		if err := o.wait(ctx, session, wake, page); err != nil {
 			leave()
 			return nil, err
 		}
@@ -172,7 +172,7 @@ func (o *Options) renew(ctx context.Context) error {
 }
 
 // wait fills the page from a session, for as long as it takes.
-func (o *Options) wait(ctx context.Context, session *hub.Session, bell hub.Bell, page *protocol.Page) error {
+func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeChan, page *protocol.Page) error {
 	room, at := o.Limit, make(place)
 	for _, asked := range o.Rooms {
 		q := asked.Query
@@ -204,7 +204,7 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, bell hub.Bell,
 		}
 		items = items[:0] // presence that has been told before
 		select {
-		case <-bell:
+		case <-wake:
 			continue
 		case <-timeout.C:
 		case <-ctx.Done():

@@ -349,7 +349,7 @@ func TestRefused(t *testing.T) {
 	}
 	t.Run("full", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
-			s, err := h.Connect(hub.Client{}, make(hub.Bell, 1))
+			s, err := h.Connect(hub.Client{}, make(hub.WakeChan, 1))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,7 +26,7 @@ type Options struct {
 	Log       *slog.Logger
 	Client    hub.Client
 	Rooms     []protocol.JoinRequest // at least one; several need envelopes
-	Answered  bool                    // say of each room how it was joined
+	Answered  bool                   // say of each room how it was joined
 	Format    Format
 	Heartbeat time.Duration   // between signs of life; 0: none
 	Down      <-chan struct{} // closed when the server shuts down
@@ -39,8 +39,8 @@ type Options struct {
 // the server shuts down. An error is a refusal that protocol.ProblemOf explains, and
 // nothing has been written; later nothing is returned.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
-	bell := make(hub.Bell, 1)
-	waker, out := hub.Waker(bell), (*outbound.Conn)(nil)
+	wake := make(hub.WakeChan, 1)
+	waker, out := hub.Waker(wake), (*outbound.Conn)(nil)
 	hijacker, leaves := mayLeave(w, r)
 	if leaves {
 		beside := o.Rooms[0].Room
@@ -52,7 +52,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	s := &stream{
-		Options: o, r: r, session: session, bell: bell, w: w, rc: http.NewResponseController(w),
+		Options: o, r: r, session: session, wake: wake, w: w, rc: http.NewResponseController(w),
 		items: make([]hub.Item, 0, batchItems),
 	}
 	opening, err := s.open(r.Context(), session)
@@ -65,7 +65,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	defer session.End(hub.CauseInternal) // if nothing better was found
 	if out != nil {
-		out.Relay(bell)
+		out.Relay(wake)
 	}
 	s.run()
 	s.logEnd()
@@ -159,7 +159,7 @@ type stream struct {
 	Options
 	r       *http.Request
 	session *hub.Session
-	bell    hub.Bell
+	wake    hub.WakeChan
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	items   []hub.Item // room for what the session tells
@@ -190,7 +190,7 @@ func (s *stream) run() {
 			return
 		}
 		select {
-		case <-s.bell:
+		case <-s.wake:
 			if s.ending() { // also a stream that is always behind sees its end
 				s.session.End(hub.CauseDraining)
 				s.end()
@@ -222,7 +222,7 @@ func (s *stream) tellOnce() {
 }
 
 // gather appends what the session has to tell, until there are batchBytes. If
-// that is not all it rings the bell: a stream that is always behind must see
+// that is not all it wakes itself again: a stream that is always behind must see
 // its end too.
 func (s *stream) gather() {
 	more := true
@@ -238,7 +238,7 @@ func (s *stream) gather() {
 		s.left = s.left[1:]
 	}
 	if more || len(s.left) > 0 {
-		s.bell.Wake()
+		s.wake.Wake()
 	}
 }
 

@@ -444,7 +444,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := h.Connect(hub.Client{}, make(hub.Bell, 1))
+	other, err := h.Connect(hub.Client{}, make(hub.WakeChan, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

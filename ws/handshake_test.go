@@ -138,7 +138,7 @@ func TestRefused(t *testing.T) {
 
 func connect(t *testing.T, h *hub.Hub) *hub.Session {
 	t.Helper()
-	s, err := h.Connect(hub.Client{}, make(hub.Bell, 1))
+	s, err := h.Connect(hub.Client{}, make(hub.WakeChan, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,11 +33,11 @@ type Options struct {
 	Poller      *netpoll.Poller // where idle connections wait
 	Client      hub.Client
 	Rooms       []protocol.JoinRequest // one, unless Session is set
-	Session     bool                    // frames are commands, of these rooms or, without any, of all: realtime.v1
-	Envelope    bool                    // send envelopes and control objects, not bare data; Session implies it
-	Compression bool                    // agree on permessage-deflate (RFC 7692) if it is offered
-	Subprotocol string                  // chosen by the negotiation; empty: none
-	Heartbeat   time.Duration           // between pings; 0: none
+	Session     bool                   // frames are commands, of these rooms or, without any, of all: realtime.v1
+	Envelope    bool                   // send envelopes and control objects, not bare data; Session implies it
+	Compression bool                   // agree on permessage-deflate (RFC 7692) if it is offered
+	Subprotocol string                 // chosen by the negotiation; empty: none
+	Heartbeat   time.Duration          // between pings; 0: none
 }
 
 // Serve joins the rooms, upgrades the request and returns; the connection lives
