@@ -43,10 +43,10 @@ type want struct {
 	subprotocol string // chosen among those offered
 
 	// Where to begin.
-	foreign     bool            // a cursor came that is none of ours
-	after       hub.Position    // a cursor that came
-	vector      protocol.Vector // or one of several rooms
-	conditional bool            // it came as If-None-Match
+	foreign     bool               // a cursor came that is none of ours
+	after       hub.Position       // a cursor that came
+	cursors     protocol.CursorSet // or one of several rooms
+	conditional bool               // it came as If-None-Match
 	last        int
 	age         time.Duration
 	before      hub.Position
@@ -67,9 +67,9 @@ type want struct {
 	user      *string      // who the client takes itself for; nil: it does not say
 }
 
-// place returns the cursor that came for a room, or zero.
-func (w *want) place(room string) hub.Position {
-	if p, ok := w.vector.Find(room); ok {
+// cursorOf returns the cursor that came for a room, or zero.
+func (w *want) cursorOf(room string) hub.Position {
+	if p, ok := w.cursors.Find(room); ok {
 		return p
 	}
 	return w.after
@@ -284,7 +284,7 @@ func (w *want) cursor(s string) (err error) {
 	if w.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
 		return err
 	}
-	w.vector, err = protocol.ParseVector(s)
+	w.cursors, err = protocol.ParseCursorSet(s)
 	return err
 }
 
@@ -311,7 +311,7 @@ func (w *want) etag(values []string) (found bool) {
 			v = after
 		}
 	}
-	w.after, w.vector = hub.Position{}, nil
+	w.after, w.cursors = hub.Position{}, nil
 	return false
 }
 

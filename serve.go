@@ -153,7 +153,7 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 	if r.ProtoMajor > 1 {
 		line = 32 // RFC 9113, section 6.5.2
 	}
-	size := len(r.RequestURI) + len(r.Host) + 2*line + protocol.VectorSize(rooms, len(page.Cursor.String())+1)
+	size := len(r.RequestURI) + len(r.Host) + 2*line + protocol.CursorSetSize(rooms, len(page.Cursor.String())+1)
 	for name, values := range r.Header {
 		for _, v := range values {
 			size += len(name) + len(v) + line
@@ -177,7 +177,7 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 func (w *want) joinRequests(rooms []string) []protocol.JoinRequest {
 	requests := make([]protocol.JoinRequest, len(rooms))
 	for i, room := range rooms {
-		start := hub.Start{Foreign: w.foreign, After: w.place(room), State: w.state}
+		start := hub.Start{Foreign: w.foreign, After: w.cursorOf(room), State: w.state}
 		if start.After.IsZero() {
 			start.Last, start.Age = w.last, w.age
 		}
@@ -292,13 +292,13 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	if err := h.pooled.hub.Admits(c); err != nil {
 		return err
 	}
-	cursor := make(protocol.Vector, len(rooms))
+	cursor := make(protocol.CursorSet, len(rooms))
 	for i, room := range rooms {
 		page, err := h.pooled.hub.Read(r.Context(), room, hub.Query{})
 		if err != nil {
 			return err
 		}
-		cursor[i] = protocol.Place{Room: room, Position: page.Cursor}
+		cursor[i] = protocol.RoomCursor{Room: room, Position: page.Cursor}
 	}
 	switch len(rooms) {
 	case 0:

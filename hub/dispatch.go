@@ -36,23 +36,23 @@ func (b WakeChan) Wake() {
 	}
 }
 
-// place is where a reader stands in a room. It is immutable and compared by
+// readPosition is where a reader stands in a room. It is immutable and compared by
 // address: readers that have read the same share one, so that one comparison
 // tells that they are due the same.
-type place struct {
+type readPosition struct {
 	pos  Position // of the last message that was passed
 	seq  uint64   // in the room's ring, of the next entry; if live
 	live bool
 }
 
-// SubscriberGroup is what a dispatcher has in one room: a place that moves on with the room,
+// SubscriberGroup is what a dispatcher has in one room: a read position that moves on with the room,
 // and the members. Members that stand where the group stands are due the same
 // messages, and take them without being asked one by one.
 type SubscriberGroup struct {
 	room       *room
 	dispatcher Dispatcher
-	due        bool   // told, and not read yet; guarded by room.mu
-	at         *place // where Next stands; the dispatcher's own
+	due        bool          // told, and not read yet; guarded by room.mu
+	at         *readPosition // where Next stands; the dispatcher's own
 
 	mu            sync.Mutex
 	subscriptions []*Subscription
@@ -62,7 +62,7 @@ type SubscriberGroup struct {
 type Batch struct {
 	// Messages are due to every member that [Subscription.Advance] says yes for.
 	Messages []*Message
-	from, to *place
+	from, to *readPosition
 	own      bool   // among them are signals that came by a connection
 	count    uint64 // of what is not presence
 }
@@ -75,7 +75,7 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.due = false
-	batch = Batch{Messages: buf, from: f.at, to: r.tailPlace()}
+	batch = Batch{Messages: buf, from: f.at, to: r.tailPosition()}
 	f.at = batch.to
 	if batch.from == nil || batch.from.seq < r.ring.first {
 		batch.from = nil // no news yet, or overtaken: nobody stands there
@@ -151,10 +151,10 @@ func (f *SubscriberGroup) remove(m *Subscription) int {
 // Subscription is a session in one room.
 type Subscription struct {
 	// What a batch looks at stands together.
-	at     atomic.Pointer[place] // nil once it has ended
-	sent   atomic.Uint64         // messages taken in batches
-	waker  Waker                 // the session's
-	noEcho bool                  // likewise
+	at     atomic.Pointer[readPosition] // nil once it has ended
+	sent   atomic.Uint64                // messages taken in batches
+	waker  Waker                        // the session's
+	noEcho bool                         // likewise
 
 	session *Session
 	room    *room

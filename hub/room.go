@@ -28,7 +28,7 @@ type room struct {
 
 	mu          sync.Mutex
 	ring        ring
-	tail        *place             // the ring's end, shared by all who have read that far; nil: not asked for yet
+	tail        *readPosition      // the ring's end, shared by all who have read that far; nil: not asked for yet
 	groups      []*SubscriberGroup // one for each dispatcher that has members here
 	subscribers int
 }
@@ -80,10 +80,10 @@ func (r *room) append(m *Message) {
 	}
 }
 
-// tailPlace returns where a reader stands that has read all. Called with mu held.
-func (r *room) tailPlace() *place {
+// tailPosition returns where a reader stands that has read all. Called with mu held.
+func (r *room) tailPosition() *readPosition {
 	if r.tail == nil {
-		r.tail = &place{pos: r.ring.newest, seq: r.ring.next(), live: true}
+		r.tail = &readPosition{pos: r.ring.newest, seq: r.ring.next(), live: true}
 	}
 	return r.tail
 }
@@ -145,7 +145,7 @@ func (r *room) enter(m *Subscription, c Dispatcher) {
 	i := slices.IndexFunc(r.groups, func(f *SubscriberGroup) bool { return f.dispatcher == c })
 	if i < 0 {
 		i = len(r.groups)
-		r.groups = append(r.groups, &SubscriberGroup{room: r, dispatcher: c, at: r.tailPlace()})
+		r.groups = append(r.groups, &SubscriberGroup{room: r, dispatcher: c, at: r.tailPosition()})
 	}
 	r.groups[i].add(m)
 	if m.session.client.Presence != PresenceNothing {

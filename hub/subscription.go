@@ -7,7 +7,7 @@ import (
 
 // The part of a subscription that reads for its session alone.
 
-// begin finds the subscription's place.
+// begin finds the position at which the subscription begins.
 func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
 	m.stale = m.session.client.Presence != PresenceNothing
 	m.room.mu.Lock()
@@ -28,7 +28,7 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 	if resumes && !page.More {
 		pos = page.Cursor // nothing lies between the two, and the window reaches back to it
 	}
-	m.at.Store(&place{pos: pos})
+	m.at.Store(&readPosition{pos: pos})
 	if m.gap = page.Gap; m.gap != nil {
 		// Whoever drops before the gap was told must be told again.
 		joined.Cursor = m.gap.From
@@ -83,7 +83,7 @@ func (m *Subscription) catchUp(buf []Item) []Item {
 }
 
 // fromRing reads from the room's delivery window. It is not ok if the window
-// does not reach back to the subscription's place, or has lost changes of who is there.
+// does not reach back to the subscription's read position, or has lost changes of who is there.
 func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool) {
 	r := m.room
 	r.mu.Lock()
@@ -94,7 +94,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	if !p.live || p.seq < r.ring.first {
 		watches := s.client.Presence != PresenceNothing
 		if p.live && watches || !r.ring.covers(p.pos, now) {
-			m.at.Store(&place{pos: p.pos})
+			m.at.Store(&readPosition{pos: p.pos})
 			m.stale = watches // it has missed changes
 			return buf, false, false
 		}
@@ -120,7 +120,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 			buf = append(buf, ItemOf(e))
 		}
 	}
-	if tail := r.tailPlace(); p == *tail && !s.client.Alone {
+	if tail := r.tailPosition(); p == *tail && !s.client.Alone {
 		m.at.Store(tail) // where the others stand: from here on it goes with its dispatcher
 	} else if p != *before {
 		own := p
@@ -145,7 +145,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		if gap.To = m.room.reach(gap.To); gap.To.Epoch == pos.Epoch && gap.To.Offset <= pos.Offset {
 			return buf, true // what was missing would have ended by now: the window has the rest
 		}
-		m.at.Store(&place{pos: gap.To})
+		m.at.Store(&readPosition{pos: gap.To})
 		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
 	}
 	if len(page.Messages) == 0 && page.Cursor == pos {
@@ -156,7 +156,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 			buf = append(buf, Item{Message: e})
 		}
 	}
-	m.at.Store(&place{pos: page.Cursor})
+	m.at.Store(&readPosition{pos: page.Cursor})
 	return buf, true
 }
 

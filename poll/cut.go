@@ -97,14 +97,14 @@ func best(n int, next func(int) *hub.Message, better func(m, o *hub.Message) boo
 	return at
 }
 
-// place is where a reader stands in a room after what a page tells.
-type place map[string]hub.Position
+// positions are where a reader stands in each room after what a page tells.
+type positions map[string]hub.Position
 
 // take fills the page with what a session has told, as far as there is room, and
 // notes in at where that ends. It reports whether something had no room: gaps are
 // told all the same, and signals are lost. Those that the page has are not told
 // again.
-func take(page *protocol.Page, items []hub.Item, at place) (full bool) {
+func take(page *protocol.Page, items []hub.Item, at positions) (full bool) {
 	b := &budget{left: maxPage}
 	for _, it := range items {
 		switch {

@@ -97,7 +97,7 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 	if err := o.renew(ctx); err != nil {
 		return err
 	}
-	cursor, reads := make(protocol.Vector, len(o.Rooms)), make([]hub.Page, len(o.Rooms))
+	cursor, reads := make(protocol.CursorSet, len(o.Rooms)), make([]hub.Page, len(o.Rooms))
 	for i, room := range o.Rooms {
 		room.Query.Limit = o.Limit
 		if room.Query.Last > 0 {
@@ -117,7 +117,7 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 		if read.Gap != nil {
 			page.Gaps = append(page.Gaps, read.Gap)
 		}
-		cursor[i] = protocol.Place{Room: o.Rooms[i].Name, Position: read.Cursor}
+		cursor[i] = protocol.RoomCursor{Room: o.Rooms[i].Name, Position: read.Cursor}
 	}
 	if o.Rooms[0].Query.Before.IsZero() { // paging backwards leaves it alone
 		page.Cursor = o.text(cursor)
@@ -149,7 +149,7 @@ func merge(logs [][]*hub.Message) (merged []*hub.Message) {
 
 // text returns the cursor as the client gets it, or "" where it has no place in
 // any room.
-func (o *Options) text(v protocol.Vector) string {
+func (o *Options) text(v protocol.CursorSet) string {
 	if o.Several {
 		return v.String()
 	}
@@ -173,7 +173,7 @@ func (o *Options) renew(ctx context.Context) error {
 
 // wait fills the page from a session, for as long as it takes.
 func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeChan, page *protocol.Page) error {
-	room, at := o.Limit, make(place)
+	room, at := o.Limit, make(positions)
 	for _, asked := range o.Rooms {
 		q := asked.Query
 		start := hub.Start{Foreign: q.Foreign, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
@@ -223,14 +223,14 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
 	v := o.places(session.Cursor)
 	page.Cursor = o.text(v)
-	return !slices.ContainsFunc(v, func(p protocol.Place) bool { return p.IsZero() })
+	return !slices.ContainsFunc(v, func(p protocol.RoomCursor) bool { return p.IsZero() })
 }
 
 // places returns where a reader stands in the rooms.
-func (o *Options) places(at func(room string) hub.Position) protocol.Vector {
-	v := make(protocol.Vector, len(o.Rooms))
+func (o *Options) places(at func(room string) hub.Position) protocol.CursorSet {
+	v := make(protocol.CursorSet, len(o.Rooms))
 	for i, room := range o.Rooms {
-		v[i] = protocol.Place{Room: room.Name, Position: at(room.Name)}
+		v[i] = protocol.RoomCursor{Room: room.Name, Position: at(room.Name)}
 	}
 	return v
 }

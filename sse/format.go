@@ -174,25 +174,25 @@ func appendLines(b []byte, name string, data []byte) []byte {
 	return append(b, '\n')
 }
 
-// vectored is the format of one stream of several rooms: an event's id is the
+// multiRoom is the format of one stream of several rooms: an event's id is the
 // cursor of all of them. It is for one goroutine.
-type vectored struct {
+type multiRoom struct {
 	Events
-	vector protocol.Vector
+	cursors protocol.CursorSet
 }
 
 // Append implements [Format].
-func (v *vectored) Append(b []byte, it hub.Item) []byte {
+func (v *multiRoom) Append(b []byte, it hub.Item) []byte {
 	switch {
 	case v.Only || it.Message != nil && it.Message.Signal:
 		return v.Events.Append(b, it)
 	case it.Message != nil:
-		v.vector.Move(it.Message.Room, it.Message.Position)
-		b = appendID(b, v.vector.String())
+		v.cursors.Move(it.Message.Room, it.Message.Position)
+		b = appendID(b, v.cursors.String())
 		return appendLines(b, envelopeName(it.Message), protocol.Envelope(it.Message))
 	case it.Gap != nil:
-		v.vector.Move(it.Gap.Room, it.Gap.To)
-		return appendControl(b, "gap", v.vector.String(), protocol.Gap(it.Gap))
+		v.cursors.Move(it.Gap.Room, it.Gap.To)
+		return appendControl(b, "gap", v.cursors.String(), protocol.Gap(it.Gap))
 	default:
 		return v.Events.Append(b, it)
 	}

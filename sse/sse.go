@@ -113,7 +113,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat
 	opening.MaxMessage = o.Hub.LargestMessage()
 	several, whole := len(o.Rooms) > 1, true
-	vector := make(protocol.Vector, len(o.Rooms))
+	cursors := make(protocol.CursorSet, len(o.Rooms))
 	for i, room := range o.Rooms {
 		start := room.Start
 		if o.Answered || several {
@@ -127,18 +127,18 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 		if err != nil {
 			return nil, err
 		}
-		vector[i] = protocol.Place{Room: room.Room, Position: joined.Cursor}
+		cursors[i] = protocol.RoomCursor{Room: room.Room, Position: joined.Cursor}
 		// A client whose cursor was not honoured keeps it until it has been told
 		// of the gap.
 		whole = whole && (joined.Gap == nil || several && !joined.Cursor.IsZero())
 	}
 	if several {
-		opening.Cursor = vector.String()
+		opening.Cursor = cursors.String()
 		if e, ok := o.Format.(Events); ok {
-			o.Format = &vectored{e, vector}
+			o.Format = &multiRoom{e, cursors}
 		}
 	} else {
-		opening.Cursor = vector[0].Position.String()
+		opening.Cursor = cursors[0].Position.String()
 		opening.MaxMessage = o.Hub.MaxMessageSize(o.Rooms[0].Room)
 	}
 	if opening.ID = opening.Cursor; !whole {

@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is one connection'c place in a [Poller]; [Poller.Watch] makes it. TryRead and
-// Arm are for the connection'c owner, see the package'c comment; Interrupt and Stop
+// Conn is one connection's place in a [Poller]; [Poller.Watch] makes it. TryRead and
+// Arm are for the connection's owner, see the package's comment; Interrupt and Stop
 // may be called by anybody at any time.
 type Conn struct {
 	poller     *Poller
 	nc         net.Conn
 	raw        syscall.RawConn
 	ready      func()
-	fd         int32  // its place in the Poller'c table; for anything else raw is used
+	fd         int32  // its place in the Poller's table; for anything else raw is used
 	generation uint32 // tells it from others that had its file descriptor
 
 	tls bool
@@ -33,7 +33,7 @@ type Conn struct {
 	fresh       bool // the system said that there is something, and nothing was read since
 	waiting     bool // TryRead waits for a TLS record
 
-	drained bool // the last read took all there was; the owner'c
+	drained bool // the last read took all there was; the owner's
 }
 
 type state uint8
@@ -142,12 +142,12 @@ func (c *Conn) call() {
 }
 
 // TryRead reads what is there into p. It returns [ErrIdle] if there is nothing,
-// or was nothing more at the last call that read something; io.EOF at the end, and otherwise the connection'c error; never bytes and an
+// or was nothing more at the last call that read something; io.EOF at the end, and otherwise the connection's error; never bytes and an
 // error at once. It doesn't block, except for the rest of a TLS record whose
 // beginning has come: it waits up to 5 seconds for that, once after each call of
 // ready that an event has caused, until Interrupt is called.
 //
-// It ends with [os.ErrDeadlineExceeded] if the connection'c read deadline is
+// It ends with [os.ErrDeadlineExceeded] if the connection's read deadline is
 // over. Of a TLS connection, however, it sets the read deadline itself and
 // leaves none.
 func (c *Conn) TryRead(p []byte) (int, error) {
@@ -230,7 +230,7 @@ var reads = sync.Pool{New: func() any {
 	return r
 }}
 
-// do reads once. It never asks to wait. Go'c sockets do not block.
+// do reads once. It never asks to wait. Go's sockets do not block.
 func (r *read) do(fd uintptr) bool {
 	for {
 		n, err := unix.Read(int(fd), r.p)
@@ -265,9 +265,9 @@ func (k *control) do(fd uintptr) {
 	k.err = unix.EpollCtl(k.epoll, k.op, int(fd), &k.event)
 }
 
-// control calls epoll_ctl for the Conn'c socket, once only (EPOLLONESHOT), and
+// control calls epoll_ctl for the Conn's socket, once only (EPOLLONESHOT), and
 // returns its file descriptor. It can't hit another socket that got the number,
-// since the connection is held meanwhile. Called with the Poller'c mu held.
+// since the connection is held meanwhile. Called with the Poller's mu held.
 func (c *Conn) control(op int, events uint32) (fd int32, err error) {
 	k := controls.Get().(*control)
 	k.epoll, k.op, k.err = c.poller.epoll, op, nil

@@ -15,39 +15,39 @@ const (
 	MaxCursor = 16 << 10           // bytes of a cursor's text
 	MaxRooms  = hub.MaxRoomsJoined // in one URL
 
-	maxLabel = 24 // bytes by which a vector names a room
+	maxLabel = 24 // bytes by which a set names a room
 )
 
-// VectorSize returns how many bytes the cursor of the rooms has in a query, where
-// each place has so many.
-func VectorSize(rooms []string, place int) int {
+// CursorSetSize returns the length of the rooms' cursor set in a query, in bytes, if
+// each room's cursor has so many bytes.
+func CursorSetSize(rooms []string, cursor int) int {
 	size := 0
 	for _, room := range rooms {
-		size += len(url.QueryEscape(labelOf(room))) + len("%3D%2C") + place
+		size += len(url.QueryEscape(labelOf(room))) + len("%3D%2C") + cursor
 	}
 	return size
 }
 
-// ErrVector is returned by [ParseVector] for text that is no cursor of several
+// ErrCursorSet is returned by [ParseCursorSet] for text that is no cursor of several
 // rooms.
-var ErrVector = errors.New("not a cursor of several rooms: want <room>=<epoch>.<offset>, separated by commas")
+var ErrCursorSet = errors.New("not a cursor of several rooms: want <room>=<epoch>.<offset>, separated by commas")
 
-// Place is where a reader stands in one room.
-type Place struct {
-	Room string // empty where a vector that was read has only the hash of its name
+// RoomCursor is where a reader stands in one room.
+type RoomCursor struct {
+	Room string // empty where a set that was read has only the hash of its name
 	hub.Position
-	label string // what stands for the room in a vector's text; empty: not made yet
+	label string // what stands for the room in the text of a set; empty: not made yet
 }
 
-// Vector is the cursor of a reader of several rooms. It is for one goroutine at a
+// CursorSet is the cursor of a reader of several rooms. It is for one goroutine at a
 // time.
-type Vector []Place
+type CursorSet []RoomCursor
 
-// Append appends the vector's text, "lobby=k3f9.1042,news=7aa.9": names are
-// percent-encoded but for A-Z a-z 0-9 . _ ~ and -; of one that is longer than 24
-// bytes then there is a hash. So what is issued stays well below [MaxCursor].
-// Rooms without a place are left out.
-func (v Vector) Append(b []byte) []byte {
+// Append appends the text of the set, "lobby=k3f9.1042,news=7aa.9": names are
+// percent-encoded except for A-Z a-z 0-9 . _ ~ and -; a longer one than 24
+// bytes is replaced by a hash, so that what is issued stays well below [MaxCursor].
+// Rooms without a cursor are left out.
+func (v CursorSet) Append(b []byte) []byte {
 	first := true
 	for i := range v {
 		p := &v[i]
@@ -68,11 +68,11 @@ func (v Vector) Append(b []byte) []byte {
 	return b
 }
 
-// String returns the vector's text.
-func (v Vector) String() string { return string(v.Append(nil)) }
+// String returns the text of the set.
+func (v CursorSet) String() string { return string(v.Append(nil)) }
 
 // Move puts the reader at another place of a room that it reads.
-func (v Vector) Move(room string, to hub.Position) {
+func (v CursorSet) Move(room string, to hub.Position) {
 	for i := range v {
 		if v[i].Room == room {
 			v[i].Position = to
@@ -81,8 +81,8 @@ func (v Vector) Move(room string, to hub.Position) {
 	}
 }
 
-// Find returns the place in a room, and whether the vector has one.
-func (v Vector) Find(room string) (hub.Position, bool) {
+// Find returns the cursor of a room, and whether the set has one.
+func (v CursorSet) Find(room string) (hub.Position, bool) {
 	label := ""
 	for _, p := range v {
 		if p.Room == "" && label == "" {
@@ -95,27 +95,27 @@ func (v Vector) Find(room string) (hub.Position, bool) {
 	return hub.Position{}, false
 }
 
-// ParseVector reads a vector's text.
-func ParseVector(s string) (Vector, error) {
-	var v Vector
+// ParseCursorSet reads the text of a set.
+func ParseCursorSet(s string) (CursorSet, error) {
+	var v CursorSet
 	for part := range strings.SplitSeq(s, ",") {
 		name, cursor, ok := strings.Cut(part, "=")
 		if !ok || len(v) >= hub.MaxRoomsJoined {
-			return nil, ErrVector
+			return nil, ErrCursorSet
 		}
 		p, err := hub.ParsePosition(cursor)
 		if err != nil {
-			return nil, ErrVector
+			return nil, ErrCursorSet
 		}
 		if strings.HasPrefix(name, hashed) {
-			v = append(v, Place{Position: p, label: name})
+			v = append(v, RoomCursor{Position: p, label: name})
 			continue
 		}
 		room, err := url.PathUnescape(name)
 		if err != nil || room == "" {
-			return nil, ErrVector
+			return nil, ErrCursorSet
 		}
-		v = append(v, Place{Room: room, Position: p})
+		v = append(v, RoomCursor{Room: room, Position: p})
 	}
 	return v, nil
 }
@@ -123,7 +123,7 @@ func ParseVector(s string) (Vector, error) {
 // hashed begins what stands for a long name. In a name it is percent-encoded.
 const hashed = "*"
 
-// labelOf returns what stands for a room in a vector's text.
+// labelOf returns what stands for a room in the text of a set.
 func labelOf(room string) string {
 	if name := appendName(nil, room); len(name) <= maxLabel {
 		return string(name)

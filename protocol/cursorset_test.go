@@ -8,13 +8,13 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-func TestVector(t *testing.T) {
-	v := protocol.Vector{{Room: "lobby", Position: pos}, {Room: "a/b,c=é%", Position: hub.Position{Epoch: "e", Offset: 1}}, {Room: "none"}}
+func TestCursorSet(t *testing.T) {
+	v := protocol.CursorSet{{Room: "lobby", Position: pos}, {Room: "a/b,c=é%", Position: hub.Position{Epoch: "e", Offset: 1}}, {Room: "none"}}
 	const text = "lobby=k3f9.1042,a%2Fb%2Cc%3D%C3%A9%25=e.1"
 	if got := v.String(); got != text {
 		t.Errorf("text %q", got)
 	}
-	got, err := protocol.ParseVector(text)
+	got, err := protocol.ParseCursorSet(text)
 	if err != nil || len(got) != 2 || got[0].Room != "lobby" || got[1].Room != v[1].Room || got[1].Position != v[1].Position {
 		t.Errorf("parsed %v, %v", got, err)
 	}
@@ -27,21 +27,21 @@ func TestVector(t *testing.T) {
 		t.Error("it has no place elsewhere")
 	}
 	for _, bad := range []string{"", "k3f9.1042", "a=", "a=1", "a=e.1,", "a=e.1,b", "%zz=e.1", strings.Repeat("a=e.1,", 101) + "a=e.1"} {
-		if v, err := protocol.ParseVector(bad); err == nil {
+		if v, err := protocol.ParseCursorSet(bad); err == nil {
 			t.Errorf("%q became %v", bad, v)
 		}
 	}
 }
 
 // Of a long name a hash stands in the text, by which its place is found.
-func TestVectorOfLongNames(t *testing.T) {
+func TestCursorSetOfLongNames(t *testing.T) {
 	long, other := strings.Repeat("日本/", 25), strings.Repeat("x", 200)
-	v := protocol.Vector{{Room: long, Position: pos}, {Room: "*AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}
+	v := protocol.CursorSet{{Room: long, Position: pos}, {Room: "*AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}
 	text := v.String()
 	if len(text) > 70 || !strings.HasPrefix(text, "*") || !strings.HasSuffix(text, ",%2AAAAAAAAAAAA=e.2") {
 		t.Errorf("text %q", text)
 	}
-	got, err := protocol.ParseVector(text + "," + other + "=e.3")
+	got, err := protocol.ParseCursorSet(text + "," + other + "=e.3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,25 +54,25 @@ func TestVectorOfLongNames(t *testing.T) {
 		t.Error("a room was found that is not there")
 	}
 	rooms := make([]string, protocol.MaxRooms)
-	all := make(protocol.Vector, len(rooms))
+	all := make(protocol.CursorSet, len(rooms))
 	for i := range rooms {
 		rooms[i] = strings.Repeat("é", 99) + string(rune('a'+i%26)) + string(rune('a'+i/26))
-		all[i] = protocol.Place{Room: rooms[i], Position: pos}
+		all[i] = protocol.RoomCursor{Room: rooms[i], Position: pos}
 	}
-	if n := len(all.String()); n > protocol.VectorSize(rooms, len(pos.String())) || n > protocol.MaxCursor {
+	if n := len(all.String()); n > protocol.CursorSetSize(rooms, len(pos.String())) || n > protocol.MaxCursor {
 		t.Errorf("the cursor of 100 rooms has %d bytes", n)
 	}
 }
 
 // What can be read is written the same way.
-func FuzzVector(f *testing.F) {
+func FuzzCursorSet(f *testing.F) {
 	f.Add("lobby=k3f9.1042,a%2Fb=e.1")
 	f.Fuzz(func(t *testing.T, s string) {
-		v, err := protocol.ParseVector(s)
+		v, err := protocol.ParseCursorSet(s)
 		if err != nil {
 			return
 		}
-		again, err := protocol.ParseVector(v.String())
+		again, err := protocol.ParseCursorSet(v.String())
 		if err != nil || again.String() != v.String() {
 			t.Errorf("%q became %v and then %v, %v", s, v, again, err)
 		}
