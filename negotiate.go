@@ -43,13 +43,13 @@ type want struct {
 	subprotocol string // chosen among those offered
 
 	// Where to begin.
-	foreign     bool               // a cursor came that is none of ours
-	after       hub.Position       // a cursor that came
-	cursors     protocol.CursorSet // or one of several rooms
-	conditional bool               // it came as If-None-Match
-	last        int
-	age         time.Duration
-	before      hub.Position
+	invalidCursor bool               // a cursor came that is none of ours
+	after         hub.Position       // a cursor that came
+	cursors       protocol.CursorSet // or one of several rooms
+	conditional   bool               // it came as If-None-Match
+	last          int
+	age           time.Duration
+	before        hub.Position
 
 	limit    int
 	wait     time.Duration
@@ -244,13 +244,13 @@ func (w *want) begin(h http.Header, query url.Values) error {
 			if w.way == wayPage && w.wait == 0 {
 				return protocol.Bad("%s: %v", name, err)
 			}
-			w.foreign = true // a gap, never a 400: the client would end for good
+			w.invalidCursor = true // a gap, never a 400: the client would end for good
 		}
 	case w.way == wayPage:
 		w.conditional = w.etag(h.Values("If-None-Match"))
 	}
 	last := query.Get("last")
-	if last == "" || w.foreign || !w.after.IsZero() {
+	if last == "" || w.invalidCursor || !w.after.IsZero() {
 		return nil
 	}
 	var err error

@@ -177,7 +177,7 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 func (w *want) joinRequests(rooms []string) []protocol.JoinRequest {
 	requests := make([]protocol.JoinRequest, len(rooms))
 	for i, room := range rooms {
-		start := hub.Start{Foreign: w.foreign, After: w.cursorOf(room), State: w.state}
+		start := hub.Start{InvalidCursor: w.invalidCursor, After: w.cursorOf(room), State: w.state}
 		if start.After.IsZero() {
 			start.Last, start.Age = w.last, w.age
 		}
@@ -251,8 +251,8 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 		return protocol.Bad("before pages backwards in one room")
 	}
 	for _, s := range want.joinRequests(rooms) {
-		q := hub.Query{Foreign: s.Start.Foreign, After: s.Start.After, Before: want.before, Last: s.Start.Last, Age: s.Start.Age}
-		if !waits && !q.Foreign && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
+		q := hub.Query{InvalidCursor: s.Start.InvalidCursor, After: s.Start.After, Before: want.before, Last: s.Start.Last, Age: s.Start.Age}
+		if !waits && !q.InvalidCursor && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
 			q.Last = want.limit
 		}
 		o.Rooms = append(o.Rooms, poll.Room{Name: s.Room, Query: q})

@@ -59,12 +59,12 @@ type History struct {
 }
 
 // Query says which part of a log to read. The first that is set decides:
-// Foreign, After, Before, Last, Age. If none is, the page is empty and its
+// InvalidCursor, After, Before, Last, Age. If none is, the page is empty and its
 // Cursor is the log's tail.
 type Query struct {
-	// Foreign stands for a cursor that is none of ours. The page begins with a
+	// InvalidCursor stands for a cursor that is none of ours. The page begins with a
 	// gap and the oldest messages.
-	Foreign bool
+	InvalidCursor bool
 	// After reads forward from this cursor.
 	After Position
 	// Before reads the newest messages before this cursor, itself excluded.
@@ -87,7 +87,7 @@ type Page struct {
 	// Gap is set if the query's cursor could not be honoured.
 	Gap *Gap
 	// More says that there are more messages in the direction of the query:
-	// newer ones for Foreign and After, older ones otherwise.
+	// newer ones for InvalidCursor and After, older ones otherwise.
 	More bool
 }
 

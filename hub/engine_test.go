@@ -193,7 +193,7 @@ func (t *engineTest) signals() {
 		}
 	}
 	equal(t, "delivered", texts(in.wait(t, 5)), "1", "a!", "b!", "2", "c!")
-	for _, q := range []hub.Query{{After: tail}, {Foreign: true}, {Last: 9}, {Age: time.Hour}} {
+	for _, q := range []hub.Query{{After: tail}, {InvalidCursor: true}, {Last: 9}, {Age: time.Hour}} {
 		q.Limit = 9
 		equal(t, "read", texts(t.page("r", q).Messages), "1", "2")
 	}
@@ -246,8 +246,8 @@ func (t *engineTest) queries() {
 		{"no messages", hub.Query{After: at(2)}, nil, true},
 		{"after the last", hub.Query{After: at(5), Limit: 9}, nil, false},
 		{"no messages after the last", hub.Query{After: at(5)}, nil, false},
-		{"foreign", hub.Query{Foreign: true, Limit: 2}, append([]string{"gap epoch"}, count(1, 2)...), true},
-		{"foreign decides", hub.Query{Foreign: true, After: at(4), Limit: 9}, append([]string{"gap epoch"}, count(1, 5)...), false},
+		{"foreign", hub.Query{InvalidCursor: true, Limit: 2}, append([]string{"gap epoch"}, count(1, 2)...), true},
+		{"foreign decides", hub.Query{InvalidCursor: true, After: at(4), Limit: 9}, append([]string{"gap epoch"}, count(1, 5)...), false},
 		{"of another epoch", hub.Query{After: hub.Position{Epoch: "-", Offset: 1}, Limit: 9}, append([]string{"gap epoch"}, count(1, 5)...), false},
 		{"in the future", hub.Query{After: future, Limit: 9}, append([]string{"gap epoch"}, count(1, 5)...), false},
 		{"before the last", hub.Query{Before: at(5), Limit: 2}, count(3, 4), true},
@@ -313,9 +313,9 @@ func (t *engineTest) readSaysSo() {
 }
 
 func (t *engineTest) readMakesNothing() {
-	for _, q := range []hub.Query{{}, {Foreign: true}, {Last: 3}, {Age: time.Hour}} {
+	for _, q := range []hub.Query{{}, {InvalidCursor: true}, {Last: 3}, {Age: time.Hour}} {
 		q.Limit = 9
-		if p := t.page("nobody", q); len(p.Messages) > 0 || p.More || p.Cursor.IsZero() || (p.Gap != nil) != q.Foreign {
+		if p := t.page("nobody", q); len(p.Messages) > 0 || p.More || p.Cursor.IsZero() || (p.Gap != nil) != q.InvalidCursor {
 			t.Errorf("%+v: %+v", q, p)
 		}
 	}

@@ -88,7 +88,7 @@ func TestExpiryInAnyOrder(t *testing.T) {
 					want = append(want, fmt.Sprint(i))
 				}
 			}
-			for _, q := range []Query{{Last: Off, Limit: Off}, {Age: time.Hour, Limit: Off}, {Foreign: true, Limit: Off}} {
+			for _, q := range []Query{{Last: Off, Limit: Off}, {Age: time.Hour, Limit: Off}, {InvalidCursor: true, Limit: Off}} {
 				page, err := e.Read(t.Context(), "r", q)
 				var got []string
 				for _, m := range page.Messages {

@@ -167,10 +167,10 @@ func (l *log) read(room string, q Query, tail Position) Page {
 	from, to := l.messages.len(), l.messages.len()
 	backwards, age := false, time.Duration(0)
 	switch {
-	case q.Foreign, !q.After.IsZero():
+	case q.InvalidCursor, !q.After.IsZero():
 		page.Start = q.After
 		switch {
-		case q.Foreign || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
+		case q.InvalidCursor || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapEpoch}
 			page.Start = floor
 		case q.After.Offset < floor.Offset:

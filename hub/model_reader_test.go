@@ -129,7 +129,7 @@ func (r *reader) begun(start hub.Start) {
 		}
 	}
 	switch {
-	case start.Foreign || !start.After.IsZero():
+	case start.InvalidCursor || !start.After.IsZero():
 		r.honoured(start)
 	case r.gap != nil:
 		r.Errorf("%s: a gap without a cursor: %+v", r.room, r.gap)
@@ -150,7 +150,7 @@ func (r *reader) begun(start hub.Start) {
 // gap to tell.
 func (r *reader) honoured(start hub.Start) {
 	r.Helper()
-	known := !start.Foreign && start.After.Epoch != foreignEpoch && start.After.Offset < future
+	known := !start.InvalidCursor && start.After.Epoch != foreignEpoch && start.After.Offset < future
 	switch {
 	case !known:
 		if r.gap == nil || r.gap.Reason != hub.GapEpoch || r.gap.From != start.After {
@@ -172,9 +172,9 @@ func (m *model) forward() {
 		return // see backward
 	}
 	r := &reader{model: m, room: room, pos: start.After}
-	q := hub.Query{After: start.After, Foreign: start.Foreign, Limit: one(m, 1, 3, 50)}
+	q := hub.Query{After: start.After, InvalidCursor: start.InvalidCursor, Limit: one(m, 1, 3, 50)}
 	for first := true; ; first = false {
-		if q.After.IsZero() && !q.Foreign {
+		if q.After.IsZero() && !q.InvalidCursor {
 			return
 		}
 		page := page(m, m.hub, room, q)

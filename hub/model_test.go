@@ -269,7 +269,7 @@ func (m *model) start() (string, hub.Start) {
 		}
 		return c.room, hub.Start{After: c.Position}
 	}
-	return m.room(), one(m, hub.Start{}, hub.Start{Last: 1 + m.rnd.IntN(20)}, hub.Start{Age: one(m, time.Second, time.Minute)}, hub.Start{Foreign: true})
+	return m.room(), one(m, hub.Start{}, hub.Start{Last: 1 + m.rnd.IntN(20)}, hub.Start{Age: one(m, time.Second, time.Minute)}, hub.Start{InvalidCursor: true})
 }
 
 func (m *model) join() {

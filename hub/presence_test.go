@@ -416,7 +416,7 @@ func TestPresenceBeforeAGap(t *testing.T) {
 		publish(t, h, "r", count(1, 80)...)
 		advance(time.Minute)
 		s := connect(t, h, person("ann"))
-		join(t, s, "r", hub.Start{Foreign: true})
+		join(t, s, "r", hub.Start{InvalidCursor: true})
 		advance(2 * time.Second) // its own coming is told, too
 		var kinds []string
 		for more := true; more; {

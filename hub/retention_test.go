@@ -334,7 +334,7 @@ func TestCursorsOfAForgottenRoom(t *testing.T) {
 				{"above the last", hub.Query{After: after}, ""},
 				{"in the future", hub.Query{After: hub.Position{Epoch: last.Epoch, Offset: last.Offset + 1e12}}, "gap epoch"},
 				{"of another epoch", hub.Query{After: hub.Position{Epoch: "x", Offset: last.Offset}}, "gap epoch"},
-				{"foreign", hub.Query{Foreign: true}, "gap epoch"},
+				{"foreign", hub.Query{InvalidCursor: true}, "gap epoch"},
 			}
 			for _, test := range tests {
 				want := fresh
@@ -344,11 +344,11 @@ func TestCursorsOfAForgottenRoom(t *testing.T) {
 				test.at.Limit = 9
 				equal(t, test.name+", page", read(t, h, "r", test.at), want...)
 				s := connect(t, h, hub.Client{})
-				joined := join(t, s, "r", hub.Start{After: test.at.After, Foreign: test.at.Foreign})
+				joined := join(t, s, "r", hub.Start{After: test.at.After, InvalidCursor: test.at.InvalidCursor})
 				if (joined.Gap != nil) != (test.gap != "") {
 					t.Errorf("%s: joined with the gap %+v", test.name, joined.Gap)
 				}
-				if !test.at.Foreign && joined.Cursor != test.at.After {
+				if !test.at.InvalidCursor && joined.Cursor != test.at.After {
 					t.Errorf("%s: joined at %v: who drops now must be told again", test.name, joined.Cursor)
 				}
 				equal(t, test.name+", session", drain(t, s), want...)
@@ -378,7 +378,7 @@ func TestStart(t *testing.T) {
 			{"no older than an hour", hub.Start{Age: time.Hour}, count(2, 6)},
 			{"after a cursor", hub.Start{After: fifth, Last: 5}, []string{"6"}},
 			{"after a cursor before the window", hub.Start{After: third, Last: 5}, []string{"4", "5", "6"}},
-			{"foreign", hub.Start{Foreign: true}, append([]string{"gap epoch"}, count(2, 6)...)},
+			{"foreign", hub.Start{InvalidCursor: true}, append([]string{"gap epoch"}, count(2, 6)...)},
 		}
 		for _, test := range tests {
 			s := member(t, h, "r", test.start)
@@ -397,7 +397,7 @@ func TestResumeInAFreshRoom(t *testing.T) {
 		want  []string
 	}{
 		{"an old cursor", func(old hub.Position) hub.Start { return hub.Start{After: old} }, []string{"1", "2"}},
-		{"a foreign cursor", func(hub.Position) hub.Start { return hub.Start{Foreign: true} }, []string{"gap epoch", "1", "2"}},
+		{"a foreign cursor", func(hub.Position) hub.Start { return hub.Start{InvalidCursor: true} }, []string{"gap epoch", "1", "2"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -91,7 +91,7 @@ func (r *room) tailPosition() *readPosition {
 // read answers q from the ring, if q asks for what comes after a cursor that
 // the ring covers.
 func (r *room) read(q Query) (Page, bool) {
-	if q.Foreign || q.After.IsZero() {
+	if q.InvalidCursor || q.After.IsZero() {
 		return Page{}, false
 	}
 	r.mu.Lock()

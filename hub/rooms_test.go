@@ -62,7 +62,7 @@ func TestRoomsAreForgotten(t *testing.T) {
 func TestReadMakesNoRoom(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		at := tail(t, h, "r")
-		for _, q := range []hub.Query{{}, {Foreign: true}, {After: at}, {Before: at}, {Last: 1}, {Age: time.Hour}} {
+		for _, q := range []hub.Query{{}, {InvalidCursor: true}, {After: at}, {Before: at}, {Last: 1}, {Age: time.Hour}} {
 			q.Limit = 9
 			if p := page(t, h, "r", q); len(p.Messages) > 0 || p.More || p.Cursor != at {
 				t.Errorf("%+v: %+v", q, p)

@@ -47,9 +47,9 @@ const (
 // Start says where in a room's log a session begins. The first field that is
 // set decides; the zero Start begins now.
 type Start struct {
-	// Foreign stands for a cursor that is none of ours: a gap, then the oldest
+	// InvalidCursor stands for a cursor that is none of ours: a gap, then the oldest
 	// messages still kept.
-	Foreign bool
+	InvalidCursor bool
 	// After begins after this cursor.
 	After Position
 	// Last begins with the newest n messages.

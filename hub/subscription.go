@@ -14,8 +14,8 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 	m.joined = m.room.ring.next()
 	m.room.mu.Unlock()
 
-	q := Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age}
-	resumes := q.Foreign || !q.After.IsZero()
+	q := Query{InvalidCursor: start.InvalidCursor, After: start.After, Last: start.Last, Age: start.Age}
+	resumes := q.InvalidCursor || !q.After.IsZero()
 	if !resumes && (q.Last > 0 || q.Age > 0) {
 		q.Limit = Off
 	}

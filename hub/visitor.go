@@ -64,7 +64,7 @@ func (v *Visitor) Join(ctx context.Context, room string, start Start) (Joined, e
 			return Joined{}, err
 		}
 	}
-	page, err := v.hub.Read(ctx, room, Query{Foreign: start.Foreign, After: start.After, Last: start.Last, Age: start.Age, Limit: 1})
+	page, err := v.hub.Read(ctx, room, Query{InvalidCursor: start.InvalidCursor, After: start.After, Last: start.Last, Age: start.Age, Limit: 1})
 	if err != nil {
 		return Joined{}, err
 	}

@@ -193,7 +193,7 @@ func TestGapsHaveRoomOnAPage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			rooms = append(rooms, poll.Room{Name: name, Query: hub.Query{Foreign: true}})
+			rooms = append(rooms, poll.Room{Name: name, Query: hub.Query{InvalidCursor: true}})
 		}
 		w := httptest.NewRecorder()
 		o := poll.Options{Hub: h, Limit: 1, Wait: time.Minute, Several: true, Rooms: rooms}

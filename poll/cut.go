@@ -32,7 +32,7 @@ func (b *budget) take(m *hub.Message) bool {
 // elsewhere. It reports whether something was.
 func cut(rooms []Room, reads []hub.Page) (more bool) {
 	b := &budget{left: maxPage}
-	forward := func(i int) bool { q := rooms[i].Query; return q.Foreign || !q.After.IsZero() }
+	forward := func(i int) bool { q := rooms[i].Query; return q.InvalidCursor || !q.After.IsZero() }
 	ends := make([]int, len(reads)) // of each room, how many messages stay
 	for {
 		i := oldest(len(reads), func(i int) *hub.Message {

@@ -176,7 +176,7 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	room, at := o.Limit, make(positions)
 	for _, asked := range o.Rooms {
 		q := asked.Query
-		start := hub.Start{Foreign: q.Foreign, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
+		start := hub.Start{InvalidCursor: q.InvalidCursor, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
 		joined, err := session.Join(ctx, asked.Name, start)
 		if err != nil {
 			return err

@@ -135,8 +135,8 @@ func TestAtOnce(t *testing.T) {
 		{"after the last", func(p []hub.Position) hub.Query { return hub.Query{After: p[4], Limit: 50} }, "", false},
 		{"before a cursor", func(p []hub.Position) hub.Query { return hub.Query{Before: p[3], Limit: 2} }, "2 3", true},
 		{"before the first", func(p []hub.Position) hub.Query { return hub.Query{Before: p[0], Limit: 2} }, "", false},
-		{"foreign", func([]hub.Position) hub.Query { return hub.Query{Foreign: true, Limit: 2} }, "1 2", true},
-		{"foreign, waiting", func([]hub.Position) hub.Query { return hub.Query{Foreign: true, Limit: 2} }, "1 2", true},
+		{"foreign", func([]hub.Position) hub.Query { return hub.Query{InvalidCursor: true, Limit: 2} }, "1 2", true},
+		{"foreign, waiting", func([]hub.Position) hub.Query { return hub.Query{InvalidCursor: true, Limit: 2} }, "1 2", true},
 		{"after a cursor, waiting", func(p []hub.Position) hub.Query { return hub.Query{After: p[1], Limit: 2} }, "3 4", true},
 		{"exactly the limit, waiting", func(p []hub.Position) hub.Query { return hub.Query{After: p[1], Limit: 3} }, "3 4 5", false},
 		{"the newest, waiting", func([]hub.Position) hub.Query { return hub.Query{Last: 3, Limit: 3} }, "3 4 5", false},
@@ -156,7 +156,7 @@ func TestAtOnce(t *testing.T) {
 				if p.texts() != test.texts || p.More != test.more || p.took != 0 || p.err != nil {
 					t.Errorf("messages %q, more %v, after %v, %v", p.texts(), p.More, p.took, p.err)
 				}
-				if (p.Gap != nil) != q.Foreign {
+				if (p.Gap != nil) != q.InvalidCursor {
 					t.Errorf("gap %+v", p.Gap)
 				}
 				if !q.Before.IsZero() {

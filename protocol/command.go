@@ -62,7 +62,7 @@ type JoinRequest struct {
 func (r *JoinRequest) Answered() hub.Start {
 	c := Command{Op: OpJoin, Room: r.Room}
 	start := r.Start
-	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, start.Foreign || !start.After.IsZero()) }
+	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, start.InvalidCursor || !start.After.IsZero()) }
 	return start
 }
 
@@ -212,7 +212,7 @@ func (c *Command) start() (hub.Start, error) {
 	if c.Since != "" {
 		var err error
 		if start.After, err = hub.ParsePosition(c.Since); err != nil {
-			start.Foreign = true // a gap: the client cannot help it
+			start.InvalidCursor = true // a gap: the client cannot help it
 		}
 		return start, nil
 	}
@@ -328,7 +328,7 @@ func (c *Command) history(ctx context.Context, a Actor) error {
 	switch {
 	case c.Since != "":
 		if q.After, err = hub.ParsePosition(c.Since); err != nil {
-			q.Foreign = true
+			q.InvalidCursor = true
 		}
 	case c.Before != "":
 		if q.Before, err = hub.ParsePosition(c.Before); err != nil {
@@ -341,7 +341,7 @@ func (c *Command) history(ctx context.Context, a Actor) error {
 	if err != nil {
 		return err
 	}
-	a.Answer(c.page(&page, q.Foreign || !q.After.IsZero()))
+	a.Answer(c.page(&page, q.InvalidCursor || !q.After.IsZero()))
 	return nil
 }
 

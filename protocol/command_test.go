@@ -75,7 +75,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "join with a foreign cursor", line: `{"op":"join","room":"r","since":"42"}`, did: "join r",
-			check: func(a *actor) bool { return a.start.Foreign },
+			check: func(a *actor) bool { return a.start.InvalidCursor },
 		},
 		{name: "join with the last", line: `{"op":"join","room":"r","last":20}`, did: "join r", check: func(a *actor) bool { return a.start.Last == 20 }},
 		{name: "join with the last minutes", line: `{"op":"join","room":"r","last":"10m"}`, did: "join r", check: func(a *actor) bool { return a.start.Age == 10*time.Minute }},
@@ -112,7 +112,7 @@ func TestCommands(t *testing.T) {
 		},
 		{name: "newest history", line: `{"op":"history","room":"r"}`, did: "read r", answer: `{"op":"ok","room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"cursor":"k3f9.2000","more":true}`, check: func(a *actor) bool { return a.q.Last == 50 && a.q.Limit == 50 }},
 		{name: "history since", line: `{"op":"history","room":"r","since":"k3f9.2000"}`, did: "read r", check: func(a *actor) bool { return a.q.After == later }},
-		{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *actor) bool { return a.q.Foreign }},
+		{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *actor) bool { return a.q.InvalidCursor }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := &actor{

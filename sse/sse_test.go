@@ -428,7 +428,7 @@ func TestAlwaysBehind(t *testing.T) {
 
 // A cursor that cannot be honoured stays the client's until it knows of the gap.
 func TestGap(t *testing.T) {
-	foreign := func(o *sse.Options) { o.Rooms[0].Start = hub.Start{Foreign: true} }
+	foreign := func(o *sse.Options) { o.Rooms[0].Start = hub.Start{InvalidCursor: true} }
 	bubble(t, foreign, func(_ *testing.T, s *stream) {
 		p := parse(s.take())
 		if len(p.events) != 1 || p.events[0].name != "gap" || p.events[0].id == "" || p.lastID != p.events[0].id {

@@ -87,7 +87,7 @@ func (c *client) until(want ...string) []string {
 func TestSessionWithRooms(t *testing.T) {
 	s := listen(t, settings(), session, func(o *ws.Options) {
 		o.Client.Presence = hub.PresenceNothing
-		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{Foreign: true}}}
+		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{InvalidCursor: true}}}
 	})
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"members":1,*`, `text:{"op":"gap","room":"b","to":"*`)

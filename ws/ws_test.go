@@ -94,7 +94,7 @@ func TestNoEcho(t *testing.T) {
 // A cursor that cannot be honoured is told of in envelopes, and ends what has
 // no words for it.
 func TestGap(t *testing.T) {
-	foreign := func(o *ws.Options) { o.Rooms[0].Start = hub.Start{Foreign: true} }
+	foreign := func(o *ws.Options) { o.Rooms[0].Start = hub.Start{InvalidCursor: true} }
 	raw := listen(t, settings(), foreign)
 	publish(t, raw.hub, hub.Text, "kept")
 	c := raw.dial(t)
