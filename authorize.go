@@ -30,12 +30,12 @@ func identify(r *http.Request) hub.Client {
 
 // sameUser refuses a request of a client that takes itself for somebody else: its
 // user has signed in or out meanwhile.
-func (w *want) sameUser(u *hub.User) error {
+func (req *request) sameUser(u *hub.User) error {
 	id := ""
 	if u != nil {
 		id = u.ID
 	}
-	if w.user == nil || *w.user == id {
+	if req.user == nil || *req.user == id {
 		return nil
 	}
 	return &protocol.Problem{

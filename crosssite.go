@@ -27,10 +27,10 @@ func crossSite(r *http.Request) bool {
 // withoutEffect takes from what a page of another site asks for all that would
 // change something: nobody is shown, joins, or waits. What is nothing but that is
 // refused.
-func (w *want) withoutEffect() error {
-	switch w.way {
-	case wayPage, wayHead, wayUI:
-		w.state, w.presence, w.wait, w.conn = nil, hub.PresenceNothing, 0, ""
+func (req *request) withoutEffect() error {
+	switch req.mode {
+	case modePage, modeHead, modeUI:
+		req.state, req.presence, req.wait, req.conn = nil, hub.PresenceNothing, 0, ""
 		return nil
 	default:
 		return &protocol.Problem{

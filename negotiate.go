@@ -15,19 +15,19 @@ import (
 	"github.com/caddy-realtime/realtime/ws"
 )
 
-// way is one way to be served.
-type way string
+// mode is one way to be served.
+type mode string
 
 const (
-	wayWebSocket way = "websocket"
-	wayEvents    way = "sse"
-	wayLines     way = "ndjson"
-	wayPage      way = "page"
-	wayHead      way = "head"
-	wayPublish   way = "publish"
-	wayCommands  way = "commands"
-	wayForm      way = "form"
-	wayPreflight way = "preflight"
+	modeWebSocket mode = "websocket"
+	modeEvents    mode = "sse"
+	modeLines     mode = "ndjson"
+	modePage      mode = "page"
+	modeHead      mode = "head"
+	modePublish   mode = "publish"
+	modeCommands  mode = "commands"
+	modeForm      mode = "form"
+	modePreflight mode = "preflight"
 )
 
 // Bounds of what a request may ask for.
@@ -37,9 +37,9 @@ const (
 	maxWait      = 60 * time.Second
 )
 
-// want is what a request asks for.
-type want struct {
-	way         way
+// request is what an HTTP request asks for.
+type request struct {
+	mode        mode
 	subprotocol string // chosen among those offered
 
 	// Where to begin.
@@ -68,11 +68,11 @@ type want struct {
 }
 
 // cursorOf returns the cursor that came for a room, or zero.
-func (w *want) cursorOf(room string) hub.Position {
-	if p, ok := w.cursors.Find(room); ok {
+func (req *request) cursorOf(room string) hub.Position {
+	if p, ok := req.cursors.Find(room); ok {
 		return p
 	}
-	return w.after
+	return req.after
 }
 
 // The subprotocols that every hub knows: data as it is, and commands.
@@ -83,42 +83,42 @@ const (
 
 // negotiate says what a request asks for, from its method, headers and query
 // alone. An error is a *protocol.Problem.
-func negotiate(r *http.Request, subprotocols []string) (want, error) {
-	w := want{limit: defaultLimit}
+func negotiate(r *http.Request, subprotocols []string) (request, error) {
+	req := request{limit: defaultLimit}
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
-		return w, protocol.Bad("the query cannot be read: %v", err)
+		return req, protocol.Bad("the query cannot be read: %v", err)
 	}
-	if w.way, err = chooseWay(r); err != nil {
-		return w, err
+	if req.mode, err = chooseMode(r); err != nil {
+		return req, err
 	}
-	if w.conn = r.Header.Get("Realtime-Conn"); w.conn == "" {
-		w.conn = query.Get("conn")
+	if req.conn = r.Header.Get("Realtime-Conn"); req.conn == "" {
+		req.conn = query.Get("conn")
 	}
-	w.anonymous = query.Has("anonymous")
+	req.anonymous = query.Has("anonymous")
 	if query.Has("user") {
 		user := query.Get("user")
-		w.user = &user
+		req.user = &user
 	}
-	if w.way == wayPublish && !query.Has("room") && (isOfType(r.Header, "application/x-ndjson") || query.Has("commands")) {
-		w.way = wayCommands
-		return w, nil
+	if req.mode == modePublish && !query.Has("room") && (isOfType(r.Header, "application/x-ndjson") || query.Has("commands")) {
+		req.mode = modeCommands
+		return req, nil
 	}
-	if w.way == wayWebSocket {
-		if w.subprotocol, err = chooseSubprotocol(r.Header, subprotocols); err != nil {
-			return w, err
+	if req.mode == modeWebSocket {
+		if req.subprotocol, err = chooseSubprotocol(r.Header, subprotocols); err != nil {
+			return req, err
 		}
 	}
 	if r.Method != http.MethodGet {
-		return w, nil
+		return req, nil
 	}
-	if err := w.options(r.Header, query); err != nil {
-		return w, err
+	if err := req.options(r.Header, query); err != nil {
+		return req, err
 	}
-	if err := w.begin(r.Header, query); err != nil {
-		return w, err
+	if err := req.begin(r.Header, query); err != nil {
+		return req, err
 	}
-	return w, w.membership(query)
+	return req, req.membership(query)
 }
 
 // isOfType reports whether a body is of the media type.
@@ -129,21 +129,21 @@ func isOfType(h http.Header, media string) bool {
 
 // offers is what a room can be had as.
 var offers = []offer{
-	{"application/json", string(wayPage)},
-	{"text/event-stream", string(wayEvents)},
-	{"application/x-ndjson", string(wayLines)},
+	{"application/json", string(modePage)},
+	{"text/event-stream", string(modeEvents)},
+	{"application/x-ndjson", string(modeLines)},
 }
 
-// chooseWay says by which way a request is to be served. Several may fit: an
+// chooseMode says how a request is to be served. Several may fit: an
 // upgrade first, then the best of Accept.
-func chooseWay(r *http.Request) (way, error) {
+func chooseMode(r *http.Request) (mode, error) {
 	switch r.Method {
 	case http.MethodConnect:
 		// Extended CONNECT (RFC 8441, RFC 9220). Any 2xx would open a socket.
 		return "", ws.NotAvailable()
 	case http.MethodGet:
 		if asksForWebSocket(r) {
-			return wayWebSocket, nil
+			return modeWebSocket, nil
 		}
 		chosen, ok := accept(r.Header.Values("Accept"), offers)
 		if !ok {
@@ -152,16 +152,16 @@ func chooseWay(r *http.Request) (way, error) {
 				Detail: "a room can be had as text/event-stream, application/x-ndjson, application/json, or by WebSocket",
 			}
 		}
-		return way(chosen), nil
+		return mode(chosen), nil
 	case http.MethodHead:
-		return wayHead, nil
+		return modeHead, nil
 	case http.MethodPost:
 		if isForm(r.Header) {
-			return wayForm, nil
+			return modeForm, nil
 		}
-		return wayPublish, nil
+		return modePublish, nil
 	case http.MethodOptions:
-		return wayPreflight, nil
+		return modePreflight, nil
 	default:
 		return "", &protocol.Problem{
 			Status: http.StatusMethodNotAllowed, Title: "method not allowed",
@@ -220,13 +220,13 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 // begin finds where to begin. The first that is there decides: a last event id,
 // in the header (an EventSource repeats its first URL for ever, so the header
 // knows better) or in the query; since; If-None-Match; last.
-func (w *want) begin(h http.Header, query url.Values) error {
+func (req *request) begin(h http.Header, query url.Values) error {
 	if before := query.Get("before"); before != "" {
-		if w.way != wayPage {
+		if req.mode != modePage {
 			return protocol.Bad("before pages backwards and is for GET with Accept: application/json")
 		}
 		var err error
-		if w.before, err = hub.ParsePosition(before); err != nil {
+		if req.before, err = hub.ParsePosition(before); err != nil {
 			return protocol.Bad("before: %v", err)
 		}
 		return nil
@@ -240,21 +240,21 @@ func (w *want) begin(h http.Header, query url.Values) error {
 	}
 	switch {
 	case cursor != "":
-		if err := w.cursor(cursor); err != nil {
-			if w.way == wayPage && w.wait == 0 {
+		if err := req.cursor(cursor); err != nil {
+			if req.mode == modePage && req.wait == 0 {
 				return protocol.Bad("%s: %v", name, err)
 			}
-			w.invalidCursor = true // a gap, never a 400: the client would end for good
+			req.invalidCursor = true // a gap, never a 400: the client would end for good
 		}
-	case w.way == wayPage:
-		w.conditional = w.etag(h.Values("If-None-Match"))
+	case req.mode == modePage:
+		req.conditional = req.etag(h.Values("If-None-Match"))
 	}
 	last := query.Get("last")
-	if last == "" || w.invalidCursor || !w.after.IsZero() {
+	if last == "" || req.invalidCursor || !req.after.IsZero() {
 		return nil
 	}
 	var err error
-	if w.last, w.age, err = protocol.ParseLast(last); err != nil {
+	if req.last, req.age, err = protocol.ParseLast(last); err != nil {
 		return protocol.Bad("last=%s: %v", last, err)
 	}
 	return nil
@@ -277,14 +277,14 @@ func isLastEventID(name string) bool {
 }
 
 // cursor reads a cursor, of one room or of several.
-func (w *want) cursor(s string) (err error) {
+func (req *request) cursor(s string) (err error) {
 	if len(s) > protocol.MaxCursor {
 		return fmt.Errorf("a cursor has at most %d bytes, this one %d", protocol.MaxCursor, len(s))
 	}
-	if w.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
+	if req.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
 		return err
 	}
-	w.cursors, err = protocol.ParseCursorSet(s)
+	req.cursors, err = protocol.ParseCursorSet(s)
 	return err
 }
 
@@ -294,7 +294,7 @@ var codings = []string{"-gzip", "-br", "-zstd", "-deflate", ";gzip", ";br"}
 
 // etag takes the first cursor of ours among entity tags (RFC 9110, section
 // 13.1.2), weak ones too; what is not ours is ignored.
-func (w *want) etag(values []string) (found bool) {
+func (req *request) etag(values []string) (found bool) {
 	for _, v := range values {
 		for {
 			_, rest, opened := strings.Cut(v, `"`)
@@ -305,70 +305,70 @@ func (w *want) etag(values []string) (found bool) {
 			for _, coding := range codings {
 				tag = strings.TrimSuffix(tag, coding)
 			}
-			if w.cursor(tag) == nil {
+			if req.cursor(tag) == nil {
 				return true
 			}
 			v = after
 		}
 	}
-	w.after, w.cursors = hub.Position{}, nil
+	req.after, req.cursors = hub.Position{}, nil
 	return false
 }
 
 // membership reads who the client is in the room, and what of it he is told.
-func (w *want) membership(query url.Values) error {
+func (req *request) membership(query url.Values) error {
 	if state := query.Get("state"); state != "" {
-		w.state = []byte(state)
+		req.state = []byte(state)
 	}
-	if w.state != nil || w.subprotocol == sessionSubprotocol {
-		w.presence = hub.PresenceSome
+	if req.state != nil || req.subprotocol == sessionSubprotocol {
+		req.presence = hub.PresenceSome
 	}
 	asked := query.Get("presence")
-	w.answers = asked != "" || w.state != nil
-	if w.members = query.Has("members"); w.members {
-		w.presence = hub.PresenceSome
+	req.answers = asked != "" || req.state != nil
+	if req.members = query.Has("members"); req.members {
+		req.presence = hub.PresenceSome
 		if asked == "" {
 			asked = query.Get("members")
 		}
-		if w.way == wayWebSocket {
+		if req.mode == modeWebSocket {
 			return protocol.Bad("members is for GET with Accept: application/json or text/event-stream")
 		}
 	}
 	switch asked {
 	case "":
 	case "0":
-		w.presence = hub.PresenceNothing
+		req.presence = hub.PresenceNothing
 	case "1":
-		w.presence = hub.PresenceSome
+		req.presence = hub.PresenceSome
 	case "all":
-		w.presence = hub.PresenceAll
+		req.presence = hub.PresenceAll
 	default:
 		var err error
-		if w.told, err = hub.ParsePosition(asked); err != nil {
+		if req.told, err = hub.ParsePosition(asked); err != nil {
 			return protocol.Bad("presence=%s: must be 0, 1, all, or the presence_cursor of a page", asked)
 		}
-		w.presence = hub.PresenceSome
+		req.presence = hub.PresenceSome
 	}
 	return nil
 }
 
 // options reads what shapes the answer.
-func (w *want) options(h http.Header, query url.Values) error {
+func (req *request) options(h http.Header, query url.Values) error {
 	var err error
-	if w.envelope, err = boolean(query, "envelope", false); err != nil {
+	if req.envelope, err = boolean(query, "envelope", false); err != nil {
 		return err
 	}
 	echo, err := boolean(query, "echo", true)
 	if err != nil {
 		return err
 	}
-	w.noEcho = !echo
+	req.noEcho = !echo
 	if s := query.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
 			return protocol.Bad("limit=%s: must be a number from 1 to %d", s, maxLimit)
 		}
-		w.limit = min(n, maxLimit)
+		req.limit = min(n, maxLimit)
 	}
 	wait := query.Get("wait")
 	if wait == "" {
@@ -378,7 +378,7 @@ func (w *want) options(h http.Header, query url.Values) error {
 	}
 	if isSeconds(wait) { // a preference that cannot be read is ignored (RFC 7240, section 2)
 		n, _ := strconv.Atoi(wait)
-		w.wait = min(time.Duration(n)*time.Second, maxWait)
+		req.wait = min(time.Duration(n)*time.Second, maxWait)
 	}
 	return nil
 }

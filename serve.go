@@ -35,11 +35,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	want, err := h.negotiate(r)
+	req, err := h.negotiate(r)
 	if err != nil {
 		return err
 	}
-	if want.way == wayPreflight {
+	if req.mode == modePreflight {
 		preflight(w, r)
 		return nil
 	}
@@ -47,67 +47,67 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	if want.way != wayWebSocket && len(rooms) > 1 { // there each room's cursor stands by itself
+	if req.mode != modeWebSocket && len(rooms) > 1 { // there each room's cursor stands by itself
 		if err := h.checkReturn(r, rooms); err != nil {
 			return err
 		}
 	}
 	client := identify(r)
 	foreign := crossSite(r)
-	if anyOrigin || foreign || want.anonymous {
+	if anyOrigin || foreign || req.anonymous {
 		// Any page may have sent this with its visitor's cookies: it does not
 		// speak for them. Or it says so itself.
 		client.User = nil
 	}
-	if err := want.sameUser(client.User); err != nil {
+	if err := req.sameUser(client.User); err != nil {
 		return err
 	}
 	if foreign {
-		if err := want.withoutEffect(); err != nil {
+		if err := req.withoutEffect(); err != nil {
 			return err
 		}
 	}
-	if h.pooled.hub.Owns(want.conn, client.User) {
-		client.ID = strings.Clone(want.conn)
+	if h.pooled.hub.Owns(req.conn, client.User) {
+		client.ID = strings.Clone(req.conn)
 	}
 	if len(rooms) > 0 {
 		client.Room = rooms[0]
 	}
-	client.Presence = want.presence
-	if client.Observer = want.members; len(rooms) == 0 {
-		return h.withoutRoom(w, r, client, want)
+	client.Presence = req.presence
+	if client.Observer = req.members; len(rooms) == 0 {
+		return h.withoutRoom(w, r, client, req)
 	}
-	switch want.way {
-	case wayHead:
+	switch req.mode {
+	case modeHead:
 		return h.head(w, r, client, rooms)
-	case wayPage:
-		if want.members {
-			return h.members(w, client, rooms, want)
+	case modePage:
+		if req.members {
+			return h.members(w, client, rooms, req)
 		}
-		return h.page(w, r, client, rooms, want)
-	case wayUI:
+		return h.page(w, r, client, rooms, req)
+	case modeUI:
 		return h.ui(w, r, rooms, rest)
-	case wayWebSocket:
-		return h.webSocket(w, r, client, rooms, want)
-	case wayEvents, wayLines, wayLog:
-		return h.stream(w, r, client, rooms, want)
+	case modeWebSocket:
+		return h.webSocket(w, r, client, rooms, req)
+	case modeEvents, modeLines, modeLog:
+		return h.stream(w, r, client, rooms, req)
 	default:
 		if len(rooms) > 1 {
 			return protocol.Bad("a POST publishes in one room; for several, POST commands to the hub's own URL")
 		}
-		return h.publish(w, r, client, rooms[0], want.way == wayForm)
+		return h.publish(w, r, client, rooms[0], req.mode == modeForm)
 	}
 }
 
 // withoutRoom serves what is about the hub, rather than rooms.
-func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, want want) error {
+func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, req request) error {
 	switch {
-	case want.way == wayCommands:
+	case req.mode == modeCommands:
 		return h.commands(w, r, c)
-	case want.way == wayHead:
+	case req.mode == modeHead:
 		return h.head(w, r, c, nil)
-	case want.way == wayWebSocket && want.subprotocol == sessionSubprotocol:
-		return h.webSocket(w, r, c, nil, want)
+	case req.mode == modeWebSocket && req.subprotocol == sessionSubprotocol:
+		return h.webSocket(w, r, c, nil, req)
 	default:
 		return protocol.Bad("which room? It is the rest of the path, as in %slobby, or ?room=lobby", r.URL.Path)
 	}
@@ -174,20 +174,20 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 }
 
 // joinRequests returns where a stream begins in its rooms.
-func (w *want) joinRequests(rooms []string) []protocol.JoinRequest {
+func (req *request) joinRequests(rooms []string) []protocol.JoinRequest {
 	requests := make([]protocol.JoinRequest, len(rooms))
 	for i, room := range rooms {
-		start := hub.Start{InvalidCursor: w.invalidCursor, After: w.cursorOf(room), State: w.state}
+		start := hub.Start{InvalidCursor: req.invalidCursor, After: req.cursorOf(room), State: req.state}
 		if start.After.IsZero() {
-			start.Last, start.Age = w.last, w.age
+			start.Last, start.Age = req.last, req.age
 		}
 		requests[i] = protocol.JoinRequest{Room: room, Start: start}
 	}
 	return requests
 }
 
-func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
-	session := want.subprotocol == sessionSubprotocol
+func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
+	session := req.subprotocol == sessionSubprotocol
 	if !session && len(rooms) > 1 {
 		return protocol.Bad("several rooms on one WebSocket need the subprotocol %s", sessionSubprotocol)
 	}
@@ -195,10 +195,10 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 		return err
 	}
 	h.abandon(r)
-	c.NoEcho = want.noEcho
+	c.NoEcho = req.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: want.joinRequests(rooms),
-		Session: session, Envelope: want.envelope, Compression: h.Compression, Subprotocol: want.subprotocol, Heartbeat: h.heartbeat(),
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: req.joinRequests(rooms),
+		Session: session, Envelope: req.envelope, Compression: h.Compression, Subprotocol: req.subprotocol, Heartbeat: h.heartbeat(),
 	})
 }
 
@@ -210,22 +210,22 @@ func (h *Handler) abandon(r *http.Request) {
 	}
 }
 
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	liftWriteTimeout(r)
 	h.abandon(r)
-	told := sse.Told{Presence: want.presence, Only: want.members}
-	var format sse.Format = sse.Events{Envelope: want.envelope || len(rooms) > 1, Told: told}
-	if want.way == wayLines {
+	told := sse.Told{Presence: req.presence, Only: req.members}
+	var format sse.Format = sse.Events{Envelope: req.envelope || len(rooms) > 1, Told: told}
+	if req.mode == modeLines {
 		format = sse.Lines{Told: told}
 	}
-	if want.way == wayLog {
+	if req.mode == modeLog {
 		format = sse.HTML{}
 		frame(w.Header())
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: want.joinRequests(rooms),
-		Answered: want.answers && !want.members,
+		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: req.joinRequests(rooms),
+		Answered: req.answers && !req.members,
 		Format:   format, Heartbeat: h.heartbeat(), Down: h.down, Held: h.heldBack,
 	})
 }
@@ -237,34 +237,34 @@ func (h *Handler) heldBack() {
 	})
 }
 
-func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, want want) error {
+func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	o := poll.Options{
-		Hub: h.pooled.hub, Client: c, Several: len(rooms) > 1, Limit: want.limit, Wait: want.wait,
-		Conditional: want.conditional, State: want.state, Told: want.told, Down: h.down,
+		Hub: h.pooled.hub, Client: c, Several: len(rooms) > 1, Limit: req.limit, Wait: req.wait,
+		Conditional: req.conditional, State: req.state, Told: req.told, Down: h.down,
 	}
-	waits := want.wait > 0 && want.before.IsZero()
+	waits := req.wait > 0 && req.before.IsZero()
 	if waits {
 		liftWriteTimeout(r)
-		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(want.wait.Seconds())))
+		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(req.wait.Seconds())))
 	}
-	if len(rooms) > 1 && !want.before.IsZero() {
+	if len(rooms) > 1 && !req.before.IsZero() {
 		return protocol.Bad("before pages backwards in one room")
 	}
-	for _, s := range want.joinRequests(rooms) {
-		q := hub.Query{InvalidCursor: s.Start.InvalidCursor, After: s.Start.After, Before: want.before, Last: s.Start.Last, Age: s.Start.Age}
+	for _, s := range req.joinRequests(rooms) {
+		q := hub.Query{InvalidCursor: s.Start.InvalidCursor, After: s.Start.After, Before: req.before, Last: s.Start.Last, Age: s.Start.Age}
 		if !waits && !q.InvalidCursor && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
-			q.Last = want.limit
+			q.Last = req.limit
 		}
 		o.Rooms = append(o.Rooms, poll.Room{Name: s.Room, Query: q})
 	}
-	if want.last > 0 && len(rooms) == 1 {
-		o.Limit = min(want.last, maxLimit)
+	if req.last > 0 && len(rooms) == 1 {
+		o.Limit = min(req.last, maxLimit)
 	}
 	return poll.Serve(w, r, o)
 }
 
 // members answers with who is in the room.
-func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, want want) error {
+func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, req request) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("members is about one room")
 	}
@@ -278,7 +278,7 @@ func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, w
 	}
 	defer leave()
 	w.Header().Set("Content-Type", "application/json")
-	poll.Write(w, protocol.Members(p, want.presence == hub.PresenceAll))
+	poll.Write(w, protocol.Members(p, req.presence == hub.PresenceAll))
 	return nil
 }
 
@@ -344,7 +344,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	}
 	if retry && p.Status != http.StatusForbidden && r.Method == http.MethodGet {
 		// Any status but 200 would end an EventSource for good.
-		if way, err := chooseWay(r); err == nil && way == wayEvents {
+		if mode, err := chooseMode(r); err == nil && mode == modeEvents {
 			sse.Head(w, sse.Events{}.ContentType())
 			_, _ = w.Write(sse.Bye(nil, p.Status, p.RetryAfter))
 			return nil

@@ -22,35 +22,35 @@ import (
 // The part that shows a room to a person: the option ui.
 
 const (
-	wayUI  way = "ui"  // the page with the chat
-	wayLog way = "log" // the log as a document that never ends, for its frame
+	modeUI  mode = "ui"  // the page with the chat
+	modeLog mode = "log" // the log as a document that never ends, for its frame
 )
 
 // negotiate is the function negotiate with HTML among what can be had, where
 // the option ui is on. It comes last: whoever takes anything gets the page of
 // JSON.
-func (h *Handler) negotiate(r *http.Request) (want, error) {
+func (h *Handler) negotiate(r *http.Request) (request, error) {
 	if !h.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
 		return negotiate(r, h.Subprotocols)
 	}
 	if !queryOf(r).Has("log") {
-		return want{way: wayUI}, nil
+		return request{mode: modeUI}, nil
 	}
 	// But for its bytes it is a stream of lines.
 	lines := *r
 	lines.Header = r.Header.Clone()
 	lines.Header.Set("Accept", "application/x-ndjson")
-	w, err := negotiate(&lines, h.Subprotocols)
-	w.way = wayLog
-	return w, err
+	req, err := negotiate(&lines, h.Subprotocols)
+	req.mode = modeLog
+	return req, err
 }
 
 // uiOffers has HTML beside what a room can be had as otherwise.
-var uiOffers = append(slices.Clip(offers), offer{"text/html", string(wayUI)})
+var uiOffers = append(slices.Clip(offers), offer{"text/html", string(modeUI)})
 
 func prefersHTML(h http.Header) bool {
 	chosen, ok := accept(h.Values("Accept"), uiOffers)
-	return ok && chosen == string(wayUI)
+	return ok && chosen == string(modeUI)
 }
 
 // uiStyle is for the page; the element brings its own. Where no script runs the

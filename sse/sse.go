@@ -43,8 +43,8 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	waker, out := hub.Waker(wake), (*outbound.Conn)(nil)
 	hijacker, leaves := mayLeave(w, r)
 	if leaves {
-		beside := o.Rooms[0].Room
-		out = outbound.New(o.Group, beside, o.Hub.SubscriberCount(beside))
+		shardKey := o.Rooms[0].Room
+		out = outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
 		waker = out
 	}
 	session, err := o.Hub.Connect(o.Client, waker)

@@ -46,11 +46,11 @@ type Options struct {
 // have been checked: see [CheckHandshake].
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	o.Envelope = o.Envelope || o.Session
-	beside := hub.NewID() // any: it will say later where it reads
+	shardKey := hub.NewID() // no room yet: pick a random shard
 	if len(o.Rooms) > 0 {
-		beside = o.Rooms[0].Room
+		shardKey = o.Rooms[0].Room
 	}
-	out := outbound.New(o.Group, beside, o.Hub.SubscriberCount(beside))
+	out := outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
