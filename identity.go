@@ -1,0 +1,44 @@
+package realtime
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// identify says who a request comes from. The user is whom an authentication
+// handler before us has found, never what the client says.
+func identify(r *http.Request) hub.Client {
+	var c hub.Client
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		if id, _ := repl.GetString("http.auth.user.id"); id != "" {
+			c.User = &hub.User{ID: strings.Clone(id)}
+		}
+	}
+	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+		c.Address, _ = netip.ParseAddr(ip) // of a unix socket: invalid
+	}
+	return c
+}
+
+// sameUser refuses a request of a client that takes itself for somebody else: its
+// user has signed in or out meanwhile.
+func (req *request) sameUser(u *hub.User) error {
+	id := ""
+	if u != nil {
+		id = u.ID
+	}
+	if req.user == nil || *req.user == id {
+		return nil
+	}
+	return &protocol.Problem{
+		Status: http.StatusPreconditionFailed, Title: "another user", Field: "user",
+		Detail: "the request names another user than the one that its credentials are of; ask with HEAD who that is (Realtime-User)",
+	}
+}
