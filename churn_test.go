@@ -38,13 +38,13 @@ func TestChurn(t *testing.T) {
 	all.Go(func() {
 		for n := 1; ctx.Err() == nil; n++ {
 			p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: fmt.Appendf(nil, "n%d", n)}
-			if _, err := h.Publish(context.WithoutCancel(ctx), hub.Client{}, p); err != nil {
+			if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
 				t.Error(err)
 			}
 			<-time.After(time.Millisecond)
 		}
 		p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: []byte("end")}
-		if _, err := h.Publish(context.WithoutCancel(ctx), hub.Client{}, p); err != nil {
+		if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
 			t.Error(err)
 		}
 	})

@@ -135,7 +135,7 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 			if proto == "HTTP/1.1" {
 				// These have left net/http, and stay.
 				three := hub.Publication{Room: room, Kind: hub.Text, Data: []byte("three")}
-				if _, err := hubOf(t, "").Publish(t.Context(), hub.Client{}, three); err != nil {
+				if _, err := hubOf(t, "").Caller(hub.Client{}).Publish(t.Context(), three); err != nil {
 					t.Fatal(err)
 				}
 				if got := events.until("data: "); got != "three" {

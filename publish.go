@@ -59,7 +59,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		return err
 	}
 	p.Type = contentType
-	receipt, err := h.pooled.hub.Publish(r.Context(), c, p)
+	receipt, err := h.pooled.hub.Caller(c).Publish(r.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,8 @@ const (
 
 // commands takes a POST of commands, one a line, and answers each by a line.
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
-	leave, err := h.pooled.hub.Occupy(c)
+	caller := h.pooled.hub.Caller(c)
+	leave, err := caller.Occupy()
 	if err != nil {
 		return err
 	}
@@ -157,53 +158,55 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 	if err != nil {
 		return err
 	}
-	a := &bulk{Visitor: h.pooled.hub.Visit(c)}
+	e := &gatherer{Caller: caller}
 	n := 0
 	for line := range bytes.SplitSeq(body, []byte{'\n'}) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
 		if n++; n > maxCommands {
-			a.Answer(new(protocol.Command).Refusal(protocol.Bad("one request has at most %d commands; this one and those after it were not carried out", maxCommands)))
+			e.Answer(new(protocol.Command).Refusal(protocol.Bad("one request has at most %d commands; this one and those after it were not carried out", maxCommands)))
 			break
 		}
 		command, err := protocol.Decode(line)
 		if err != nil {
-			a.Answer(command.Refusal(err))
+			e.Answer(command.Refusal(err))
 			continue
 		}
-		if command.Op == protocol.OpHistory && len(a.answers) > maxAnswers {
-			a.Answer(command.Refusal(&protocol.Problem{
+		if command.Op == protocol.OpHistory && len(e.answers) > maxAnswers {
+			e.Answer(command.Refusal(&protocol.Problem{
 				Status: http.StatusRequestEntityTooLarge, Title: "answer too large",
 				Detail: "the answers of this request have more than 1 MiB: ask in another one",
 			}))
 			continue
 		}
 		// What went wrong has been answered.
-		if err := command.Do(r.Context(), a, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
+		if err := command.Do(r.Context(), e, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
 			h.log.Error("carrying out a command", "error", err)
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	poll.Write(w, slices.Values([][]byte{a.answers}))
+	poll.Write(w, slices.Values([][]byte{e.answers}))
 	return nil
 }
 
-// bulk is a visitor whose answers are gathered; it implements protocol.Actor.
-type bulk struct {
-	*hub.Visitor
+// gatherer is a caller whose answers are gathered; it implements protocol.Executor.
+type gatherer struct {
+	*hub.Caller
 	answers []byte
 }
 
-func (b *bulk) Answer(object []byte) {
-	b.answers = append(append(b.answers, object...), '\n')
+// Answer implements protocol.Executor.
+func (g *gatherer) Answer(object []byte) {
+	g.answers = append(append(g.answers, object...), '\n')
 }
 
-// Join answers where [hub.Visitor.Join] leaves that to its caller.
-func (b *bulk) Join(ctx context.Context, room string, start hub.Start) (hub.Joined, error) {
-	joined, err := b.Visitor.Join(ctx, room, start)
+// Subscribe answers, which [hub.Caller.Subscribe] leaves to its caller if there is no
+// session.
+func (g *gatherer) Subscribe(ctx context.Context, room string, start hub.Start) (hub.Joined, error) {
+	joined, err := g.Caller.Subscribe(ctx, room, start)
 	if err == nil {
-		b.Answer(start.Answer(joined))
+		g.Answer(start.Answer(joined))
 	}
 	return joined, err
 }

@@ -47,11 +47,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	if req.mode != modeWebSocket && len(rooms) > 1 { // there each room's cursor stands by itself
-		if err := h.checkReturn(r, rooms); err != nil {
-			return err
-		}
-	}
 	client := identify(r)
 	foreign := crossSite(r)
 	if anyOrigin || foreign || req.anonymous {
@@ -71,7 +66,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		client.ID = strings.Clone(req.conn)
 	}
 	if len(rooms) > 0 {
-		client.Room = rooms[0]
+		client.Scope = rooms // what stands before us has judged by the URL
+	}
+	if req.mode != modeWebSocket && len(rooms) > 1 { // there each room has a cursor of its own
+		if err := h.checkReturn(r, client, rooms); err != nil {
+			return err
+		}
 	}
 	client.Presence = req.presence
 	if client.Observer = req.members; len(rooms) == 0 {
@@ -141,11 +141,11 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 
 // checkReturn refuses a request about several rooms that would be too large for
 // the server once it comes back with a cursor.
-func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
+func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) error {
 	if h.server == nil || h.server.MaxHeaderBytes <= 0 {
 		return nil
 	}
-	page, err := h.pooled.hub.Read(r.Context(), rooms[0], hub.Query{})
+	tail, err := h.pooled.hub.Caller(c).Tail(r.Context(), rooms[0])
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (h *Handler) checkReturn(r *http.Request, rooms []string) error {
 	if r.ProtoMajor > 1 {
 		line = 32 // RFC 9113, section 6.5.2
 	}
-	size := len(r.RequestURI) + len(r.Host) + 2*line + protocol.CursorSetSize(rooms, len(page.Cursor.String())+1)
+	size := len(r.RequestURI) + len(r.Host) + 2*line + protocol.CursorSetSize(rooms, len(tail.String())+1)
 	for name, values := range r.Header {
 		for _, v := range values {
 			size += len(name) + len(v) + line
@@ -268,11 +268,12 @@ func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, r
 	if len(rooms) > 1 {
 		return protocol.Bad("members is about one room")
 	}
-	p, err := h.pooled.hub.Presence(rooms[0])
+	caller := h.pooled.hub.Caller(c)
+	p, err := caller.Presence(rooms[0])
 	if err != nil {
 		return err
 	}
-	leave, err := h.pooled.hub.Occupy(c)
+	leave, err := caller.Occupy()
 	if err != nil {
 		return err
 	}
@@ -289,22 +290,23 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	if c.User != nil {
 		w.Header().Set("Realtime-User", url.PathEscape(c.User.ID))
 	}
-	if err := h.pooled.hub.Admits(c); err != nil {
+	caller := h.pooled.hub.Caller(c)
+	if err := caller.CanConnect(); err != nil {
 		return err
 	}
 	cursor := make(protocol.CursorSet, len(rooms))
 	for i, room := range rooms {
-		page, err := h.pooled.hub.Read(r.Context(), room, hub.Query{})
+		tail, err := caller.Tail(r.Context(), room)
 		if err != nil {
 			return err
 		}
-		cursor[i] = protocol.RoomCursor{Room: room, Position: page.Cursor}
+		cursor[i] = protocol.RoomCursor{Room: room, Position: tail}
 	}
 	switch len(rooms) {
 	case 0:
 	case 1:
 		w.Header().Set("ETag", `"`+cursor[0].Position.String()+`"`)
-		if n, err := h.pooled.hub.Present(rooms[0]); err == nil {
+		if n, err := caller.MemberCount(rooms[0]); err == nil {
 			w.Header().Set("Realtime-Members", strconv.Itoa(n))
 		}
 	default:

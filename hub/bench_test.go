@@ -178,7 +178,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				join(b, s, "r", hub.Start{})
-				s.Leave("r")
+				s.Unsubscribe("r")
 			}
 		})
 	}

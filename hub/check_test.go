@@ -104,7 +104,7 @@ func (c *checker) sessions() {
 			c.that(m.joined <= m.room.ring.next(), "session %s joined %s in the future", s.ID(), m.room.name)
 			at := m.at.Load()
 			c.that(!at.live || at.seq <= m.room.ring.next(), "session %s reads the future of %s", s.ID(), m.room.name)
-			c.that(m.session == s && m.group.room == m.room && m.group.dispatcher == s.dispatcher, "session %s is in a foreign group of %s", s.ID(), m.room.name)
+			c.that(m.session == s && m.group.room == m.room && m.group.dispatcher == s.dispatcher(), "session %s is in a foreign group of %s", s.ID(), m.room.name)
 			c.that(m.index < len(m.group.subscriptions) && m.group.subscriptions[m.index] == m, "session %s is not where its group of %s has it", s.ID(), m.room.name)
 		}
 		waiting := 0

@@ -58,11 +58,11 @@ func (c *clocked) begin() {
 		c.Fatal(err)
 	}
 	c.session = s
-	if _, err := s.Join(c.Context(), "r", Start{}); err != nil {
+	if _, err := s.Subscribe(c.Context(), "r", Start{}); err != nil {
 		c.Fatal(err)
 	}
 	c.poll = tailOf(c.T, c.hub)
-	if err := c.hub.renew(c.Context(), stranger(1), "r", nil); err != nil {
+	if err := c.hub.Caller(stranger(1)).Renew(c.Context(), "r", nil); err != nil {
 		c.Fatal(err)
 	}
 	c.quiet = c.publish(Publication{Room: "quiet", TTL: time.Millisecond}).Position
@@ -70,7 +70,7 @@ func (c *clocked) begin() {
 
 func (c *clocked) publish(p Publication) Receipt {
 	c.Helper()
-	r, err := c.hub.Publish(c.Context(), Client{}, p)
+	r, err := c.hub.Caller(Client{}).Publish(c.Context(), p)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func (c *clocked) goOn() {
 		c.Errorf("the gap %+v in a room where nothing is", page.Gap)
 	}
 	c.quiet = page.Cursor
-	if n, err := c.hub.Present("r"); n != 2 || err != nil {
+	if n, err := c.hub.Caller(Client{}).MemberCount("r"); n != 2 || err != nil {
 		c.Errorf("%d are there: %v", n, err)
 	}
 	if err := c.hub.Check(); err != nil {
@@ -120,7 +120,7 @@ func (c *clocked) goOn() {
 
 func (c *clocked) read(room string, q Query) Page {
 	c.Helper()
-	page, err := c.hub.Read(c.Context(), room, q)
+	page, err := c.hub.Caller(Client{}).Read(c.Context(), room, q)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -41,12 +41,12 @@ func TestNothingButTextAndJSONIsStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 				test.p.Room = "r"
-				if _, err := h.Publish(t.Context(), hub.Client{User: test.user}, test.p); !errors.Is(err, test.want) {
+				if _, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), test.p); !errors.Is(err, test.want) {
 					t.Errorf("published: %v, want %v", err, test.want)
 				}
 				signal := test.p
 				signal.Signal = true
-				if _, err := h.Visit(hub.Client{User: test.user}).Publish(t.Context(), signal); !errors.Is(err, test.want) {
+				if _, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), signal); !errors.Is(err, test.want) {
 					t.Errorf("signalled: %v, want %v", err, test.want)
 				}
 				if s, err := h.Connect(hub.Client{User: test.user}, deaf{}); err == nil {
@@ -81,12 +81,12 @@ func TestNothingButJSONIsShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 				s := connect(t, h, hub.Client{})
-				_, joined := s.Join(t.Context(), "a", hub.Start{State: []byte(test.state)})
+				_, joined := s.Subscribe(t.Context(), "a", hub.Start{State: []byte(test.state)})
 				join(t, s, "b", hub.Start{})
-				v := h.Visit(hub.Client{ID: "visitor"})
-				_, visited := v.Join(t.Context(), "c", hub.Start{State: []byte(test.state)})
+				v := h.Caller(hub.Client{ID: "visitor"})
+				_, visited := v.Subscribe(t.Context(), "c", hub.Start{State: []byte(test.state)})
 				for door, err := range map[string]error{
-					"join": joined, "state": s.Show("b", []byte(test.state)), "visit": visited,
+					"join": joined, "state": s.Show(t.Context(), "b", []byte(test.state)), "visit": visited,
 					"renewed": v.Renew(t.Context(), "d", []byte(test.state)),
 				} {
 					if !errors.Is(err, test.want) {
@@ -94,7 +94,7 @@ func TestNothingButJSONIsShown(t *testing.T) {
 					}
 				}
 				for _, room := range []string{"a", "b", "c", "d"} {
-					p, err := h.Presence(room)
+					p, err := h.Caller(hub.Client{}).Presence(room)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -35,10 +35,10 @@ func TestPresenceConverges(t *testing.T) {
 					join(t, s, "r", start)
 					sessions[who] = s
 				case rnd.IntN(2) == 0:
-					_ = s.Show("r", fmt.Append(nil, rnd.IntN(5)))
+					_ = s.Show(t.Context(), "r", fmt.Append(nil, rnd.IntN(5)))
 				default:
 					if rnd.IntN(2) == 0 {
-						s.Leave("r")
+						s.Unsubscribe("r")
 					}
 					s.End(hub.CauseGone)
 					delete(sessions, who)
@@ -51,7 +51,7 @@ func TestPresenceConverges(t *testing.T) {
 				}
 			}
 			advance(time.Minute)
-			p, err := h.Presence("r")
+			p, err := h.Caller(hub.Client{}).Presence("r")
 			if err != nil {
 				t.Fatal(err)
 			}

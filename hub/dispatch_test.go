@@ -68,7 +68,7 @@ func TestNews(t *testing.T) {
 		if sent, _ := a.Counts(); sent != 4 {
 			t.Errorf("%d sent", sent)
 		}
-		a.Leave("r")
+		a.Unsubscribe("r")
 		if sent, _ := a.Counts(); sent != 4 {
 			t.Errorf("%d sent, after leaving", sent)
 		}

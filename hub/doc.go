@@ -1,7 +1,7 @@
 // Package hub is the core of the realtime module: rooms, their logs, and the
 // sessions that read them. It knows neither HTTP nor Caddy nor sockets.
 //
-// A room is a log. [Hub.Publish] appends a [Message] to it, and the engine
+// A room is a log. [Caller.Publish] appends a [Message] to it, and the engine
 // gives the message its [Position]. A subscription is a cursor in that log:
 // live delivery, resuming, history and a slow client's catching up are one
 // read after the cursor. A [Session] is one client on any transport. It pulls:
@@ -14,7 +14,7 @@
 //	wake := make(hub.WakeChan, 1)
 //	s, err := h.Connect(hub.Client{}, wake)
 //	...
-//	_, err = s.Join(ctx, "lobby", hub.Start{Last: 20})
+//	_, err = s.Subscribe(ctx, "lobby", hub.Start{Last: 20})
 //	for range wake {
 //		items, more := s.Next(buf[:0])
 //		...

@@ -145,7 +145,7 @@ func TestEngineFails(t *testing.T) {
 	if _, err := s.Publish(t.Context(), hub.Publication{Room: "b"}); !errors.Is(err, errEngine) {
 		t.Errorf("making a room: %v", err)
 	}
-	if _, err := s.Join(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) {
+	if _, err := s.Subscribe(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) {
 		t.Errorf("joining: %v", err)
 	}
 	if n := h.Stats().Rooms; n != 1 {
@@ -153,10 +153,10 @@ func TestEngineFails(t *testing.T) {
 	}
 	e.subscribe = nil
 	e.read = func(hub.Query) (hub.Page, error) { return hub.Page{}, errEngine }
-	if _, err := s.Join(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) || h.SubscriberCount("b") != 0 {
+	if _, err := s.Subscribe(t.Context(), "b", hub.Start{}); !errors.Is(err, errEngine) || h.SubscriberCount("b") != 0 {
 		t.Errorf("finding the place: %v, %d members", err, h.SubscriberCount("b"))
 	}
-	if _, err := h.Read(t.Context(), "b", hub.Query{Last: 1}); !errors.Is(err, errEngine) {
+	if _, err := h.Caller(hub.Client{}).Read(t.Context(), "b", hub.Query{Last: 1}); !errors.Is(err, errEngine) {
 		t.Errorf("reading: %v", err)
 	}
 	e.read = nil

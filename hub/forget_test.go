@@ -13,14 +13,14 @@ func TestLeaseComesWhileForgetting(t *testing.T) {
 	if !r.sweep(now) || r.presence.lasts() {
 		t.Fatal("the room is in use")
 	}
-	if err := h.renew(t.Context(), stranger(1), "r", nil); err != nil {
+	if err := h.Caller(stranger(1)).Renew(t.Context(), "r", nil); err != nil {
 		t.Fatal(err)
 	}
 	h.forgetIdle(r, now)
 	if h.lookUp("r") != r {
 		t.Error("the room is forgotten")
 	}
-	if n, err := h.Present("r"); n != 1 || err != nil {
+	if n, err := h.Caller(Client{}).MemberCount("r"); n != 1 || err != nil {
 		t.Errorf("%d are there: %v", n, err)
 	}
 }
@@ -29,7 +29,7 @@ func TestLeaseComesWhileForgetting(t *testing.T) {
 func TestBuryWithoutTheLock(t *testing.T) {
 	h, r := roomOf(t, 0, nil)
 	for range 100 {
-		if _, err := h.Publish(t.Context(), Client{}, Publication{Room: "r"}); err != nil {
+		if _, err := h.Caller(Client{}).Publish(t.Context(), Publication{Room: "r"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +49,7 @@ func TestBuryWithoutTheLock(t *testing.T) {
 		t.Error(err)
 	}
 	for offset, gap := range map[uint64]bool{before.Offset: false, before.Offset - 1: true, 1: true} {
-		page, err := h.Read(t.Context(), "r", Query{After: Position{before.Epoch, offset}})
+		page, err := h.Caller(Client{}).Read(t.Context(), "r", Query{After: Position{before.Epoch, offset}})
 		if err != nil || (page.Gap != nil) != gap {
 			t.Errorf("after %d of %d: %+v: %v", offset, before.Offset, page.Gap, err)
 		}
@@ -58,7 +58,7 @@ func TestBuryWithoutTheLock(t *testing.T) {
 
 func tailOf(t *testing.T, h *Hub) Position {
 	t.Helper()
-	page, err := h.Read(t.Context(), "r", Query{})
+	page, err := h.Caller(Client{}).Read(t.Context(), "r", Query{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	if err := h.Configure(&s); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Publish(t.Context(), Client{}, Publication{Room: "other"}); err != nil {
+	if _, err := h.Caller(Client{}).Publish(t.Context(), Publication{Room: "other"}); err != nil {
 		t.Fatal(err)
 	}
 	if h.lookUp("r") != nil || h.fading.Load() != 0 {
@@ -87,7 +87,7 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	r.presence.hold(&c, []byte(`1`), false)
 	r.presence.release(&c, WhyTimeout, time.Hour)
 	r.presence.withdraw(&c)
-	if n := r.told(); n != 0 || h.fading.Load() != 0 || r.presence.timer.Stop() {
+	if n := r.memberCount(); n != 0 || h.fading.Load() != 0 || r.presence.timer.Stop() {
 		t.Errorf("%d are there, %d leases fade", n, h.fading.Load())
 	}
 	if err := h.Check(); err != nil {

@@ -45,7 +45,7 @@ var loads = []struct {
 				Room: fmt.Sprint("r", i%100), Event: fmt.Sprint("e", i), Type: fmt.Sprint("image/", i, strings.Repeat("t", 100)),
 				Key: fmt.Sprint(i, strings.Repeat("k", 200)), TTL: time.Hour + time.Duration(i), Data: []byte{1},
 			}
-			if _, err := h.Publish(t.Context(), hub.Client{ID: fmt.Sprint(i, strings.Repeat("c", 40)), User: u}, p); err != nil {
+			if _, err := h.Caller(hub.Client{ID: fmt.Sprint(i, strings.Repeat("c", 40)), User: u}).Publish(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -82,7 +82,7 @@ var loads = []struct {
 		for round := range 6 {
 			for i := range 4000 {
 				state[3], state[4], state[5] = byte('a'+i%26), byte('a'+i/26%26), byte('a'+round)
-				_ = h.Visit(hub.Client{ID: fmt.Sprint("visitor", i)}).Show("r", bytes.Clone(state)) // it may be full
+				_ = h.Caller(hub.Client{ID: fmt.Sprint("visitor", i)}).Show(t.Context(), "r", bytes.Clone(state)) // it may be full
 			}
 			<-wake // within a second
 			for items, more := watcher.Next(buf); len(items) > 0 || more; items, more = watcher.Next(buf) {
@@ -102,11 +102,11 @@ var loads = []struct {
 	{"snapshots", func(t testing.TB, h *hub.Hub) {
 		state := []byte(`"` + strings.Repeat("s", 300) + `"`)
 		for i := range 20_000 {
-			_ = h.Visit(hub.Client{ID: fmt.Sprint("visitor", i)}).Show(fmt.Sprint("r", i%100), bytes.Clone(state))
+			_ = h.Caller(hub.Client{ID: fmt.Sprint("visitor", i)}).Show(t.Context(), fmt.Sprint("r", i%100), bytes.Clone(state))
 		}
 		for range 3 {
 			for i := range 100 {
-				p, err := h.Presence(fmt.Sprint("r", i))
+				p, err := h.Caller(hub.Client{}).Presence(fmt.Sprint("r", i))
 				if err != nil {
 					t.Fatal(err)
 				}

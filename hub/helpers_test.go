@@ -73,7 +73,7 @@ func connect(t testing.TB, h *hub.Hub, c hub.Client) *hub.Session {
 
 func join(t testing.TB, s *hub.Session, room string, start hub.Start) hub.Joined {
 	t.Helper()
-	j, err := s.Join(t.Context(), room, start)
+	j, err := s.Subscribe(t.Context(), room, start)
 	if err != nil {
 		t.Fatalf("joining %s: %v", room, err)
 	}
@@ -99,7 +99,7 @@ func publish(t testing.TB, h *hub.Hub, room string, texts ...string) (r hub.Rece
 
 func send(t testing.TB, h *hub.Hub, p hub.Publication) hub.Receipt {
 	t.Helper()
-	r, err := h.Publish(t.Context(), hub.Client{}, p)
+	r, err := h.Caller(hub.Client{}).Publish(t.Context(), p)
 	if err != nil {
 		t.Fatalf("publishing in %s: %v", p.Room, err)
 	}
@@ -151,7 +151,7 @@ func read(t testing.TB, h *hub.Hub, room string, q hub.Query) []string {
 
 func page(t testing.TB, h *hub.Hub, room string, q hub.Query) hub.Page {
 	t.Helper()
-	p, err := h.Read(t.Context(), room, q)
+	p, err := h.Caller(hub.Client{}).Read(t.Context(), room, q)
 	if err != nil {
 		t.Fatalf("reading %s: %v", room, err)
 	}

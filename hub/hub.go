@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,13 +39,6 @@ type Hub struct {
 	vacant    atomic.Int64 // rooms without members
 	addresses addresses
 	wakers    wakers
-}
-
-// Receipt is the answer to a publication.
-type Receipt struct {
-	Position           // zero for a signal
-	Time     time.Time // when the engine took it
-	Replayed bool      // the idempotency key was known: this is the first answer again
 }
 
 // Stats is what a hub holds at one moment.
@@ -117,195 +109,8 @@ func (h *Hub) Configure(s *Settings) error {
 	return nil
 }
 
-// Connect makes a session of a client. w is woken when there is something for
-// [Session.Next]; if it belongs to a [Dispatcher], that is told of news in rooms. It
-// returns [ErrUser], [ErrDraining], or a [LimitError] with [ErrFull] that names
-// max_connections or max_connections_per_address.
-func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
-	if c.ID == "" {
-		c.ID = h.NewConn(c.User)
-	}
-	s := &Session{hub: h, client: c, waker: w, dispatcher: &h.wakers, since: time.Now()}
-	s.client.Room = "" // it joins rooms
-	if of, ok := w.(interface{ Dispatcher() Dispatcher }); ok {
-		s.dispatcher = of.Dispatcher()
-	}
-	if err := h.count(c, func() { h.sessions[s] = struct{}{} }); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// Occupy counts a client among the connections that has no session, while it is
-// being answered. leave undoes that, and must be called once. It returns what
-// Connect would refuse the client with.
-func (h *Hub) Occupy(c Client) (leave func(), err error) {
-	if err := h.count(c, func() { h.answers++ }); err != nil {
-		return nil, err
-	}
-	return func() {
-		h.mu.Lock()
-		h.answers--
-		h.mu.Unlock()
-		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
-	}, nil
-}
-
-// count counts a client among the connections, of the hub and of its address. add
-// is called with mu held.
-func (h *Hub) count(c Client, add func()) error {
-	if err := c.User.check(); err != nil {
-		return err
-	}
-	set := h.settings.Load()
-	var refused error
-	h.addresses.with(c.Address, func(a *address) {
-		if refused = h.crowded(&c, a, set); refused == nil {
-			a.sessions++
-		}
-	})
-	if refused != nil {
-		return refused
-	}
-	h.mu.Lock()
-	if refused = h.occupied(&c, set); refused == nil {
-		add()
-	}
-	h.mu.Unlock()
-	if refused != nil {
-		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
-	}
-	return refused
-}
-
-// Admits returns what Connect would refuse the client with now, or nil.
-func (h *Hub) Admits(c Client) error {
-	if err := c.User.check(); err != nil {
-		return err
-	}
-	set := h.settings.Load()
-	var refused error
-	h.addresses.with(c.Address, func(a *address) { refused = h.crowded(&c, a, set) })
-	if refused != nil {
-		return refused
-	}
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.occupied(&c, set)
-}
-
-// crowded returns the refusal of an address that has all its sessions, or nil.
-func (h *Hub) crowded(c *Client, a *address, set *Settings) error {
-	if a.sessions >= set.MaxPerAddress {
-		return h.biteAddress(fullError("max_connections_per_address", set.MaxPerAddress), c, c.Room)
-	}
-	return nil
-}
-
-// occupied returns the refusal of a hub that takes no session, or nil. Called
-// with mu held.
-func (h *Hub) occupied(c *Client, set *Settings) error {
-	switch {
-	case h.closed:
-		return ErrDraining
-	case len(h.sessions)+h.answers >= set.MaxConnections:
-		return h.bite(fullError("max_connections", set.MaxConnections), c, c.Room)
-	default:
-		return nil
-	}
-}
-
-// disconnect is the end of Connect's work.
-func (h *Hub) disconnect(s *Session) {
-	h.mu.Lock()
-	delete(h.sessions, s)
-	h.mu.Unlock()
-	h.addresses.with(s.client.Address, func(a *address) { a.sessions-- })
-}
-
-// Publish publishes for a client that has no session: its address is rated.
-// It returns ErrRoomName, ErrEventName, ErrKey, ErrType, ErrData, ErrUser,
-// ErrKeyReused, ErrDraining, a *LimitError, or the engine's error.
-func (h *Hub) Publish(ctx context.Context, c Client, p Publication) (Receipt, error) {
-	return h.publish(ctx, &c, nil, p)
-}
-
-// publish checks p, and publishes it for the client and, if there is one, its
-// session.
-func (h *Hub) publish(ctx context.Context, c *Client, s *Session, p Publication) (Receipt, error) {
-	if err := p.check(); err != nil {
-		return Receipt{}, err
-	}
-	if err := c.User.check(); err != nil {
-		return Receipt{}, err
-	}
-	set := h.settings.Load()
-	limits := set.policy(p.Room)
-	if len(p.Data) > limits.maxMessageSize {
-		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge}, c, p.Room)
-	}
-	if err := h.rate(c, s, p.Room, limits.rate); err != nil {
-		return Receipt{}, err
-	}
-	if err := p.checkData(); err != nil {
-		return Receipt{}, err
-	}
-	if p.Key == "" {
-		return h.append(ctx, c, &p)
-	}
-	scope := keyScope{room: p.Room, key: p.Key} // anonymous clients share their room's
-	if c.User != nil {
-		scope.user = c.User.ID
-	}
-	return h.keys.do(ctx, scope, &p, func() (Receipt, error) { return h.append(ctx, c, &p) })
-}
-
-// append hands the message to the engine.
-func (h *Hub) append(ctx context.Context, c *Client, p *Publication) (Receipt, error) {
-	r, err := h.room(ctx, p.Room, c)
-	if err != nil {
-		return Receipt{}, err
-	}
-	defer r.unpin()
-	m := &Message{
-		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: fit(p.Data),
-		From: c.User, Key: p.Key, Conn: c.ID, Signal: p.Signal,
-	}
-	if p.TTL > 0 {
-		m.Expires = time.Now().Add(p.TTL)
-	}
-	if err := h.engine.Publish(ctx, m); err != nil {
-		return Receipt{}, err
-	}
-	h.relieve()
-	return Receipt{Position: m.Position, Time: m.Time}, nil
-}
-
-// rate takes a token of the session's bucket and of its address's.
-func (h *Hub) rate(c *Client, s *Session, room string, r Rate) error {
-	now := time.Now()
-	if s != nil {
-		s.mu.Lock()
-		wait, ok := s.publishing.take(r, now)
-		s.mu.Unlock()
-		if !ok {
-			return h.bite(rateError("rate", r, wait), c, room)
-		}
-	}
-	var err error
-	h.addresses.with(c.Address, func(a *address) {
-		if wait, ok := a.publish.take(r, now); !ok {
-			err = h.biteAddress(rateError("rate", r, wait), c, room)
-		}
-	})
-	return err
-}
-
-// Read reads a room's log. A read never makes a room.
-func (h *Hub) Read(ctx context.Context, room string, q Query) (Page, error) {
-	if err := CheckRoomName(room); err != nil {
-		return Page{}, err
-	}
+// read reads a room's log.
+func (h *Hub) read(ctx context.Context, room string, q Query) (Page, error) {
 	r := h.lookUp(room)
 	if r != nil {
 		h.use(r)
@@ -333,7 +138,7 @@ func (h *Hub) LargestMessage() int {
 }
 
 // SubscriberCount returns how many sessions are in the room. The members, who may be
-// fewer or more, are counted by [Hub.Present].
+// fewer or more, are counted by [Caller.MemberCount].
 func (h *Hub) SubscriberCount(room string) int {
 	r := h.lookUp(room)
 	if r == nil {

@@ -43,12 +43,12 @@ func TestIdempotencyKey(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
-				want, err := h.Publish(t.Context(), hub.Client{User: ann}, first)
+				want, err := h.Caller(hub.Client{User: ann}).Publish(t.Context(), first)
 				if err != nil || want.Replayed {
 					t.Fatalf("%v, %+v", err, want)
 				}
 				advance(hub.KeyLifetime - 1)
-				got, err := h.Publish(t.Context(), hub.Client{User: test.user}, test.p)
+				got, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), test.p)
 				if !errors.Is(err, test.err) {
 					t.Fatalf("error %v, want %v", err, test.err)
 				}
@@ -79,7 +79,7 @@ func TestIdempotencyKeyOfNobody(t *testing.T) {
 		p.Key = strings.Repeat("k", hub.MaxKey)
 		send(t, h, p)
 		p.Key += "k"
-		if _, err := h.Publish(t.Context(), hub.Client{}, p); !errors.Is(err, hub.ErrKey) {
+		if _, err := h.Caller(hub.Client{}).Publish(t.Context(), p); !errors.Is(err, hub.ErrKey) {
 			t.Errorf("a key that is too long: %v", err)
 		}
 	})
@@ -101,19 +101,19 @@ func TestIdempotencyKeyInFlight(t *testing.T) {
 			answers := make(chan answer, 3)
 			for range 3 {
 				go func() {
-					r, err := h.Publish(context.Background(), hub.Client{}, p)
+					r, err := h.Caller(hub.Client{}).Publish(context.Background(), p)
 					answers <- answer{r, err}
 				}()
 				synctest.Wait()
 			}
 			impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if _, err := h.Publish(impatient, hub.Client{}, p); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := h.Caller(hub.Client{}).Publish(impatient, p); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("who does not want to wait: %v", err)
 			}
 			other := p
 			other.Data = []byte("other")
-			if _, err := h.Publish(t.Context(), hub.Client{}, other); !errors.Is(err, hub.ErrKeyReused) {
+			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), other); !errors.Is(err, hub.ErrKeyReused) {
 				t.Errorf("another body in flight: %v", err)
 			}
 			if calls != 1 || len(answers) > 0 {
@@ -156,7 +156,7 @@ func TestIdempotencyKeyAfterPanic(t *testing.T) {
 				t.Error("the panic is swallowed")
 			}
 		}()
-		_, _ = h.Publish(t.Context(), hub.Client{}, p)
+		_, _ = h.Caller(hub.Client{}).Publish(t.Context(), p)
 	}()
 	e.publish = nil
 	if r := send(t, h, p); r.Replayed {

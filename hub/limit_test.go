@@ -83,7 +83,7 @@ func TestRateByAddress(t *testing.T) {
 						return err
 					})
 					ok += passed(t, 3, func() error {
-						_, err := h.Publish(t.Context(), c, hub.Publication{Room: "r"})
+						_, err := h.Caller(c).Publish(t.Context(), hub.Publication{Room: "r"})
 						return err
 					})
 				}
@@ -96,7 +96,7 @@ func TestRateByAddress(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		bubble(t, settings(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
 			if ok := passed(t, 50, func() error {
-				_, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "r"})
+				_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "r"})
 				return err
 			}); ok != 50 {
 				t.Errorf("%d passed", ok)
@@ -140,14 +140,14 @@ func TestRateOfJoinsAndNewRooms(t *testing.T) {
 		for range hub.MaxRoomsJoined - 3 { // whoever comes back to all of his rooms need not wait
 			join(t, s, "1", hub.Start{})
 		}
-		_, err := s.Join(t.Context(), "1", hub.Start{})
+		_, err := s.Subscribe(t.Context(), "1", hub.Start{})
 		limited(t, err, hub.ErrRate, "rate of commands")
 
 		other := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		join(t, other, "1", hub.Start{})
-		_, err = other.Join(t.Context(), "4", hub.Start{})
+		_, err = other.Subscribe(t.Context(), "4", hub.Start{})
 		limited(t, err, hub.ErrRate, "rate of new rooms")
-		_, err = h.Publish(t.Context(), other.Client(), hub.Publication{Room: "4"})
+		_, err = h.Caller(other.Client()).Publish(t.Context(), hub.Publication{Room: "4"})
 		limited(t, err, hub.ErrRate, "rate of new rooms")
 		if _, err = other.Publish(t.Context(), hub.Publication{Room: "3"}); err != nil {
 			t.Errorf("a room that is there: %v", err)
@@ -164,17 +164,17 @@ func TestMaxConnections(t *testing.T) {
 	bubble(t, settings(func(s *hub.Settings) { s.MaxConnections, s.MaxPerAddress = 4, 2 }), func(t *testing.T, h *hub.Hub) {
 		a := connect(t, h, hub.Client{Address: addr("2001:db8::1")})
 		connect(t, h, hub.Client{Address: addr("2001:db8::2")})
-		if err := h.Admits(hub.Client{}); err != nil {
+		if err := h.Caller(hub.Client{}).CanConnect(); err != nil {
 			t.Errorf("somebody else: %v", err)
 		}
-		limited(t, h.Admits(hub.Client{Address: addr("2001:db8::3")}), hub.ErrFull, "max_connections_per_address")
+		limited(t, h.Caller(hub.Client{Address: addr("2001:db8::3")}).CanConnect(), hub.ErrFull, "max_connections_per_address")
 		_, err := h.Connect(hub.Client{Address: addr("2001:db8::3")}, deaf{})
 		if e := limited(t, err, hub.ErrFull, "max_connections_per_address"); e.Max != "2" || e.RetryAfter <= 0 {
 			t.Errorf("%+v", e)
 		}
 		connect(t, h, hub.Client{})
 		connect(t, h, hub.Client{})
-		limited(t, h.Admits(hub.Client{}), hub.ErrFull, "max_connections")
+		limited(t, h.Caller(hub.Client{}).CanConnect(), hub.ErrFull, "max_connections")
 		_, err = h.Connect(hub.Client{Address: addr("192.0.2.1")}, deaf{})
 		if e := limited(t, err, hub.ErrFull, "max_connections"); e.Max != "4" || e.RetryAfter <= 0 {
 			t.Errorf("%+v", e)
@@ -189,7 +189,7 @@ func TestAddressesAreForgotten(t *testing.T) {
 	bubble(t, settings(rated(0.01, 1)), func(t *testing.T, h *hub.Hub) {
 		c := hub.Client{Address: addr("192.0.2.1")}
 		publish := func() error {
-			_, err := h.Publish(t.Context(), c, hub.Publication{Room: "r"})
+			_, err := h.Caller(c).Publish(t.Context(), hub.Publication{Room: "r"})
 			return err
 		}
 		for range 3 {
@@ -219,7 +219,7 @@ func TestLimitsAreLoggedOnce(t *testing.T) {
 			for range 3 {
 				_, err := h.Connect(hub.Client{}, deaf{})
 				limited(t, err, hub.ErrFull, "max_connections")
-				_, err = h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "r", Data: []byte("secret")})
+				_, err = h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "r", Data: []byte("secret")})
 				limited(t, err, hub.ErrTooLarge, "max_message_size")
 			}
 			got := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -280,13 +280,10 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 				t.Errorf("logged %q, want room %q", line, room)
 			}
 		}
-		client := hub.Client{Address: netip.MustParseAddr("::ffff:192.0.2.1"), Room: "lobby"}
+		client := hub.Client{Address: netip.MustParseAddr("::ffff:192.0.2.1"), Scope: []string{"lobby", "bar"}}
 		s, err := h.Connect(client, deaf{})
 		if err != nil {
 			t.Fatal(err)
-		}
-		if s.Client().Room != "" {
-			t.Error("the session keeps where it went")
 		}
 		for range 2 {
 			_, err = h.Connect(client, deaf{})
@@ -295,7 +292,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		told("max_connections_per_address", "192.0.2.1", "lobby", true)
 
 		publish := func(room string) error {
-			_, err := h.Publish(t.Context(), client, hub.Publication{Room: room})
+			_, err := h.Caller(client).Publish(t.Context(), hub.Publication{Room: room})
 			return err
 		}
 		if err := publish("bar"); err != nil {
@@ -317,7 +314,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		out.Reset()
 
 		// Who has no address is not counted by it, and by all else.
-		nobody := hub.Client{Room: "lobby"}
+		nobody := hub.Client{Scope: []string{"lobby"}}
 		connect(t, h, nobody)
 		_, err = h.Connect(nobody, deaf{})
 		limited(t, err, hub.ErrFull, "max_connections")
@@ -339,7 +336,7 @@ func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
 		for range 5 {
 			s := connect(t, h, client)
 			for refused == nil && joined < 1000 {
-				if _, err := s.Join(t.Context(), "r", hub.Start{}); err != nil {
+				if _, err := s.Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 					if joined%100 != 0 {
 						t.Fatalf("after %d joins: %v", joined, err)
 					}
@@ -353,13 +350,13 @@ func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
 			t.Errorf("%d joins by connections of one address, want 200", joined)
 		}
 		s := connect(t, h, client)
-		_, err := s.Join(t.Context(), "r", hub.Start{})
+		_, err := s.Subscribe(t.Context(), "r", hub.Start{})
 		limited(t, err, hub.ErrRate, "rate of commands")
-		if _, err := connect(t, h, hub.Client{Address: netip.MustParseAddr("192.0.2.8")}).Join(t.Context(), "r", hub.Start{}); err != nil {
+		if _, err := connect(t, h, hub.Client{Address: netip.MustParseAddr("192.0.2.8")}).Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 			t.Errorf("another address: %v", err)
 		}
 		advance(time.Second)
-		if _, err := s.Join(t.Context(), "r", hub.Start{}); err != nil {
+		if _, err := s.Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 			t.Errorf("a second later: %v", err)
 		}
 		s.End(hub.CauseLeft)

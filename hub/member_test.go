@@ -22,7 +22,7 @@ func roomOf(t testing.TB, visitors int, client func(i int) Client) (*Hub, *room)
 			t.Error(err)
 		}
 	})
-	r, err := h.room(t.Context(), "r", new(Client))
+	r, err := h.acquire(t.Context(), "r", new(Client))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestPollsShareASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := roomOf(t, 10*exactSnapshots, stranger)
 		synctest.Wait() // the first frame
-		first, err := h.Presence("r")
+		first, err := h.Caller(Client{}).Presence("r")
 		if err != nil || len(first.Here) != 10*exactSnapshots {
 			t.Fatalf("%d are here: %v", len(first.Here), err)
 		}
@@ -169,7 +169,7 @@ func TestPollsShareASnapshot(t *testing.T) {
 			}
 		}
 		var second *Presence
-		if n := testing.AllocsPerRun(10, func() { second, _ = h.Presence("r") }); n > 0 || second != first {
+		if n := testing.AllocsPerRun(10, func() { second, _ = h.Caller(Client{}).Presence("r") }); n > 0 || second != first {
 			t.Errorf("a poll makes a snapshot of its own, in %v allocations", n)
 		}
 	})
@@ -207,7 +207,7 @@ func BenchmarkTick(b *testing.B) {
 func BenchmarkSnapshot(b *testing.B) {
 	h, _ := roomOf(b, 10_000, stranger)
 	for b.Loop() {
-		if _, err := h.Presence("r"); err != nil {
+		if _, err := h.Caller(Client{}).Presence("r"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -199,7 +199,7 @@ func (m *model) publish() {
 			s.conn = c.ID()
 			s.Receipt, err = c.Publish(m.Context(), p)
 		} else {
-			s.Receipt, err = m.hub.Publish(m.Context(), hub.Client{}, p)
+			s.Receipt, err = m.hub.Caller(hub.Client{}).Publish(m.Context(), p)
 		}
 		if m.full(err, room) {
 			return
@@ -253,7 +253,7 @@ func (m *model) leave() {
 		return
 	}
 	room, c := m.room(), one(m, m.clients...)
-	c.Leave(room)
+	c.Unsubscribe(room)
 	delete(c.rooms, room)
 }
 
@@ -278,7 +278,7 @@ func (m *model) join() {
 	}
 	c := one(m, m.clients...)
 	room, start := m.start()
-	joined, err := c.Join(m.Context(), room, start)
+	joined, err := c.Subscribe(m.Context(), room, start)
 	if m.full(err, room) {
 		return
 	}

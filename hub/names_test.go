@@ -82,7 +82,7 @@ func TestCheckEventName(t *testing.T) {
 func TestBadNamesAreRefused(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
-		if _, err := s.Join(t.Context(), "a//b", hub.Start{}); !errors.Is(err, hub.ErrRoomName) {
+		if _, err := s.Subscribe(t.Context(), "a//b", hub.Start{}); !errors.Is(err, hub.ErrRoomName) {
 			t.Errorf("joining: %v", err)
 		}
 		if _, err := s.Publish(t.Context(), hub.Publication{Room: "a//b"}); !errors.Is(err, hub.ErrRoomName) {

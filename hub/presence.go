@@ -30,7 +30,7 @@ type Presence struct {
 const LargeRoom = 1000
 
 // Cursor tells later whether the room's presence has changed, see
-// [Hub.PresenceSince].
+// [Caller.PresenceSince].
 func (p *Presence) Cursor() Position { return p.cursor }
 
 // Form returns the presence in form f, calling encode on first need, like
@@ -81,23 +81,6 @@ func whyOf(c Cause) Why {
 	return WhyTimeout
 }
 
-// Presence returns who is in the room. It returns ErrRoomName, or ErrPresence
-// where the room tells nothing.
-func (h *Hub) Presence(room string) (*Presence, error) { return h.presenceAfter(room, Position{}) }
-
-// PresenceSince returns the presence of those among the rooms where it has
-// changed since the cursor, and the cursor to ask with next time. The zero
-// Position, or one of another epoch, gives all of them.
-func (h *Hub) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
-	cursor = Position{Epoch: h.epoch, Offset: h.flushed.Load()}
-	for _, name := range rooms {
-		if p, err := h.presenceAfter(name, since); err == nil && p != nil {
-			changed = append(changed, p)
-		}
-	}
-	return changed, cursor
-}
-
 // presenceAfter returns who is in the room, or nil if that has not changed since
 // the cursor.
 func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
@@ -114,22 +97,9 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 	return r.presence.since(since), nil
 }
 
-// Present returns how many members are in the room. It returns the errors of
-// [Hub.Presence].
-func (h *Hub) Present(room string) (int, error) {
-	r, _, err := h.telling(room)
-	if err != nil || r == nil {
-		return 0, err
-	}
-	return r.told(), nil
-}
-
 // telling returns the room, nil if there is none, and how much it tells, which
 // is not nothing.
 func (h *Hub) telling(name string) (*room, PresenceMode, error) {
-	if err := CheckRoomName(name); err != nil {
-		return nil, 0, err
-	}
 	mode := h.settings.Load().policy(name).presence.Mode
 	if mode == PresenceOff {
 		return nil, mode, ErrPresence
@@ -137,37 +107,31 @@ func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 	return h.lookUp(name), mode, nil
 }
 
-// renew keeps a client that has no session in the room, as [Session.Join] does
+// renew keeps a client that has no session in the room, as [Caller.Subscribe] does
 // one that has, until [VisitLease] and the room's grace are over, and shows state
 // unless it is nil. The client is known by its ID.
-func (h *Hub) renew(ctx context.Context, c Client, room string, state []byte) error {
-	state, err := h.stateOf(state, &c, room)
+func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) error {
+	state, err := h.stateOf(state, c, room)
 	if err != nil {
 		return err
 	}
 	defer h.relieve() // messages make way for it
-	if err := c.User.check(); err != nil {
-		return err
-	}
-	if err := CheckRoomName(room); err != nil {
-		return err
-	}
 	if h.settings.Load().policy(room).presence.Mode == PresenceOff {
 		return ErrPresence
 	}
-	r, err := h.room(ctx, room, &c)
+	r, err := h.acquire(ctx, room, c)
 	if err != nil {
 		return err
 	}
 	defer r.unpin()
-	r.presence.renew(&c, state, VisitLease+r.policy.Load().presence.Grace)
+	r.presence.renew(c, state, VisitLease+r.policy.Load().presence.Grace)
 	return nil
 }
 
 // withdraw ends at once what renew began. Where a session is in the room for the
 // client, it ends with that, without grace.
-func (h *Hub) withdraw(c Client, room string) {
+func (h *Hub) withdraw(c *Client, room string) {
 	if r := h.lookUp(room); r != nil {
-		r.presence.withdraw(&c)
+		r.presence.withdraw(c)
 	}
 }

@@ -68,13 +68,13 @@ func TestPresence(t *testing.T) {
 		equal(t, "told twice", seen(t, bob), "2 +bob2")
 
 		advance(time.Minute)
-		if err := bob.Show("r", []byte(`3`)); err != nil {
+		if err := bob.Show(t.Context(), "r", []byte(`3`)); err != nil {
 			t.Fatal(err)
 		}
 		advance(time.Millisecond)
 		equal(t, "at once after a quiet second", seen(t, ann), "2 ~bob3")
 		for range 10 {
-			if err := bob.Show("r", []byte(`4`)); err != nil {
+			if err := bob.Show(t.Context(), "r", []byte(`4`)); err != nil {
 				t.Fatal(err)
 			}
 			advance(time.Millisecond)
@@ -83,7 +83,7 @@ func TestPresence(t *testing.T) {
 		advance(time.Second)
 		equal(t, "gathered", seen(t, ann), "2 ~bob4")
 
-		bob.Leave("r")
+		bob.Unsubscribe("r")
 		advance(time.Second)
 		equal(t, "without grace", seen(t, ann), "1 -bob:left")
 	})
@@ -101,7 +101,7 @@ func TestPresenceOfOneInSeveralTabs(t *testing.T) {
 			advance(2 * time.Second)
 		}
 		equal(t, "one member", seen(t, watcher), "1 +ann0", "1 ~ann1", "1 ~ann2")
-		tabs[2].Leave("r")
+		tabs[2].Unsubscribe("r")
 		advance(2 * time.Second)
 		equal(t, "what she showed before", seen(t, watcher), "1 ~ann1")
 		tabs[0].End(hub.CauseLeft)
@@ -150,7 +150,7 @@ func TestPresenceByLease(t *testing.T) {
 		equal(t, "nobody", seen(t, watcher), "0")
 		poller := hub.Client{ID: "poller", User: &hub.User{ID: "pat"}}
 		for range 4 { // polls that come every 25 s and leave nothing between them
-			if err := h.Visit(poller).Renew(t.Context(), "r", []byte(`0`)); err != nil {
+			if err := h.Caller(poller).Renew(t.Context(), "r", []byte(`0`)); err != nil {
 				t.Fatal(err)
 			}
 			advance(25 * time.Second)
@@ -159,16 +159,16 @@ func TestPresenceByLease(t *testing.T) {
 		advance(10 * time.Second)
 		equal(t, "its time is over", seen(t, watcher), "0 -pat:timeout")
 
-		if err := h.Visit(poller).Show("r", []byte(`0`)); err != nil {
+		if err := h.Caller(poller).Show(t.Context(), "r", []byte(`0`)); err != nil {
 			t.Fatal(err)
 		}
 		advance(2 * time.Second)
-		h.Visit(poller).Leave("r")
+		h.Caller(poller).Unsubscribe("r")
 		advance(2 * time.Second)
 		equal(t, "withdrawn", seen(t, watcher), "1 +pat0", "0 -pat:left")
 		for name, err := range map[string]error{
-			"state": h.Visit(poller).Show("r", make([]byte, hub.MaxState+1)),
-			"room":  h.Visit(poller).Show("", nil),
+			"state": h.Caller(poller).Show(t.Context(), "r", make([]byte, hub.MaxState+1)),
+			"room":  h.Caller(poller).Show(t.Context(), "", nil),
 		} {
 			if !errors.Is(err, hub.ErrState) && !errors.Is(err, hub.ErrRoomName) {
 				t.Errorf("bad %s: %v", name, err)
@@ -184,7 +184,7 @@ func TestPresenceCounts(t *testing.T) {
 		}
 		number := func(want int) {
 			t.Helper()
-			p, err := h.Presence("r")
+			p, err := h.Caller(hub.Client{}).Presence("r")
 			if err != nil || p.Members != want {
 				t.Errorf("%+v, %v, want %d members", p, err, want)
 			}
@@ -202,7 +202,7 @@ func TestPresenceCounts(t *testing.T) {
 		join(t, raw, "r", hub.Start{})
 		advance(2 * time.Second)
 		equal(t, "told of one more", seen(t, s), "5")
-		if err := raw.Show("r", []byte(`7`)); err != nil {
+		if err := raw.Show(t.Context(), "r", []byte(`7`)); err != nil {
 			t.Fatal(err)
 		}
 		advance(2 * time.Second)
@@ -211,11 +211,11 @@ func TestPresenceCounts(t *testing.T) {
 		number(5)
 		advance(11 * time.Second)
 		number(4)
-		if _, err := s.Join(t.Context(), "r", hub.Start{}); err != nil {
+		if _, err := s.Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 			t.Fatal(err)
 		}
 		number(4)
-		if err := s.Show("elsewhere", []byte(`1`)); !errors.Is(err, hub.ErrNotJoined) {
+		if err := s.Show(t.Context(), "elsewhere", []byte(`1`)); !errors.Is(err, hub.ErrNotJoined) {
 			t.Errorf("not there: %v", err)
 		}
 	})
@@ -241,13 +241,13 @@ func TestPresenceModes(t *testing.T) {
 		}
 		configure(hub.PresenceOff)
 		equal(t, "nothing", seen(t, ann))
-		if _, err := h.Presence("r"); !errors.Is(err, hub.ErrPresence) {
+		if _, err := h.Caller(hub.Client{}).Presence("r"); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("presence that is off: %v", err)
 		}
-		if err := ann.Show("r", []byte(`2`)); !errors.Is(err, hub.ErrPresence) {
+		if err := ann.Show(t.Context(), "r", []byte(`2`)); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("showing a state: %v", err)
 		}
-		if err := h.Visit(hub.Client{ID: "x"}).Show("r", nil); !errors.Is(err, hub.ErrPresence) {
+		if err := h.Caller(hub.Client{ID: "x"}).Show(t.Context(), "r", nil); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("renewing: %v", err)
 		}
 		off := connect(t, h, person("bob"))
@@ -274,7 +274,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 		if len(told) > 2 {
 			t.Errorf("%d frames", len(told))
 		}
-		p, err := h.Presence("r")
+		p, err := h.Caller(hub.Client{}).Presence("r")
 		if err != nil || p.Members != n || len(p.Here) != n {
 			t.Fatalf("%d members, %d here: %v", p.Members, len(p.Here), err)
 		}
@@ -295,18 +295,18 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 func TestPresenceSince(t *testing.T) {
 	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
 		rooms := []string{"a", "b"}
-		all, cursor := h.PresenceSince(rooms, hub.Position{})
+		all, cursor := h.Caller(hub.Client{}).PresenceSince(rooms, hub.Position{})
 		if len(all) != 2 {
 			t.Errorf("%d rooms at first", len(all))
 		}
 		ann := connect(t, h, person("ann"))
 		join(t, ann, "b", hub.Start{State: []byte(`1`)})
 		advance(2 * time.Second)
-		changed, cursor := h.PresenceSince(rooms, cursor)
+		changed, cursor := h.Caller(hub.Client{}).PresenceSince(rooms, cursor)
 		if len(changed) != 1 || short(changed[0]) != "1 =ann1" {
 			t.Errorf("changed: %v", changed)
 		}
-		if changed, _ = h.PresenceSince(rooms, cursor); len(changed) != 0 {
+		if changed, _ = h.Caller(hub.Client{}).PresenceSince(rooms, cursor); len(changed) != 0 {
 			t.Errorf("changed again: %v", changed)
 		}
 	})
@@ -354,7 +354,7 @@ func TestSignalsAreNotForWhoSentThem(t *testing.T) {
 		// By its session, and by a request that names its connection.
 		for _, err := range []error{
 			second(a.Publish(t.Context(), hub.Publication{Room: "r", Signal: true, Data: []byte("1")})),
-			second(h.Publish(t.Context(), a.Client(), hub.Publication{Room: "r", Signal: true, Data: []byte("2")})),
+			second(h.Caller(a.Client()).Publish(t.Context(), hub.Publication{Room: "r", Signal: true, Data: []byte("2")})),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -374,7 +374,7 @@ func TestTooManyRooms(t *testing.T) {
 		for i := range hub.MaxRoomsJoined {
 			join(t, s, fmt.Sprint(i), hub.Start{})
 		}
-		if _, err := s.Join(t.Context(), "more", hub.Start{}); !errors.Is(err, hub.ErrRooms) {
+		if _, err := s.Subscribe(t.Context(), "more", hub.Start{}); !errors.Is(err, hub.ErrRooms) {
 			t.Errorf("one more room: %v", err)
 		}
 		join(t, s, "0", hub.Start{}) // again
@@ -445,35 +445,35 @@ func TestGraceIsBounded(t *testing.T) {
 			join(t, s, "r", hub.Start{})
 			s.End(hub.CauseGone)
 		}
-		if p, err := h.Presence("r"); err != nil || p.Members != 3 {
+		if p, err := h.Caller(hub.Client{}).Presence("r"); err != nil || p.Members != 3 {
 			t.Errorf("%d members, %v", p.Members, err)
 		}
 		advance(time.Minute)
-		if p, err := h.Presence("r"); err != nil || p.Members != 0 {
+		if p, err := h.Caller(hub.Client{}).Presence("r"); err != nil || p.Members != 0 {
 			t.Errorf("%d members, %v", p.Members, err)
 		}
 	})
 }
 
-func TestVisitorsAreRated(t *testing.T) {
+func TestCallersWithoutSessionAreRated(t *testing.T) {
 	bubble(t, settings(rated(1, 1)), func(t *testing.T, h *hub.Hub) {
-		v := h.Visit(hub.Client{ID: "x", Address: addr("192.0.2.1")})
+		caller := h.Caller(hub.Client{ID: "x", Address: addr("192.0.2.1")})
 		for range hub.MaxRoomsJoined {
-			if err := v.Show("r", []byte(`1`)); err != nil {
+			if err := caller.Show(t.Context(), "r", []byte(`1`)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		limited(t, v.Show("r", nil), hub.ErrRate, "rate of commands")
-		_, err := v.Join(t.Context(), "r", hub.Start{})
+		limited(t, caller.Show(t.Context(), "r", nil), hub.ErrRate, "rate of commands")
+		_, err := caller.Subscribe(t.Context(), "r", hub.Start{})
 		limited(t, err, hub.ErrRate, "rate of commands")
-		_, err = v.Read(t.Context(), "r", hub.Query{})
+		_, err = caller.History(t.Context(), "r", hub.Query{})
 		limited(t, err, hub.ErrRate, "rate of commands")
-		nobody := h.Visit(hub.Client{})
-		if err := nobody.Show("r", nil); !errors.Is(err, hub.ErrConn) {
-			t.Errorf("a visitor without a connection: %v", err)
+		nobody := h.Caller(hub.Client{})
+		if err := nobody.Show(t.Context(), "r", nil); !errors.Is(err, hub.ErrConn) {
+			t.Errorf("a caller without a connection: %v", err)
 		}
-		if j, err := nobody.Join(t.Context(), "r", hub.Start{}); err != nil || j.Members != 1 {
-			t.Errorf("his join: %+v, %v", j, err)
+		if j, err := nobody.Subscribe(t.Context(), "r", hub.Start{}); err != nil || j.Members != 1 {
+			t.Errorf("its subscription: %+v, %v", j, err)
 		}
 	})
 }

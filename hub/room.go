@@ -173,8 +173,8 @@ func (r *room) leave(m *Subscription) {
 	}
 }
 
-// told returns how many members there are.
-func (r *room) told() int {
+// memberCount returns how many members there are.
+func (r *room) memberCount() int {
 	r.presence.mu.Lock()
 	defer r.presence.mu.Unlock()
 	return r.presence.number()

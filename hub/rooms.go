@@ -10,9 +10,9 @@ import (
 
 // The part of the hub that makes rooms and forgets them.
 
-// room returns the room, pinned, making it if need be for client c. It returns
+// acquire returns the room, pinned, making it if need be for client c. It returns
 // ErrDraining, a *LimitError, or the engine's error.
-func (h *Hub) room(ctx context.Context, name string, c *Client) (*room, error) {
+func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error) {
 	r := h.pin(name)
 	if r == nil {
 		var err error

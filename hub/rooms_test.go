@@ -19,7 +19,7 @@ func TestRoomsAreForgotten(t *testing.T) {
 		gone    time.Duration // the room is gone, 0: never
 	}{
 		{"left and never published in", hub.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
-			member(t, h, "r", hub.Start{}).Leave("r")
+			member(t, h, "r", hub.Start{}).Unsubscribe("r")
 		}, 0, 5 * time.Second},
 		{"without history, after the window", hub.History{}, func(t *testing.T, h *hub.Hub) {
 			publish(t, h, "r", "1")
@@ -71,7 +71,7 @@ func TestReadMakesNoRoom(t *testing.T) {
 		if h.SubscriberCount("r") != 0 || h.Stats().Rooms != 0 {
 			t.Errorf("%+v", h.Stats())
 		}
-		if _, err := h.Read(t.Context(), "", hub.Query{}); !errors.Is(err, hub.ErrRoomName) {
+		if _, err := h.Caller(hub.Client{}).Read(t.Context(), "", hub.Query{}); !errors.Is(err, hub.ErrRoomName) {
 			t.Errorf("a bad name: %v", err)
 		}
 	})
@@ -91,7 +91,7 @@ func TestMaxRooms(t *testing.T) {
 			advance(time.Millisecond)
 			publish(t, h, "published", "again")
 			advance(time.Millisecond)
-			s.Leave("joined")
+			s.Unsubscribe("joined")
 			for _, want := range []string{"joined", "read", "published"} {
 				advance(time.Millisecond)
 				publish(t, h, "new-"+want, "x")
@@ -108,15 +108,15 @@ func TestMaxRooms(t *testing.T) {
 			for _, room := range []string{"a", "b", "c"} {
 				join(t, s, room, hub.Start{})
 			}
-			_, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "d"})
+			_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "d"})
 			e := limited(t, err, hub.ErrFull, "max_rooms")
 			if e.Max != "3" || e.RetryAfter <= 0 {
 				t.Errorf("%+v", e)
 			}
-			_, err = s.Join(t.Context(), "d", hub.Start{})
+			_, err = s.Subscribe(t.Context(), "d", hub.Start{})
 			limited(t, err, hub.ErrFull, "max_rooms")
 			publish(t, h, "a", "known rooms go on")
-			s.Leave("b")
+			s.Unsubscribe("b")
 			publish(t, h, "d", "there is room again")
 		})
 	})
@@ -253,7 +253,7 @@ func TestPatterns(t *testing.T) {
 						t.Errorf("%s takes %d bytes, want %d", test.room, got, test.size)
 					}
 					send(t, h, hub.Publication{Room: test.room, Data: make([]byte, test.size)})
-					_, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: test.room, Data: make([]byte, test.size+1)})
+					_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: test.room, Data: make([]byte, test.size+1)})
 					limited(t, err, hub.ErrTooLarge, "max_message_size")
 				}
 			})

@@ -19,9 +19,9 @@ type Client struct {
 	User *User
 	// Address is what limits by address count; invalid: they don't.
 	Address netip.Addr
-	// Room is where a client goes that connects, for the log to say so if a limit
-	// refuses it; may be empty. A session does not keep it.
-	Room string
+	// Scope lists the only rooms in which the client may do anything: those of a URL
+	// that others have judged before the hub. nil: any room.
+	Scope []string
 	// NoEcho leaves out messages that this session published itself. Signals of
 	// its own it never gets.
 	NoEcho bool
@@ -32,6 +32,22 @@ type Client struct {
 	// Alone keeps what the session is told its own, even if others are told the
 	// same: no [Batch] is taken for it.
 	Alone bool
+}
+
+// inScope returns ErrScope if the room is outside of the client's scope.
+func (c *Client) inScope(room string) error {
+	if c.Scope != nil && !slices.Contains(c.Scope, room) {
+		return ErrScope
+	}
+	return nil
+}
+
+// firstRoom is where the client goes, for the log; empty: nobody knows.
+func (c *Client) firstRoom() string {
+	if len(c.Scope) == 0 {
+		return ""
+	}
+	return c.Scope[0]
 }
 
 // PresenceLevel says what a session is told of who is there.
@@ -64,7 +80,7 @@ type Start struct {
 	Answer func(Joined) []byte
 }
 
-// Joined is the answer to [Session.Join].
+// Joined is the answer to [Caller.Subscribe].
 type Joined struct {
 	// Cursor is where the session stands before what [Session.Next] will give
 	// it. A client that resumes there misses nothing. Before a gap it is the
@@ -94,17 +110,17 @@ func ItemOf(m *Message) Item {
 	return Item{Message: m}
 }
 
-// Session is one client on any transport. Next is for one goroutine at a time;
-// all other methods are safe for concurrent use.
+// Session is one client with a connection, on any transport: a [Caller] that has
+// subscriptions. Next is for one goroutine at a time; all other methods are safe for
+// concurrent use.
 type Session struct {
-	hub        *Hub
-	client     Client
-	waker      Waker
-	dispatcher Dispatcher
-	since      time.Time
-	cause      atomic.Uint32
-	sent       atomic.Uint64 // messages handed out by Next, and in rooms that were left
-	got        atomic.Uint64 // messages published
+	Caller
+
+	waker Waker
+	since time.Time
+	cause atomic.Uint32
+	sent  atomic.Uint64 // messages handed out by Next, and in rooms that were left
+	got   atomic.Uint64 // messages published
 
 	mu          sync.Mutex
 	rooms       []*Subscription
@@ -116,11 +132,13 @@ type Session struct {
 	asking      buckets
 }
 
-// ID returns the session's id, which its client knows as conn.
-func (s *Session) ID() string { return s.client.ID }
-
-// Client returns who the session belongs to.
-func (s *Session) Client() Client { return s.client }
+// dispatcher returns the one of the session's waker, or the hub's own.
+func (s *Session) dispatcher() Dispatcher {
+	if of, ok := s.waker.(interface{ Dispatcher() Dispatcher }); ok {
+		return of.Dispatcher()
+	}
+	return &s.hub.wakers
+}
 
 // Logger returns the hub's logger, see [Hub.Logger].
 func (s *Session) Logger() *slog.Logger { return s.hub.Logger() }
@@ -139,14 +157,8 @@ func (s *Session) Counts() (sent, published uint64) {
 	return sent, s.got.Load()
 }
 
-// Join makes the session a member of a room, beginning at start. A room that
-// does not exist is made; joining a room again moves the cursor. It returns
-// ErrRoomName, ErrState, ErrRooms above [MaxRoomsJoined], ErrEnded, ErrDraining,
-// a *LimitError, or the engine's error, and has then changed nothing.
-func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, error) {
-	if err := CheckRoomName(name); err != nil {
-		return Joined{}, err
-	}
+// subscribe subscribes the session to a room.
+func (s *Session) subscribe(ctx context.Context, name string, start Start) (Joined, error) {
 	state, err := s.hub.stateOf(start.State, &s.client, name)
 	if err != nil {
 		return Joined{}, err
@@ -157,7 +169,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	if err := s.ask(); err != nil {
 		return Joined{}, err
 	}
-	r, err := s.hub.room(ctx, name, &s.client)
+	r, err := s.hub.acquire(ctx, name, &s.client)
 	if err != nil {
 		return Joined{}, err
 	}
@@ -178,7 +190,7 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 		return Joined{}, ErrRooms
 	}
 	// The new subscription holds its place before the old one lets go.
-	r.enter(m, s.dispatcher)
+	r.enter(m, s.dispatcher())
 	m.appear(state)
 	if i >= 0 {
 		s.leave(s.rooms[i], WhyLeft, 0)
@@ -186,36 +198,13 @@ func (s *Session) Join(ctx context.Context, name string, start Start) (Joined, e
 	} else {
 		s.rooms = append(s.rooms, m)
 	}
-	joined.Members, joined.Presence = r.told(), r.policy.Load().presence.Mode
+	joined.Members, joined.Presence = r.memberCount(), r.policy.Load().presence.Mode
 	if start.Answer != nil {
 		s.queue(start.Answer(joined))
 	}
 	// What came between begin and enter was no news for it.
 	s.waker.Wake()
 	return joined, nil
-}
-
-// ask spends a token of what a session may ask for, beside publishing.
-func (s *Session) ask() error {
-	if s.cause.Load() != 0 {
-		return ErrEnded
-	}
-	r := s.hub.settings.Load().asking()
-	s.mu.Lock()
-	wait, ok := s.asking.take(r, time.Now())
-	s.mu.Unlock()
-	if !ok {
-		return s.hub.bite(rateError("rate of commands", r, wait), &s.client, "")
-	}
-	// Connections are cheap: what one may ask anew, all of an address may not without end.
-	r = s.hub.settings.Load().askingTogether()
-	var err error
-	s.hub.addresses.with(s.client.Address, func(a *address) {
-		if wait, ok := a.together.take(r, time.Now()); !ok {
-			err = s.hub.biteAddress(rateError("rate of commands", r, wait), &s.client, "")
-		}
-	})
-	return err
 }
 
 // leave ends a subscription. Called with mu held.
@@ -236,9 +225,9 @@ func (s *Session) Cursor(name string) Position {
 	return Position{}
 }
 
-// Leave ends the subscription in a room, and at once what is told of the client as
-// a member. It does nothing if there is none.
-func (s *Session) Leave(name string) {
+// unsubscribe ends the subscription in a room, and at once what is told of the client
+// as a member. It does nothing if there is none.
+func (s *Session) unsubscribe(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(name); i >= 0 {
@@ -247,10 +236,8 @@ func (s *Session) Leave(name string) {
 	}
 }
 
-// Show shows state, which is JSON, of the client as a member of a room. It
-// returns ErrState, ErrNotJoined, ErrPresence where the room tells nothing,
-// ErrEnded, or a *LimitError.
-func (s *Session) Show(room string, state []byte) error {
+// show shows a state of the client as a member of a room.
+func (s *Session) show(room string, state []byte) error {
 	state, err := s.hub.stateOf(state, &s.client, room)
 	if err != nil {
 		return err
@@ -272,29 +259,8 @@ func (s *Session) Show(room string, state []byte) error {
 	return nil
 }
 
-// Read reads a room's log for the session, see [Hub.Read].
-func (s *Session) Read(ctx context.Context, room string, q Query) (Page, error) {
-	if err := s.ask(); err != nil {
-		return Page{}, err
-	}
-	return s.hub.Read(ctx, room, q)
-}
-
 func (s *Session) find(name string) int {
 	return slices.IndexFunc(s.rooms, func(m *Subscription) bool { return m.room.name == name })
-}
-
-// Publish publishes for the session, see [Hub.Publish]; its own rate counts
-// beside its address's.
-func (s *Session) Publish(ctx context.Context, p Publication) (Receipt, error) {
-	if s.cause.Load() != 0 {
-		return Receipt{}, ErrEnded
-	}
-	receipt, err := s.hub.publish(ctx, &s.client, s, p)
-	if err == nil && !receipt.Replayed {
-		s.got.Add(1)
-	}
-	return receipt, err
 }
 
 // Notify queues a notice, an encoded control object, for the client. A session

@@ -183,8 +183,8 @@ func TestJoinAgain(t *testing.T) {
 		if n := h.SubscriberCount("r"); n != 1 {
 			t.Errorf("%d members", n)
 		}
-		s.Leave("r")
-		s.Leave("r")
+		s.Unsubscribe("r")
+		s.Unsubscribe("r")
 		if n := h.SubscriberCount("r"); n != 0 {
 			t.Errorf("%d members after leaving", n)
 		}
@@ -217,7 +217,7 @@ func TestEnd(t *testing.T) {
 		}
 		equal(t, "what waited is told after the end, and no message", drain(t, s), "notice x")
 		equal(t, "and once only", drain(t, s))
-		if _, err := s.Join(t.Context(), "c", hub.Start{}); !errors.Is(err, hub.ErrEnded) {
+		if _, err := s.Subscribe(t.Context(), "c", hub.Start{}); !errors.Is(err, hub.ErrEnded) {
 			t.Errorf("joining: %v", err)
 		}
 		if _, err := s.Publish(t.Context(), hub.Publication{Room: "a"}); !errors.Is(err, hub.ErrEnded) {
@@ -241,7 +241,7 @@ func TestEndFromManySides(t *testing.T) {
 			}
 			all.Go(func() { s.Next(make([]hub.Item, 0, 4)) })
 			all.Go(func() { s.Notify([]byte("x")) })
-			all.Go(func() { _, _ = s.Join(t.Context(), "other", hub.Start{}) })
+			all.Go(func() { _, _ = s.Subscribe(t.Context(), "other", hub.Start{}) })
 			all.Wait()
 		}
 		total := uint64(0)
@@ -274,14 +274,14 @@ func TestClose(t *testing.T) {
 		if s.Ended() != hub.CauseStopping || len(h.Sessions()) != 0 || h.Stats().Bytes != 0 {
 			t.Errorf("ended %v, %+v", s.Ended(), h.Stats())
 		}
-		if err := h.Admits(hub.Client{}); !errors.Is(err, hub.ErrDraining) {
+		if err := h.Caller(hub.Client{}).CanConnect(); !errors.Is(err, hub.ErrDraining) {
 			t.Errorf("admitting: %v", err)
 		}
 		if _, err := h.Connect(hub.Client{}, deaf{}); !errors.Is(err, hub.ErrDraining) {
 			t.Errorf("connecting: %v", err)
 		}
 		for _, room := range []string{"r", "new"} {
-			if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: room}); !errors.Is(err, hub.ErrDraining) {
+			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room}); !errors.Is(err, hub.ErrDraining) {
 				t.Errorf("publishing in %s: %v", room, err)
 			}
 		}
@@ -303,7 +303,7 @@ func TestCloseMeanwhile(t *testing.T) {
 					if err != nil {
 						return
 					}
-					_, _ = s.Join(context.Background(), room, hub.Start{})
+					_, _ = s.Subscribe(context.Background(), room, hub.Start{})
 					_, _ = s.Publish(context.Background(), hub.Publication{Room: room + s.ID()})
 				}
 			})
@@ -361,7 +361,7 @@ func TestCursor(t *testing.T) {
 			}
 			s.Next(make([]hub.Item, 0, 1))
 		}
-		s.Leave("r")
+		s.Unsubscribe("r")
 		if at := s.Cursor("r"); !at.IsZero() {
 			t.Errorf("at %v in a room that it left", at)
 		}

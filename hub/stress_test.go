@@ -75,7 +75,7 @@ func TestStress(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		joined, err := s.Join(ctx, room, start)
+		joined, err := s.Subscribe(ctx, room, start)
 		if err != nil {
 			t.Error(err)
 			return
@@ -105,7 +105,7 @@ func TestStress(t *testing.T) {
 					t.Errorf("the last number of publisher %d is %d", who, last)
 				}
 			}
-			last, err := h.Read(ctx, room, hub.Query{Last: 1, Limit: 1})
+			last, err := h.Caller(hub.Client{}).Read(ctx, room, hub.Query{Last: 1, Limit: 1})
 			if err != nil || len(last.Messages) != 1 || n.pos.Offset < last.Messages[0].Offset {
 				t.Errorf("a reader to the end stops at %v: %+v, %v", n.pos, last, err)
 			}
@@ -140,11 +140,11 @@ func TestStress(t *testing.T) {
 		publishers.Go(func() {
 			for number := 1; number <= stressMessages; number++ {
 				p := hub.Publication{Room: room, Data: fmt.Append(nil, who, " ", number)}
-				if _, err := h.Publish(ctx, hub.Client{}, p); err != nil {
+				if _, err := h.Caller(hub.Client{}).Publish(ctx, p); err != nil {
 					t.Error(err)
 				}
 				p = hub.Publication{Room: fmt.Sprint("r", number%20), Data: p.Data, Signal: number%2 == 0, Key: fmt.Sprint(number % 50)}
-				_, _ = h.Publish(ctx, hub.Client{User: &hub.User{ID: fmt.Sprint(who, number/50)}}, p)
+				_, _ = h.Caller(hub.Client{User: &hub.User{ID: fmt.Sprint(who, number/50)}}).Publish(ctx, p)
 			}
 			publishing.Add(-1)
 		})
@@ -182,7 +182,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		if rnd.IntN(2) == 0 {
 			start.State = []byte(`1`)
 		}
-		joined, err := s.Join(ctx, room, start)
+		joined, err := s.Subscribe(ctx, room, start)
 		if err != nil {
 			t.Error(err)
 			return
@@ -190,7 +190,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		if round == 0 {
 			n.pos = joined.Cursor
 		}
-		_, _ = s.Join(ctx, fmt.Sprint("r", rnd.IntN(20)), hub.Start{Last: 3})
+		_, _ = s.Subscribe(ctx, fmt.Sprint("r", rnd.IntN(20)), hub.Start{Last: 3})
 		buf := make([]hub.Item, 0, 1+rnd.IntN(30))
 		for range rnd.IntN(20) {
 			select {
@@ -207,12 +207,12 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 				wake.Wake()
 			}
 			if rnd.IntN(5) == 0 {
-				_ = s.Show(room, fmt.Append(nil, rnd.IntN(3)))
-				_ = h.Visit(s.Client()).Show(room, []byte(`2`))
+				_ = s.Show(t.Context(), room, fmt.Append(nil, rnd.IntN(3)))
+				_ = h.Caller(s.Client()).Show(t.Context(), room, []byte(`2`))
 			}
 		}
 		if rnd.IntN(2) == 0 {
-			s.Leave(room)
+			s.Unsubscribe(room)
 		}
 		s.End(hub.CauseGone)
 	}
@@ -222,7 +222,7 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 func polls(ctx context.Context, t *testing.T, h *hub.Hub, room string, end <-chan struct{}) {
 	n := &numbers{T: t}
 	n.middle()
-	p, err := h.Read(ctx, room, hub.Query{})
+	p, err := h.Caller(hub.Client{}).Read(ctx, room, hub.Query{})
 	for err == nil {
 		n.pos = p.Cursor
 		select {
@@ -230,7 +230,7 @@ func polls(ctx context.Context, t *testing.T, h *hub.Hub, room string, end <-cha
 			return
 		default:
 		}
-		p, err = h.Read(ctx, room, hub.Query{After: n.pos, Limit: 7})
+		p, err = h.Caller(hub.Client{}).Read(ctx, room, hub.Query{After: n.pos, Limit: 7})
 		if p.Gap != nil {
 			n.take(hub.Item{Gap: p.Gap})
 		}

@@ -49,7 +49,7 @@ func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.
 	o := poll.Options{Hub: h, Limit: 1000, Wait: wait, Several: rooms > 1}
 	for i := range rooms {
 		name := fmt.Sprint("r", i)
-		start, err := h.Read(t.Context(), name, hub.Query{})
+		start, err := h.Caller(hub.Client{}).Read(t.Context(), name, hub.Query{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.
 	}
 	for _, text := range texts {
 		for _, r := range o.Rooms {
-			if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: r.Name, Kind: hub.Text, Data: []byte(text)}); err != nil {
+			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: r.Name, Kind: hub.Text, Data: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -189,7 +189,7 @@ func TestGapsHaveRoomOnAPage(t *testing.T) {
 		var rooms []poll.Room
 		for _, name := range []string{"a", "b", "c"} {
 			for n := range 5 {
-				if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: name, Kind: hub.Text, Data: fmt.Append(nil, n)}); err != nil {
+				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: name, Kind: hub.Text, Data: fmt.Append(nil, n)}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -26,6 +26,8 @@ type Options struct {
 	// Presence is asked for by the client's level; it has been told up to Told.
 	Told hub.Position
 	Down <-chan struct{}
+
+	caller *hub.Caller // of Client
 }
 
 // Room is what is asked of one room. Its query's Limit is not looked at.
@@ -40,6 +42,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if o.Client.ID == "" {
 		o.Client.ID = o.Hub.NewConn(o.Client.User)
 	}
+	o.caller = o.Hub.Caller(o.Client)
 	page := &protocol.Page{Conn: o.Client.ID, User: o.Client.User, Several: o.Several}
 	for _, room := range o.Rooms {
 		page.Rooms = append(page.Rooms, room.Name)
@@ -52,7 +55,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	defer leave()
 	if o.Client.Presence != hub.PresenceNothing {
-		page.Presence, page.PresenceCursor = o.Hub.PresenceSince(page.Rooms, o.Told)
+		page.Presence, page.PresenceCursor = o.caller.PresenceSince(page.Rooms, o.Told)
 	}
 	if page.Cursor != "" {
 		w.Header().Set("ETag", `"`+page.Cursor+`"`)
@@ -82,7 +85,7 @@ func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), 
 		}
 		return leave, nil
 	}
-	if leave, err = o.Hub.Occupy(o.Client); err != nil {
+	if leave, err = o.caller.Occupy(); err != nil {
 		return nil, err
 	}
 	if err := o.read(ctx, page); err != nil {
@@ -103,7 +106,7 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 		if room.Query.Last > 0 {
 			room.Query.Limit = min(room.Query.Last, protocol.MaxPage)
 		}
-		read, err := o.Hub.Read(ctx, room.Name, room.Query)
+		read, err := o.caller.Read(ctx, room.Name, room.Query)
 		if err != nil {
 			return err
 		}
@@ -161,9 +164,8 @@ func (o *Options) renew(ctx context.Context) error {
 	if o.State == nil && o.Client.Presence == hub.PresenceNothing {
 		return nil
 	}
-	v := o.Hub.Visit(o.Client)
 	for _, room := range o.Rooms {
-		err := v.Renew(ctx, room.Name, o.State)
+		err := o.caller.Renew(ctx, room.Name, o.State)
 		if err != nil && !errors.Is(err, hub.ErrPresence) {
 			return err
 		}
@@ -177,7 +179,7 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	for _, asked := range o.Rooms {
 		q := asked.Query
 		start := hub.Start{InvalidCursor: q.InvalidCursor, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
-		joined, err := session.Join(ctx, asked.Name, start)
+		joined, err := session.Subscribe(ctx, asked.Name, start)
 		if err != nil {
 			return err
 		}

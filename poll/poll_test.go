@@ -103,7 +103,7 @@ func bubble(t *testing.T, f func(*testing.T, *hub.Hub), change ...func(*hub.Sett
 func publish(t *testing.T, h *hub.Hub, texts ...string) (at []hub.Position) {
 	t.Helper()
 	for _, text := range texts {
-		r, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: room, Kind: hub.Text, Data: []byte(text)})
+		r, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte(text)})
 		if err != nil {
 			t.Error(err)
 		}
@@ -226,7 +226,7 @@ func TestWait(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			last := publish(t, h, "old")[0]
 			time.AfterFunc(time.Second, func() {
-				if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: room, Kind: hub.Text, Data: []byte("x"), Event: "typing", Signal: true}); err != nil {
+				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte("x"), Event: "typing", Signal: true}); err != nil {
 					t.Error(err)
 				}
 			})

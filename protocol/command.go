@@ -66,16 +66,16 @@ func (r *JoinRequest) Answered() hub.Start {
 	return start
 }
 
-// Actor is who a command is carried out for: a session, or a request that has
-// none.
-type Actor interface {
-	// Join answers by the start's Answer, before everything of the room.
-	Join(ctx context.Context, room string, start hub.Start) (hub.Joined, error)
-	Leave(room string)
+// Executor carries commands out for a client: a session, or a [hub.Caller] without
+// one that gathers answers.
+type Executor interface {
+	// Subscribe answers with the start's Answer, before everything of the room.
+	Subscribe(ctx context.Context, room string, start hub.Start) (hub.Joined, error)
+	Unsubscribe(room string) error
 	Publish(ctx context.Context, p hub.Publication) (hub.Receipt, error)
-	Show(room string, state []byte) error
-	Read(ctx context.Context, room string, q hub.Query) (hub.Page, error)
-	// Answer tells the client something that it has asked for.
+	Show(ctx context.Context, room string, state []byte) error
+	History(ctx context.Context, room string, q hub.Query) (hub.Page, error)
+	// Answer sends the client something that it has asked for.
 	Answer(object []byte)
 }
 
@@ -162,47 +162,45 @@ func badField(name, what string) *Problem {
 // Do carries the command out, and answers: what went wrong always, success if
 // the client has asked by a Ref, or if always is set. It returns what went
 // wrong.
-func (c *Command) Do(ctx context.Context, a Actor, always bool) error {
-	err := c.do(ctx, a, always || c.Ref != nil)
+func (c *Command) Do(ctx context.Context, e Executor, always bool) error {
+	err := c.do(ctx, e, always || c.Ref != nil)
 	if err != nil && !errors.Is(err, hub.ErrEnded) {
-		a.Answer(c.Refusal(err))
+		e.Answer(c.Refusal(err))
 	}
 	return err
 }
 
-func (c *Command) do(ctx context.Context, a Actor, answer bool) error {
+func (c *Command) do(ctx context.Context, e Executor, answer bool) error {
 	switch c.Op {
 	case OpJoin:
-		return c.join(ctx, a)
+		return c.join(ctx, e)
 	case OpLeave:
-		a.Leave(c.Room)
-		if answer {
-			a.Answer(append(c.ok(), '}'))
-		}
-		return nil
+		return c.answer(e, e.Unsubscribe(c.Room), answer)
 	case OpState:
-		if err := a.Show(c.Room, compact(c.State)); err != nil {
-			return err
-		}
-		if answer {
-			a.Answer(append(c.ok(), '}'))
-		}
-		return nil
+		return c.answer(e, e.Show(ctx, c.Room, compact(c.State)), answer)
 	case OpHistory:
-		return c.history(ctx, a)
+		return c.history(ctx, e)
 	default:
-		return c.publish(ctx, a, answer)
+		return c.publish(ctx, e, answer)
 	}
 }
 
+// answer answers success, if there was any and it is to be answered.
+func (c *Command) answer(e Executor, err error, answer bool) error {
+	if err == nil && answer {
+		e.Answer(append(c.ok(), '}'))
+	}
+	return err
+}
+
 // join is always answered: what it says comes with the room's messages.
-func (c *Command) join(ctx context.Context, a Actor) error {
+func (c *Command) join(ctx context.Context, e Executor) error {
 	start, err := c.start()
 	if err != nil {
 		return err
 	}
 	start.Answer = func(j hub.Joined) []byte { return c.Joined(j, c.Since != "") }
-	_, err = a.Join(ctx, c.Room, start)
+	_, err = e.Subscribe(ctx, c.Room, start)
 	return err
 }
 
@@ -251,7 +249,7 @@ func ParseLast(s string) (n int, age time.Duration, err error) {
 }
 
 // publish publishes, or signals.
-func (c *Command) publish(ctx context.Context, a Actor, answer bool) error {
+func (c *Command) publish(ctx context.Context, e Executor, answer bool) error {
 	p := hub.Publication{Room: c.Room, Event: c.Event, Key: c.Key, Signal: c.Op == OpSignal}
 	if p.Event == DefaultEvent {
 		p.Event = ""
@@ -264,12 +262,12 @@ func (c *Command) publish(ctx context.Context, a Actor, answer bool) error {
 	if p.Kind, p.Type, p.Data, err = dataOf(c.Data); err != nil {
 		return err
 	}
-	receipt, err := a.Publish(ctx, p)
+	receipt, err := e.Publish(ctx, p)
 	if err != nil || !answer {
 		return err
 	}
 	b := append(c.ok(), ',')
-	a.Answer(append(b, Receipt(receipt)[1:]...))
+	e.Answer(append(b, Receipt(receipt)[1:]...))
 	return nil
 }
 
@@ -319,7 +317,7 @@ func compact(raw json.RawMessage) []byte {
 // fits.
 const maxHistory = 256 << 10
 
-func (c *Command) history(ctx context.Context, a Actor) error {
+func (c *Command) history(ctx context.Context, e Executor) error {
 	q := hub.Query{Limit: DefaultPage}
 	if c.Limit != nil {
 		q.Limit = *c.Limit
@@ -337,11 +335,11 @@ func (c *Command) history(ctx context.Context, a Actor) error {
 	default:
 		q.Last = q.Limit
 	}
-	page, err := a.Read(ctx, c.Room, q)
+	page, err := e.History(ctx, c.Room, q)
 	if err != nil {
 		return err
 	}
-	a.Answer(c.page(&page, q.InvalidCursor || !q.After.IsZero()))
+	e.Answer(c.page(&page, q.InvalidCursor || !q.After.IsZero()))
 	return nil
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// actor notes what it is asked to do.
-type actor struct {
+// executor notes what it is asked to do.
+type executor struct {
 	err     error
 	did     []string
 	start   hub.Start
@@ -24,12 +24,12 @@ type actor struct {
 	answers []string
 }
 
-func (a *actor) do(what ...string) error {
+func (a *executor) do(what ...string) error {
 	a.did = append(a.did, strings.Join(what, " "))
 	return a.err
 }
 
-func (a *actor) Join(_ context.Context, room string, start hub.Start) (hub.Joined, error) {
+func (a *executor) Subscribe(_ context.Context, room string, start hub.Start) (hub.Joined, error) {
 	if err := a.do("join", room); err != nil {
 		return hub.Joined{}, err
 	}
@@ -37,8 +37,8 @@ func (a *actor) Join(_ context.Context, room string, start hub.Start) (hub.Joine
 	a.Answer(start.Answer(a.joined))
 	return a.joined, nil
 }
-func (a *actor) Leave(room string) { _ = a.do("leave", room) }
-func (a *actor) Publish(_ context.Context, p hub.Publication) (hub.Receipt, error) {
+func (a *executor) Unsubscribe(room string) error { return a.do("leave", room) }
+func (a *executor) Publish(_ context.Context, p hub.Publication) (hub.Receipt, error) {
 	a.p = p
 	receipt := hub.Receipt{Position: pos, Time: at}
 	if p.Signal {
@@ -46,76 +46,80 @@ func (a *actor) Publish(_ context.Context, p hub.Publication) (hub.Receipt, erro
 	}
 	return receipt, a.do("publish", p.Room)
 }
-func (a *actor) Show(room string, state []byte) error { return a.do("show", room, string(state)) }
-func (a *actor) Read(_ context.Context, room string, q hub.Query) (hub.Page, error) {
+
+func (a *executor) Show(_ context.Context, room string, state []byte) error {
+	return a.do("show", room, string(state))
+}
+
+func (a *executor) History(_ context.Context, room string, q hub.Query) (hub.Page, error) {
 	a.q = q
 	return a.page, a.do("read", room)
 }
-func (a *actor) Answer(b []byte) { a.answers = append(a.answers, string(b)) }
+func (a *executor) Answer(b []byte) { a.answers = append(a.answers, string(b)) }
 
 func TestCommands(t *testing.T) {
 	later := hub.Position{Epoch: "k3f9", Offset: 2000}
 	for _, test := range []struct {
 		name, line string
-		did        string // what the actor was asked
+		did        string // what the executor was asked
 		answer     string
-		check      func(*actor) bool
+		check      func(*executor) bool
 	}{
 		{
 			name: "join", line: `{"op":"join","room":"r","ref":7}`, did: "join r",
 			answer: `{"op":"ok","ref":7,"room":"r","cursor":"k3f9.1042","members":12,"can":["publish","presence"]}`,
-			check:  func(a *actor) bool { return a.start.State == nil && a.start.Last == 0 && a.start.After.IsZero() },
+			check:  func(a *executor) bool { return a.start.State == nil && a.start.Last == 0 && a.start.After.IsZero() },
 		},
 		{
 			name: "join after a cursor", line: `{"op":"join","room":"r","since":"k3f9.5","last":20,"state":{"a": 1}}`, did: "join r",
 			answer: `{"op":"ok","room":"r","cursor":"k3f9.1042","recovered":true,"members":12,"can":["publish","presence"]}`,
-			check: func(a *actor) bool {
+			check: func(a *executor) bool {
 				return a.start.After.Offset == 5 && string(a.start.State) == `{"a":1}` && a.start.Last == 0
 			},
 		},
 		{
 			name: "join with a foreign cursor", line: `{"op":"join","room":"r","since":"42"}`, did: "join r",
-			check: func(a *actor) bool { return a.start.InvalidCursor },
+			check: func(a *executor) bool { return a.start.InvalidCursor },
 		},
-		{name: "join with the last", line: `{"op":"join","room":"r","last":20}`, did: "join r", check: func(a *actor) bool { return a.start.Last == 20 }},
-		{name: "join with the last minutes", line: `{"op":"join","room":"r","last":"10m"}`, did: "join r", check: func(a *actor) bool { return a.start.Age == 10*time.Minute }},
-		{name: "join with the last days", line: `{"op":"join","room":"r","last":"2d"}`, did: "join r", check: func(a *actor) bool { return a.start.Age == 48*time.Hour }},
+		{name: "join with the last", line: `{"op":"join","room":"r","last":20}`, did: "join r", check: func(a *executor) bool { return a.start.Last == 20 }},
+		{name: "join with the last minutes", line: `{"op":"join","room":"r","last":"10m"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 10*time.Minute }},
+		{name: "join with the last days", line: `{"op":"join","room":"r","last":"2d"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 48*time.Hour }},
 		{name: "leave", line: `{"op":"leave","room":"r","ref":0}`, did: "leave r", answer: `{"op":"ok","ref":0,"room":"r"}`},
 		{name: "leave without an answer", line: `{"op":"leave","room":"r"}`, did: "leave r", answer: "none"},
 		{
 			name: "publish text", line: `{"op":"publish","room":"r","ref":-1,"data":"a\r\nb","event":"message","key":"k"}`, did: "publish r",
 			answer: `{"op":"ok","ref":-1,"room":"r","id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`,
-			check: func(a *actor) bool {
+			check: func(a *executor) bool {
 				return a.p.Kind == hub.Text && string(a.p.Data) == "a\nb" && a.p.Event == "" && a.p.Key == "k" && !a.p.Signal && a.p.TTL == 0
 			},
 		},
 		{
 			name: "publish JSON", line: `{"op":"publish","room":"r","data":{"base64": "aGk="},"event":"order","ttl":60}`, did: "publish r", answer: "none",
-			check: func(a *actor) bool {
+			check: func(a *executor) bool {
 				return a.p.Kind == hub.JSON && string(a.p.Data) == `{"base64":"aGk="}` && a.p.Event == "order" && a.p.TTL == time.Minute
 			},
 		},
-		{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *actor) bool { return a.p.Kind == hub.JSON && string(a.p.Data) == "null" }},
+		{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Kind == hub.JSON && string(a.p.Data) == "null" }},
 		{
 			name: "publish bytes", line: `{"op":"publish","room":"r","data":{"type":"image/png","base64":"aGk="}}`, did: "publish r", answer: "none",
-			check: func(a *actor) bool {
+			check: func(a *executor) bool {
 				return a.p.Kind == hub.Binary && string(a.p.Data) == "hi" && a.p.Type == "image/png"
 			},
 		},
-		{name: "publish for no time", line: `{"op":"publish","room":"r","ref":1,"data":1,"ttl":0}`, did: "publish r", answer: `{"op":"ok","ref":1,"room":"r","at":"2026-11-21T07:00:00.123Z"}`, check: func(a *actor) bool { return a.p.Signal }},
-		{name: "signal", line: `{"op":"signal","room":"r","event":"typing"}`, did: "publish r", answer: "none", check: func(a *actor) bool { return a.p.Signal && a.p.Event == "typing" && string(a.p.Data) == "null" }},
+		{name: "publish for no time", line: `{"op":"publish","room":"r","ref":1,"data":1,"ttl":0}`, did: "publish r", answer: `{"op":"ok","ref":1,"room":"r","at":"2026-11-21T07:00:00.123Z"}`, check: func(a *executor) bool { return a.p.Signal }},
+		{name: "signal", line: `{"op":"signal","room":"r","event":"typing"}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Signal && a.p.Event == "typing" && string(a.p.Data) == "null" }},
 		{name: "state", line: `{"op":"state","room":"r","state":null,"ref":1}`, did: "show r null", answer: `{"op":"ok","ref":1,"room":"r"}`},
 		{
 			name: "history", line: `{"op":"history","room":"r","ref":1,"before":"k3f9.2000","limit":2}`, did: "read r",
 			answer: `{"op":"ok","ref":1,"room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}`,
-			check:  func(a *actor) bool { return a.q.Before == later && a.q.Limit == 2 },
+			check:  func(a *executor) bool { return a.q.Before == later && a.q.Limit == 2 },
 		},
-		{name: "newest history", line: `{"op":"history","room":"r"}`, did: "read r", answer: `{"op":"ok","room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"cursor":"k3f9.2000","more":true}`, check: func(a *actor) bool { return a.q.Last == 50 && a.q.Limit == 50 }},
-		{name: "history since", line: `{"op":"history","room":"r","since":"k3f9.2000"}`, did: "read r", check: func(a *actor) bool { return a.q.After == later }},
-		{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *actor) bool { return a.q.InvalidCursor }},
+		{name: "newest history", line: `{"op":"history","room":"r"}`, did: "read r", answer: `{"op":"ok","room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"cursor":"k3f9.2000","more":true}`, check: func(a *executor) bool { return a.q.Last == 50 && a.q.Limit == 50 }},
+		{name: "history since", line: `{"op":"history","room":"r","since":"k3f9.2000"}`, did: "read r", check: func(a *executor) bool { return a.q.After == later }},
+		{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *executor) bool { return a.q.InvalidCursor }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := &actor{
+			a := &executor{
 				joined: hub.Joined{Cursor: pos, Members: 12},
 				page:   hub.Page{Messages: []*hub.Message{message()}, Cursor: later, More: true},
 			}
@@ -170,7 +174,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 		{"bytes that are none", `{"op":"publish","room":"r","data":{"base64":"?","type":"x/y"}}`, `"field":"data"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := new(actor)
+			a := new(executor)
 			c, err := protocol.Decode([]byte(test.line))
 			if err != nil {
 				a.Answer(c.Refusal(err))
@@ -188,6 +192,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 func TestRefusedCommands(t *testing.T) {
 	for err, want := range map[error]string{
 		hub.ErrNotJoined: `{"op":"error","ref":1,"room":"r","status":400,"title":"not joined","detail":"not in this room"}`,
+		hub.ErrScope:     `"status":403,"title":"not allowed","detail":"this connection is about the rooms that its URL names; connect to the hub's own URL for others","field":"room"`,
 		hub.ErrPresence:  `"status":403,"title":"no presence"`,
 		hub.ErrRooms:     `"title":"too many rooms","detail":"one connection may be in 100 rooms"`,
 		hub.ErrConn:      `"title":"no connection"`,
@@ -196,7 +201,7 @@ func TestRefusedCommands(t *testing.T) {
 		hub.ErrKey:       `"field":"key"`,
 		&hub.LimitError{Limit: "rate", Max: "10/s 20", RetryAfter: time.Second, Err: hub.ErrRate}: `"status":429,"title":"too many messages","detail":"rate is 10/s 20","retry_ms":1000`,
 	} {
-		a := &actor{err: err}
+		a := &executor{err: err}
 		c, bad := protocol.Decode([]byte(`{"op":"state","room":"r","state":1,"ref":1}`))
 		if bad != nil {
 			t.Fatal(bad)
@@ -205,7 +210,7 @@ func TestRefusedCommands(t *testing.T) {
 			t.Errorf("%v: answered %q, want %q", got, a.answers, want)
 		}
 	}
-	a := &actor{err: hub.ErrEnded}
+	a := &executor{err: hub.ErrEnded}
 	c, _ := protocol.Decode([]byte(`{"op":"state","room":"r","state":1,"ref":1}`))
 	if err := c.Do(t.Context(), a, false); !errors.Is(err, hub.ErrEnded) || len(a.answers) != 0 {
 		t.Errorf("nobody is left to be told: %v, %q", err, a.answers)
@@ -225,7 +230,7 @@ func TestHistoryIsCut(t *testing.T) {
 		`{"op":"history","room":"r","before":"k3f9.9"}`: "k3f9.3 k3f9.4 cursor ",
 		`{"op":"history","room":"r"}`:                   "k3f9.3 k3f9.4 cursor .0",
 	} {
-		a := &actor{page: hub.Page{Messages: all}}
+		a := &executor{page: hub.Page{Messages: all}}
 		c, err := protocol.Decode([]byte(line))
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +262,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		a := new(actor)
+		a := new(executor)
 		c, err := protocol.Decode(line)
 		if err != nil {
 			a.Answer(c.Refusal(err))

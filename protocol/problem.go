@@ -53,7 +53,7 @@ func (p *Problem) JSON() []byte {
 
 // blame says which field of a command the hub did not like.
 var blame = map[error]string{
-	hub.ErrRoomName: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
+	hub.ErrRoomName: "room", hub.ErrScope: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
 	hub.ErrData: "data", hub.ErrType: "data", ErrContent: "data",
 }
 
@@ -80,6 +80,9 @@ func ProblemOf(err error) *Problem {
 		errors.Is(err, hub.ErrType), errors.Is(err, ErrContent):
 	case errors.Is(err, hub.ErrUser):
 		p.Status, p.Title = http.StatusForbidden, "bad user"
+	case errors.Is(err, hub.ErrScope):
+		p.Status, p.Title = http.StatusForbidden, "not allowed"
+		p.Detail = "this connection is about the rooms that its URL names; connect to the hub's own URL for others"
 	case errors.Is(err, hub.ErrRooms):
 		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in %d rooms", hub.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):

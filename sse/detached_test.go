@@ -83,7 +83,7 @@ func (s *site) get() (*http.Response, *bufio.Reader) {
 func (s *site) publish(text string) {
 	s.t.Helper()
 	p := hub.Publication{Room: room, Kind: hub.Text, Data: []byte(text)}
-	if _, err := s.hub.Publish(s.t.Context(), hub.Client{}, p); err != nil {
+	if _, err := s.hub.Caller(hub.Client{}).Publish(s.t.Context(), p); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -123,7 +123,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 				return nil // Begin tells it
 			}
 		}
-		joined, err := session.Join(ctx, room.Room, start)
+		joined, err := session.Subscribe(ctx, room.Room, start)
 		if err != nil {
 			return nil, err
 		}

@@ -146,7 +146,7 @@ func bubble(t *testing.T, change func(*sse.Options), f func(*testing.T, *stream)
 
 func (s *stream) publish(data string) {
 	s.t.Helper()
-	if _, err := s.hub.Publish(s.t.Context(), hub.Client{}, hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
+	if _, err := s.hub.Caller(hub.Client{}).Publish(s.t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -249,7 +249,7 @@ func TestHeartbeat(t *testing.T) {
 			s.take()
 			for range 3 {
 				<-time.After(beat / 3)
-				if _, err := s.hub.Publish(t.Context(), hub.Client{ID: "me"}, hub.Publication{Room: room}); err != nil {
+				if _, err := s.hub.Caller(hub.Client{ID: "me"}).Publish(t.Context(), hub.Publication{Room: room}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -448,7 +448,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Join(t.Context(), "other", hub.Start{}); err != nil {
+	if _, err := other.Subscribe(t.Context(), "other", hub.Start{}); err != nil {
 		t.Fatal(err)
 	}
 	serve := func(name string) error {

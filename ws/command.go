@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http"
-	"slices"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -17,12 +15,6 @@ import (
 // maxRubbish is how many commands in a row may make no sense before the
 // connection ends with 4400.
 const maxRubbish = 10
-
-// errScope refuses what is about another room than those of the URL.
-var errScope = &protocol.Problem{
-	Status: http.StatusForbidden, Title: "not allowed", Field: "room",
-	Detail: "this connection is about the rooms that its URL names; connect to the hub's own URL for others",
-}
 
 var errRubbish = errors.New("too many commands that make no sense")
 
@@ -54,11 +46,6 @@ func (c *conn) obey(line []byte) error {
 		return c.nonsense(command, err)
 	}
 	c.rubbish = 0
-	if c.scope != nil && !slices.Contains(c.scope, command.Room) {
-		// What stands before us judges by the path, and has judged this one.
-		c.session.Answer(command.Refusal(errScope))
-		return nil
-	}
 	err = command.Do(context.Background(), c.session, false)
 	switch {
 	case errors.Is(err, hub.ErrEnded), errors.Is(err, hub.ErrDraining):

@@ -86,7 +86,7 @@ func (c *client) until(want ...string) []string {
 // Rooms in the URL are joined before anything is asked, and each is answered.
 func TestSessionWithRooms(t *testing.T) {
 	s := listen(t, settings(), session, func(o *ws.Options) {
-		o.Client.Presence = hub.PresenceNothing
+		o.Client.Presence, o.Client.Scope = hub.PresenceNothing, []string{"a", "b"}
 		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{InvalidCursor: true}}}
 	})
 	c := s.dial(t)
@@ -185,7 +185,7 @@ func TestSessionLimits(t *testing.T) {
 func TestManyAnswers(t *testing.T) {
 	s := listen(t, settings(func(s *hub.Settings) { s.MaxMessageSize = 60 << 10 }), session)
 	for i := range 4 {
-		if _, err := s.hub.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "a", Kind: hub.Text, Data: []byte(strings.Repeat(fmt.Sprint(i), 50<<10))}); err != nil {
+		if _, err := s.hub.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "a", Kind: hub.Text, Data: []byte(strings.Repeat(fmt.Sprint(i), 50<<10))}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -104,7 +104,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"full", settings(func(s *hub.Settings) { s.MaxConnections = 1 }), func(s *server) { connect(t, s.hub) }, 503},
 		{"rooms", settings(func(s *hub.Settings) { s.MaxRooms = 1 }), func(s *server) {
-			if _, err := connect(t, s.hub).Join(t.Context(), "other", hub.Start{}); err != nil {
+			if _, err := connect(t, s.hub).Subscribe(t.Context(), "other", hub.Start{}); err != nil {
 				t.Fatal(err)
 			}
 		}, 503},

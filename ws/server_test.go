@@ -202,7 +202,7 @@ func (s *server) ended(t testing.TB, cause hub.Cause) {
 
 func publish(t testing.TB, h *hub.Hub, kind hub.Kind, data string) {
 	t.Helper()
-	if _, err := h.Publish(context.Background(), hub.Client{}, hub.Publication{Room: room, Kind: kind, Data: []byte(data)}); err != nil {
+	if _, err := h.Caller(hub.Client{}).Publish(context.Background(), hub.Publication{Room: room, Kind: kind, Data: []byte(data)}); err != nil {
 		t.Error(err)
 	}
 }

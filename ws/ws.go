@@ -88,15 +88,14 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 	if c.commands {
 		c.session.Notify(opening.Ready())
 		for _, room := range o.Rooms {
-			c.scope = append(c.scope, room.Room)
-			if _, err := c.session.Join(ctx, room.Room, room.Answered()); err != nil {
+			if _, err := c.session.Subscribe(ctx, room.Room, room.Answered()); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	c.room = o.Rooms[0].Room
-	joined, err := c.session.Join(ctx, c.room, o.Rooms[0].Start)
+	joined, err := c.session.Subscribe(ctx, c.room, o.Rooms[0].Start)
 	if err == nil && c.envelope {
 		opening.Cursor = joined.Cursor.String()
 		opening.MaxMessage = o.Hub.MaxMessageSize(c.room)
@@ -142,8 +141,7 @@ type conn struct {
 	room      string        // empty where the peer speaks of any
 	heartbeat time.Duration
 	stopBeat  func()
-	commands  bool     // the peer speaks realtime.v1
-	scope     []string // the only rooms that it may speak of; nil: any
+	commands  bool // the peer speaks realtime.v1
 	envelope  bool
 	leaving   atomic.Bool // the end is near, and bounded in time: nothing is parked any more
 	heard     heard       // when the peer last sent something

@@ -182,7 +182,7 @@ func TestCut(t *testing.T) {
 				}
 				c.nc.Close()
 				s.ended(t, hub.CauseGone)
-				page, err := s.hub.Read(t.Context(), room, hub.Query{Last: 1, Limit: 1})
+				page, err := s.hub.Caller(hub.Client{}).Read(t.Context(), room, hub.Query{Last: 1, Limit: 1})
 				if err != nil || len(page.Messages) > 0 {
 					t.Errorf("half a message was published: %d, %v", len(page.Messages), err)
 				}
@@ -205,7 +205,7 @@ func TestInterleaving(t *testing.T) {
 		all.Go(func() {
 			for i := range each {
 				data := fmt.Sprintf("%d.%d.%s", p, i, strings.Repeat("*", i*37%5000))
-				if _, err := s.hub.Publish(ctx, hub.Client{}, hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
+				if _, err := s.hub.Caller(hub.Client{}).Publish(ctx, hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
 					t.Error(err)
 				}
 			}

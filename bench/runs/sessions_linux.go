@@ -31,7 +31,7 @@ func sessions(s *session) error {
 		}
 		one, err := h.Connect(hub.Client{}, crowds[i%2])
 		if err == nil {
-			_, err = one.Join(s.ctx, roomOf(i, most), hub.Start{})
+			_, err = one.Subscribe(s.ctx, roomOf(i, most), hub.Start{})
 		}
 		if err != nil {
 			return err
@@ -42,7 +42,7 @@ func sessions(s *session) error {
 	joined := time.Since(begin) / time.Duration(most)
 
 	publish := s.timed(1000, func(i int) error {
-		_, err := h.Publish(s.ctx, hub.Client{}, hub.Publication{Room: "large", Data: make([]byte, 128)})
+		_, err := h.Caller(hub.Client{}).Publish(s.ctx, hub.Publication{Room: "large", Data: make([]byte, 128)})
 		for _, c := range crowds {
 			c.read()
 		}
@@ -55,7 +55,7 @@ func sessions(s *session) error {
 		}
 	}
 	walk := s.timed(20, func(int) error {
-		_, err := h.Publish(s.ctx, hub.Client{}, hub.Publication{Room: "large", Data: make([]byte, 128)})
+		_, err := h.Caller(hub.Client{}).Publish(s.ctx, hub.Publication{Room: "large", Data: make([]byte, 128)})
 		for _, c := range crowds {
 			c.walk()
 		}
@@ -63,8 +63,8 @@ func sessions(s *session) error {
 	})
 	one := all[0] // of the large room
 	leave := s.timed(1000, func(int) error {
-		one.Leave("large")
-		_, err := one.Join(s.ctx, "large", hub.Start{})
+		_ = one.Unsubscribe("large")
+		_, err := one.Subscribe(s.ctx, "large", hub.Start{})
 		return err
 	})
 	s.section.Row(thousands(most), fmt.Sprint(each), micros(joined), micros(publish), micros(walk), micros(leave))

@@ -58,7 +58,7 @@ func TestWakeBeforeStart(t *testing.T) {
 		if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
 			t.Fatal(err)
 		}
-		if _, err = c.session.Join(t.Context(), room, hub.Start{}); err != nil {
+		if _, err = c.session.Subscribe(t.Context(), room, hub.Start{}); err != nil {
 			t.Fatal(err)
 		}
 		publish(t, h, "early")
@@ -360,7 +360,7 @@ func TestFinish(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.Join(t.Context(), room, hub.Start{}); err != nil {
+				if _, err := s.Subscribe(t.Context(), room, hub.Start{}); err != nil {
 					t.Fatal(err)
 				}
 				c.Start(far, s, plain, deaf{})

@@ -181,7 +181,7 @@ func BenchmarkFanOut(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.Join(b.Context(), room, hub.Start{}); err != nil {
+		if _, err := s.Subscribe(b.Context(), room, hub.Start{}); err != nil {
 			b.Fatal(err)
 		}
 		c.Start(far, s, plain, deaf{})

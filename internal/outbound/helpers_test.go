@@ -43,7 +43,7 @@ func newHubWith(t testing.TB, set *hub.Settings) *hub.Hub {
 
 func publish(t testing.TB, h *hub.Hub, data string) {
 	t.Helper()
-	if _, err := h.Publish(context.Background(), hub.Client{}, hub.Publication{Room: room, Data: []byte(data)}); err != nil {
+	if _, err := h.Caller(hub.Client{}).Publish(context.Background(), hub.Publication{Room: room, Data: []byte(data)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -122,7 +122,7 @@ func newConnIn(t testing.TB, h *hub.Hub, g *outbound.Group, room string, codec o
 	if c.session, err = h.Connect(hub.Client{}, c.Conn); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.session.Join(t.Context(), room, hub.Start{}); err != nil {
+	if _, err := c.session.Subscribe(t.Context(), room, hub.Start{}); err != nil {
 		t.Fatal(err)
 	}
 	if l, ok := codec.(*scripted); ok {

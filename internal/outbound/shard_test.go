@@ -284,7 +284,7 @@ func TestSmallRoomBesideLarge(t *testing.T) {
 		took := after(func() {
 			publish(t, h, "to all")
 			<-time.After(time.Millisecond) // it has begun
-			if _, err := h.Publish(t.Context(), hub.Client{}, hub.Publication{Room: "small", Data: []byte("to one")}); err != nil {
+			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "small", Data: []byte("to one")}); err != nil {
 				t.Error(err)
 			}
 			c.expect(t, "to one")
@@ -321,7 +321,7 @@ func TestChurn(t *testing.T) {
 		for i := range 4 {
 			all.Go(func() { // publishes
 				for n := 0; ctx.Err() == nil; n++ {
-					_, err := h.Publish(ctx, hub.Client{}, hub.Publication{Room: room, Data: fmt.Appendf(nil, "%d %d", i, n), Signal: n%7 == 0})
+					_, err := h.Caller(hub.Client{}).Publish(ctx, hub.Publication{Room: room, Data: fmt.Appendf(nil, "%d %d", i, n), Signal: n%7 == 0})
 					if err != nil && ctx.Err() == nil {
 						t.Error(err)
 					}
@@ -347,7 +347,7 @@ func TestChurn(t *testing.T) {
 					case 0:
 						c.session.End(hub.CauseDraining)
 					case 1:
-						c.session.Leave(room)
+						c.session.Unsubscribe(room)
 					}
 					near.Close()
 					<-c.done

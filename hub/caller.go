@@ -1,0 +1,287 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of a [Caller], beside those of limits and of bad input.
+var (
+	// ErrScope refuses a room that is not among those of [Client.Scope].
+	ErrScope = errors.New("another room than those of the connection")
+	// ErrConn is returned where a client without a session must name the
+	// connection that it speaks for, see [Client.ID].
+	ErrConn = errors.New("no connection was named")
+)
+
+// Verb is something that a client does in a room, and for which it needs a right.
+type Verb uint8
+
+// The verbs.
+const (
+	VerbSubscribe Verb = iota // receive messages and signals, and be there
+	VerbPublish
+	VerbSignal
+	VerbHistory // read the log, and where it ends
+	VerbMembers // list and count members
+	VerbShow    // show a state to the other members
+)
+
+// Caller is a client at the hub's one door: whatever anybody does in a room is a
+// method of a Caller, and each of them first passes admit, which knows the client,
+// the verb and the room, and nothing else. [Hub.Caller] makes one for a request, each
+// of whose calls stands for itself; a [Session] is one that keeps a connection, with
+// subscriptions and rates of its own. Methods are safe for concurrent use.
+//
+// Beside the errors that they name, methods return ErrRoomName, [ErrScope], [ErrUser],
+// [ErrEnded] if the session has ended, and *[LimitError] for a limit.
+type Caller struct {
+	hub     *Hub
+	client  Client
+	session *Session // nil: none
+}
+
+// VisitLease is how long a client without a session stays a member after its last
+// call of [Caller.Renew], beside the room's grace.
+const VisitLease = 20 * time.Second
+
+// Caller returns the caller of a request that makes no session. The client's ID is
+// that of the connection it speaks for; empty: none.
+func (h *Hub) Caller(c Client) *Caller { return &Caller{hub: h, client: c} }
+
+// ID returns the id of the caller's connection, which its client knows as conn.
+func (c *Caller) ID() string { return c.client.ID }
+
+// Client returns who the caller is.
+func (c *Caller) Client() Client { return c.client }
+
+// admit is the door. It returns why the caller may not do this in the room, before
+// anything is known of the room, and before any limit. What is to be audited is
+// audited here.
+func (c *Caller) admit(verb Verb, room string) error {
+	if err := CheckRoomName(room); err != nil {
+		return err
+	}
+	if s := c.session; s == nil {
+		if err := c.client.User.check(); err != nil { // Connect has checked a session's
+			return err
+		}
+	} else if s.Ended() != 0 {
+		return ErrEnded
+	}
+	return c.decide(verb, room)
+}
+
+// decide decides whether the client may do this in the room, by the client, the verb
+// and the name of the room alone. Today everybody may do everything in the rooms of
+// their scope.
+func (c *Caller) decide(_ Verb, room string) error { return c.client.inScope(room) }
+
+// ask spends a token of what may be asked for beside publishing: of the session and
+// of all sessions of its address or, without a session, of the address.
+func (c *Caller) ask() (err error) {
+	h, set, now := c.hub, c.hub.settings.Load(), time.Now()
+	refuse := func(r Rate, wait time.Duration) error { return rateError("rate of commands", r, wait) }
+	if s := c.session; s != nil {
+		r := set.asking()
+		s.mu.Lock()
+		wait, ok := s.asking.take(r, now)
+		s.mu.Unlock()
+		if !ok {
+			return h.bite(refuse(r, wait), &c.client, "")
+		}
+	}
+	h.addresses.with(c.client.Address, func(a *address) {
+		r, bucket := set.asking(), &a.asks
+		if c.session != nil {
+			// Connections are cheap: what one may ask anew, all of an address may not without end.
+			r, bucket = set.askingTogether(), &a.together
+		}
+		if wait, ok := bucket.take(r, now); !ok {
+			err = h.biteAddress(refuse(r, wait), &c.client, "")
+		}
+	})
+	return err
+}
+
+// Publish publishes a message, or a signal. The rate of the address counts, and that
+// of the session. It returns ErrEventName, ErrKey, ErrType, ErrData, ErrKeyReused,
+// ErrDraining, or the engine's error.
+func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
+	verb := VerbPublish
+	if p.Signal {
+		verb = VerbSignal
+	}
+	if err := c.admit(verb, p.Room); err != nil {
+		return Receipt{}, err
+	}
+	receipt, err := c.publish(ctx, &p)
+	if err == nil && !receipt.Replayed && c.session != nil {
+		c.session.got.Add(1)
+	}
+	return receipt, err
+}
+
+// Subscribe subscribes the session to a room, beginning at start: a room that does
+// not exist is made, and subscribing again moves the cursor. Without a session the
+// client becomes a member as with Renew, unless it has no ID or the room has no
+// presence, and nothing is delivered: a reader that goes on from the answer's Cursor
+// misses nothing. It returns ErrState, ErrRooms above [MaxRoomsJoined], ErrDraining,
+// or the engine's error, and has then changed nothing.
+func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joined, error) {
+	if err := c.admit(VerbSubscribe, room); err != nil {
+		return Joined{}, err
+	}
+	if start.State != nil {
+		if err := c.admit(VerbShow, room); err != nil {
+			return Joined{}, err
+		}
+	}
+	if c.session != nil {
+		return c.session.subscribe(ctx, room, start)
+	}
+	return c.look(ctx, room, start)
+}
+
+// look is Subscribe without a session.
+func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, error) {
+	if err := c.ask(); err != nil {
+		return Joined{}, err
+	}
+	h := c.hub
+	joined := Joined{Presence: h.settings.Load().policy(room).presence.Mode}
+	if c.client.ID != "" && joined.Presence != PresenceOff {
+		if err := h.renew(ctx, &c.client, room, start.State); err != nil {
+			return Joined{}, err
+		}
+	}
+	page, err := h.read(ctx, room, Query{InvalidCursor: start.InvalidCursor, After: start.After, Last: start.Last, Age: start.Age, Limit: 1})
+	if err != nil {
+		return Joined{}, err
+	}
+	joined.Cursor, joined.Gap = page.Start, page.Gap
+	if page.Gap != nil {
+		joined.Cursor = page.Gap.From
+	}
+	if r, _, err := h.telling(room); err == nil && r != nil {
+		joined.Members = r.memberCount()
+	}
+	return joined, nil
+}
+
+// Unsubscribe ends the subscription, and the membership without its grace. Nobody
+// needs a right to leave, only to have been let in: it returns ErrScope, and does
+// nothing if there is no subscription.
+func (c *Caller) Unsubscribe(room string) error {
+	if err := c.client.inScope(room); err != nil {
+		return err
+	}
+	switch {
+	case c.session != nil:
+		c.session.unsubscribe(room)
+	case c.client.ID != "":
+		c.hub.withdraw(&c.client, room)
+	}
+	return nil
+}
+
+// Show shows a state, which is JSON, to the members of a room. It returns ErrState,
+// ErrPresence where the room has no presence, and with a session ErrNotJoined,
+// without one what Renew returns.
+func (c *Caller) Show(ctx context.Context, room string, state []byte) error {
+	if c.session == nil {
+		return c.Renew(ctx, room, state)
+	}
+	if err := c.admit(VerbShow, room); err != nil {
+		return err
+	}
+	return c.session.show(room, state)
+}
+
+// Renew makes the client's connection a member until [VisitLease] and the room's
+// grace are over, and shows state unless it is nil. It is for a caller without a
+// session. It returns ErrConn, ErrPresence where the room has no presence, ErrState,
+// ErrDraining, or the engine's error.
+func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
+	if err := c.admit(VerbSubscribe, room); err != nil {
+		return err
+	}
+	if state != nil {
+		if err := c.admit(VerbShow, room); err != nil {
+			return err
+		}
+	}
+	if c.client.ID == "" {
+		return ErrConn
+	}
+	if err := c.ask(); err != nil {
+		return err
+	}
+	return c.hub.renew(ctx, &c.client, room, state)
+}
+
+// Read reads a room's log. It never makes a room. It returns the engine's error.
+func (c *Caller) Read(ctx context.Context, room string, q Query) (Page, error) {
+	if err := c.admit(VerbHistory, room); err != nil {
+		return Page{}, err
+	}
+	return c.hub.read(ctx, room, q)
+}
+
+// Tail returns the cursor after which nothing has been published yet. It returns the
+// engine's error.
+func (c *Caller) Tail(ctx context.Context, room string) (Position, error) {
+	page, err := c.Read(ctx, room, Query{})
+	return page.Cursor, err
+}
+
+// History is Read for a command, which counts towards the rate of commands.
+func (c *Caller) History(ctx context.Context, room string, q Query) (Page, error) {
+	if err := c.admit(VerbHistory, room); err != nil {
+		return Page{}, err
+	}
+	if err := c.ask(); err != nil {
+		return Page{}, err
+	}
+	return c.hub.read(ctx, room, q)
+}
+
+// Presence returns who is in the room. It returns ErrPresence where the room has no
+// presence.
+func (c *Caller) Presence(room string) (*Presence, error) {
+	if err := c.admit(VerbMembers, room); err != nil {
+		return nil, err
+	}
+	return c.hub.presenceAfter(room, Position{})
+}
+
+// PresenceSince returns the presence of those among the rooms whose presence the
+// caller may see and where it has changed since the cursor, and the cursor to ask with
+// next time. The zero Position, or one of another epoch, gives all of them.
+func (c *Caller) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
+	h := c.hub
+	cursor = Position{Epoch: h.epoch, Offset: h.flushed.Load()}
+	for _, room := range rooms {
+		if c.admit(VerbMembers, room) != nil {
+			continue
+		}
+		if p, err := h.presenceAfter(room, since); err == nil && p != nil {
+			changed = append(changed, p)
+		}
+	}
+	return changed, cursor
+}
+
+// MemberCount returns how many members are in the room. It returns ErrPresence where
+// the room has no presence.
+func (c *Caller) MemberCount(room string) (int, error) {
+	if err := c.admit(VerbMembers, room); err != nil {
+		return 0, err
+	}
+	r, _, err := c.hub.telling(room)
+	if err != nil || r == nil {
+		return 0, err
+	}
+	return r.memberCount(), nil
+}

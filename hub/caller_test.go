@@ -1,0 +1,113 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// There is one door: what anybody does in a room is a method of a Caller. Each other
+// method of a Hub says here why it needs none.
+func TestOneDoor(t *testing.T) {
+	reasons := map[string]string{
+		"Caller":         "makes a caller",
+		"Connect":        "makes a session, which is a caller, and looks at no room",
+		"NewConn":        "makes an id and looks at no room",
+		"Owns":           "looks at an id and at no room",
+		"Configure":      "the operator's",
+		"Settings":       "the operator's",
+		"SetLogger":      "the operator's",
+		"Logger":         "the operator's",
+		"Stats":          "the operator's: sums over all rooms",
+		"Sessions":       "the operator's: each session is a caller",
+		"Close":          "the operator's",
+		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
+		"LargestMessage": "a setting, likewise",
+		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
+		"SubscriberCount": "spreads connections over shards; no client is told",
+	}
+	var methods []string
+	for m := range reflect.TypeFor[*hub.Hub]().Methods() {
+		methods = append(methods, m.Name)
+	}
+	if want := slices.Sorted(maps.Keys(reasons)); !slices.Equal(methods, want) {
+		t.Errorf("a Hub has the methods\n%q, and reasons are given for\n%q", methods, want)
+	}
+}
+
+// Whatever a caller does, with a session or without, it does in the rooms of its scope
+// alone. A method that is not tried here fails the test.
+func TestScope(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		publish(t, h, "other", "x")
+		client := hub.Client{Scope: []string{"r"}}
+		session := connect(t, h, client)
+		client.ID = session.ID()
+		for kind, caller := range map[string]*hub.Caller{"session": &session.Caller, "request": h.Caller(client)} {
+			tries := map[string]func(ctx context.Context, room string) error{
+				"Publish": func(ctx context.Context, room string) error {
+					_, err := caller.Publish(ctx, hub.Publication{Room: room})
+					return err
+				},
+				"Subscribe": func(ctx context.Context, room string) error {
+					_, err := caller.Subscribe(ctx, room, hub.Start{})
+					return err
+				},
+				"Show":  func(ctx context.Context, room string) error { return caller.Show(ctx, room, []byte(`1`)) },
+				"Renew": func(ctx context.Context, room string) error { return caller.Renew(ctx, room, nil) },
+				"Read": func(ctx context.Context, room string) error {
+					_, err := caller.Read(ctx, room, hub.Query{})
+					return err
+				},
+				"History": func(ctx context.Context, room string) error {
+					_, err := caller.History(ctx, room, hub.Query{})
+					return err
+				},
+				"Tail": func(ctx context.Context, room string) error {
+					_, err := caller.Tail(ctx, room)
+					return err
+				},
+				"Presence": func(_ context.Context, room string) error {
+					_, err := caller.Presence(room)
+					return err
+				},
+				"MemberCount": func(_ context.Context, room string) error {
+					_, err := caller.MemberCount(room)
+					return err
+				},
+				"PresenceSince": func(_ context.Context, room string) error {
+					if all, _ := caller.PresenceSince([]string{room}, hub.Position{}); len(all) == 0 {
+						return hub.ErrScope
+					}
+					return nil
+				},
+				"Unsubscribe": func(_ context.Context, room string) error { return caller.Unsubscribe(room) },
+			}
+			about := []string{"Client", "ID", "CanConnect", "Occupy"} // the client, and no room
+			for m := range reflect.TypeFor[*hub.Caller]().Methods() {
+				if tries[m.Name] == nil && !slices.Contains(about, m.Name) {
+					t.Errorf("%s is not tried", m.Name)
+				}
+			}
+			for _, name := range slices.Sorted(maps.Keys(tries)) { // Subscribe before Unsubscribe
+				if err := tries[name](t.Context(), "other"); !errors.Is(err, hub.ErrScope) {
+					t.Errorf("%s, %s outside of the scope: %v", kind, name, err)
+				}
+				if err := tries[name](t.Context(), ""); !errors.Is(err, hub.ErrRoomName) && !errors.Is(err, hub.ErrScope) {
+					t.Errorf("%s, %s without a room: %v", kind, name, err)
+				}
+				if err := tries[name](t.Context(), "r"); err != nil && !errors.Is(err, hub.ErrNotJoined) {
+					t.Errorf("%s, %s within the scope: %v", kind, name, err)
+				}
+			}
+		}
+		if n := h.SubscriberCount("other"); n != 0 {
+			t.Errorf("%d subscribers", n)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package hub
+
+import "time"
+
+// The part of the hub that counts connections.
+
+// Connect makes a session of a client. w is woken when there is something for
+// [Session.Next]; if it belongs to a [Dispatcher], that is notified of new messages
+// instead. It returns [ErrUser], [ErrDraining], or a [LimitError] with [ErrFull] that
+// names max_connections or max_connections_per_address.
+func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
+	if c.ID == "" {
+		c.ID = h.NewConn(c.User)
+	}
+	s := &Session{Caller: Caller{hub: h, client: c}, waker: w, since: time.Now()}
+	s.session = s
+	if err := h.count(&s.client, func() { h.sessions[s] = struct{}{} }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Occupy counts the caller among the connections while a request of it that makes
+// no session is answered. leave undoes that, and must be called once. It returns
+// the errors of [Hub.Connect].
+func (c *Caller) Occupy() (leave func(), err error) {
+	h, addr := c.hub, c.client.Address
+	if err := h.count(&c.client, func() { h.answers++ }); err != nil {
+		return nil, err
+	}
+	return func() {
+		h.mu.Lock()
+		h.answers--
+		h.mu.Unlock()
+		h.addresses.with(addr, func(a *address) { a.sessions-- })
+	}, nil
+}
+
+// count counts a client among the connections, of the hub and of its address. add
+// is called with mu held.
+func (h *Hub) count(c *Client, add func()) error {
+	if err := c.User.check(); err != nil {
+		return err
+	}
+	set := h.settings.Load()
+	var refused error
+	h.addresses.with(c.Address, func(a *address) {
+		if refused = h.crowded(c, a, set); refused == nil {
+			a.sessions++
+		}
+	})
+	if refused != nil {
+		return refused
+	}
+	h.mu.Lock()
+	if refused = h.occupied(c, set); refused == nil {
+		add()
+	}
+	h.mu.Unlock()
+	if refused != nil {
+		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
+	}
+	return refused
+}
+
+// CanConnect returns the error with which [Hub.Connect] would refuse the caller's
+// client now, or nil.
+func (c *Caller) CanConnect() error {
+	if err := c.client.User.check(); err != nil {
+		return err
+	}
+	h := c.hub
+	set := h.settings.Load()
+	var refused error
+	h.addresses.with(c.client.Address, func(a *address) { refused = h.crowded(&c.client, a, set) })
+	if refused != nil {
+		return refused
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.occupied(&c.client, set)
+}
+
+// crowded returns the refusal of an address that has all its sessions, or nil.
+func (h *Hub) crowded(c *Client, a *address, set *Settings) error {
+	if a.sessions >= set.MaxPerAddress {
+		return h.biteAddress(fullError("max_connections_per_address", set.MaxPerAddress), c, c.firstRoom())
+	}
+	return nil
+}
+
+// occupied returns the refusal of a hub that takes no session, or nil. Called
+// with mu held.
+func (h *Hub) occupied(c *Client, set *Settings) error {
+	switch {
+	case h.closed:
+		return ErrDraining
+	case len(h.sessions)+h.answers >= set.MaxConnections:
+		return h.bite(fullError("max_connections", set.MaxConnections), c, c.firstRoom())
+	default:
+		return nil
+	}
+}
+
+// disconnect is the end of Connect's work.
+func (h *Hub) disconnect(s *Session) {
+	h.mu.Lock()
+	delete(h.sessions, s)
+	h.mu.Unlock()
+	h.addresses.with(s.client.Address, func(a *address) { a.sessions-- })
+}
