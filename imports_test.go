@@ -62,7 +62,7 @@ func TestImports(t *testing.T) {
 
 // isProgram reports whether a package is a program or a test of the whole.
 func isProgram(path, module string) bool {
-	return strings.HasPrefix(path, module+"/cmd/") || strings.HasPrefix(path, module+"/e2e") || strings.HasPrefix(path, module+"/bench")
+	return strings.HasPrefix(path, module+"/cmd/") || strings.HasPrefix(path, module+"/bench")
 }
 
 type listed struct {
