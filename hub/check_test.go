@@ -92,7 +92,7 @@ func (c *checker) sessions() {
 			in[m.room] = true
 			c.members[m.room]++
 			switch {
-			case m.held:
+			case m.lease != nil:
 				c.held[m.room]++
 			case !s.client.Observer:
 				c.others[m.room]++

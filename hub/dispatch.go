@@ -166,7 +166,7 @@ type Subscription struct {
 	gap    *Gap   // to be told first
 	stale  bool   // who is there is to be told, if it has changed since told
 	told   uint64 // number of the frame up to which that is, plus 1
-	held   bool   // presence.hold was called for it
+	lease  *lease // that the session holds; nil: none
 }
 
 // Waker returns the session's.

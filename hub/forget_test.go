@@ -84,8 +84,7 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	}
 	// Somebody who found the room before it was forgotten.
 	c := stranger(9)
-	r.presence.hold(&c, []byte(`1`), false)
-	r.presence.release(&c, WhyTimeout, time.Hour)
+	r.presence.release(r.presence.hold(&c, []byte(`1`), false), WhyTimeout, time.Hour)
 	r.presence.withdraw(&c)
 	if n := r.memberCount(); n != 0 || h.fading.Load() != 0 || r.presence.timer.Stop() {
 		t.Errorf("%d are there, %d leases fade", n, h.fading.Load())

@@ -4,8 +4,6 @@ import (
 	"container/heap"
 	"maps"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -57,7 +55,7 @@ const (
 
 // hold gives the client's connection a lease that a session holds, and shows
 // state unless it is nil. attended says that the session has called attend.
-func (p *presence) hold(c *Client, state []byte, attended bool) {
+func (p *presence) hold(c *Client, state []byte, attended bool) *lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if attended {
@@ -68,6 +66,16 @@ func (p *presence) hold(c *Client, state []byte, attended bool) {
 	l.leaving = false
 	p.unfade(l)
 	p.show(m, l, state)
+	return l
+}
+
+// update shows another state of a lease that a session holds.
+func (p *presence) update(l *lease, state []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.members[l.member.id] == l.member {
+		p.show(l.member, l, state)
+	}
 }
 
 // attend counts sessions that are no members.
@@ -80,14 +88,12 @@ func (p *presence) attend(by int) {
 	}
 }
 
-// release is the end of a session that had called hold. The lease stays for so
-// long.
-func (p *presence) release(c *Client, why Why, grace time.Duration) {
+// release takes back what hold gave to a session. The lease stays for the grace.
+func (p *presence) release(l *lease, why Why, grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, l := p.find(p.hub.memberID(c), c.ID)
-	if l == nil {
-		return
+	if p.members[l.member.id] != l.member {
+		return // the room was forgotten meanwhile, and all its leases
 	}
 	if l.sessions--; l.sessions > 0 {
 		return
@@ -95,7 +101,7 @@ func (p *presence) release(c *Client, why Why, grace time.Duration) {
 	if l.leaving {
 		why, grace = WhyLeft, 0
 	}
-	p.fade(m, l, why, grace)
+	p.fade(l.member, l, why, grace)
 }
 
 // renew gives a connection without a session a lease for so long, and shows
@@ -406,95 +412,3 @@ func (p *presence) announce() {
 func (p *presence) number() int { return len(p.members) + p.others }
 
 func (p *presence) position() Position { return Position{Epoch: p.hub.epoch, Offset: p.flushed} }
-
-// snapshot returns who is there, for one who is told of changes. Where there are
-// many, all who come between two frames share one, or a thousand who come at once
-// would cost a million: what has changed since comes with the next frame.
-func (p *presence) snapshot() *Presence {
-	p.mu.Lock()
-	s := p.share()
-	p.mu.Unlock()
-	return s.sorted()
-}
-
-// since returns who is there, as snapshot does, or nil if that has not changed
-// since the cursor.
-func (p *presence) since(cursor Position) *Presence {
-	p.mu.Lock()
-	if cursor.Epoch == p.hub.epoch && p.flushed <= cursor.Offset {
-		p.mu.Unlock()
-		return nil
-	}
-	s := p.share()
-	p.mu.Unlock()
-	return s.sorted()
-}
-
-// share returns the snapshot that all share, or one of its own in a room of few.
-// Called with mu held.
-func (p *presence) share() *snapshot {
-	if p.latest == nil || len(p.members) <= exactSnapshots {
-		s := p.look()
-		s.message = Message{Room: s.Room, Signal: true, Presence: &s.Presence, budget: p.hub.budget}
-		s.carrier = &s.message
-		p.outdate()
-		p.latest = s
-		p.hub.budget.hold(&s.message)
-	}
-	return p.latest
-}
-
-// outdate lets go of the snapshot. Called with mu held.
-func (p *presence) outdate() {
-	if p.latest != nil {
-		p.hub.budget.release(&p.latest.message)
-		p.latest = nil
-	}
-}
-
-// evict lets go of the snapshot if the message is what is charged for it.
-func (p *presence) evict(m *Message) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.latest == nil || &p.latest.message != m {
-		return false
-	}
-	p.outdate()
-	return true
-}
-
-// snapshot is a Presence that is put in order by the first who needs it, and not
-// with the lock held that everybody who comes or goes waits for.
-type snapshot struct {
-	Presence
-	once    sync.Once
-	message Message // what is charged for it
-}
-
-// sorted returns the Presence, in order.
-func (s *snapshot) sorted() *Presence {
-	s.once.Do(func() {
-		slices.SortFunc(s.Here, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
-	})
-	return &s.Presence
-}
-
-// look returns who is there.
-func (p *presence) look() *snapshot {
-	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.number(), Snapshot: true, cursor: p.position()}}
-	if s.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !s.Numbers {
-		for _, m := range p.members {
-			if m.state != nil {
-				s.Here = append(s.Here, m.public())
-			}
-		}
-	}
-	return s
-}
-
-// lasts reports whether somebody is still there by a lease alone.
-func (p *presence) lasts() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.fading) > 0
-}

@@ -105,11 +105,11 @@ func TestConnectionsOfOneUser(t *testing.T) {
 		p := &r.presence
 		c := sharing(999)
 		clear(p.members["guest"].leases[:998]) // whoever looks at one of them panics
-		p.hold(&c, []byte(`2`), false)
+		l := p.hold(&c, []byte(`2`), false)
 		if got := string(p.members["guest"].state); got != "2" {
 			t.Errorf("the state is %s", got)
 		}
-		p.release(&c, WhyLeft, 0)
+		p.release(l, WhyLeft, 0)
 		if got := string(p.members["guest"].state); got != "1" || len(p.members["guest"].leases) != 999 {
 			t.Errorf("the state is %s, with %d leases", got, len(p.members["guest"].leases))
 		}

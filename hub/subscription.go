@@ -160,15 +160,14 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	return buf, true
 }
 
-// appear counts the session in the room's presence, and makes its client a
-// member who shows state, if it is not nil. Whoever is anonymous, shows nothing
-// and is told nothing counts by his session alone.
+// appear counts the session in the room's presence, and makes its client a member
+// who shows state, unless that is nil. An anonymous client that shows nothing, and is
+// sent nothing about members, is counted by its session alone.
 func (m *Subscription) appear(state []byte) {
 	switch c := &m.session.client; {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
-		m.held = true
-		m.room.presence.hold(c, state, false)
+		m.lease = m.room.presence.hold(c, state, false)
 	default:
 		m.room.presence.attend(1)
 	}
@@ -176,20 +175,19 @@ func (m *Subscription) appear(state []byte) {
 
 // show shows another state. The client is no observer.
 func (m *Subscription) show(state []byte) {
-	if m.held {
-		m.room.presence.renew(&m.session.client, state, 0)
+	if m.lease != nil {
+		m.room.presence.update(m.lease, state)
 		return
 	}
-	m.held = true
-	m.room.presence.hold(&m.session.client, state, true)
+	m.lease = m.room.presence.hold(&m.session.client, state, true)
 }
 
-// vanish is the end of appear's work.
+// vanish undoes appear.
 func (m *Subscription) vanish(why Why, grace time.Duration) {
-	switch c := &m.session.client; {
-	case m.held:
-		m.room.presence.release(c, why, grace)
-	case !c.Observer:
+	switch {
+	case m.lease != nil:
+		m.room.presence.release(m.lease, why, grace)
+	case !m.session.client.Observer:
 		m.room.presence.attend(-1)
 	}
 }

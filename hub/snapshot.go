@@ -1,0 +1,101 @@
+package hub
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The part of a room's presence that shows everybody at once.
+
+// snapshot returns who is there, for one who is told of changes. Where there are
+// many, all who come between two frames share one, or a thousand who come at once
+// would cost a million: what has changed since comes with the next frame.
+func (p *presence) snapshot() *Presence {
+	p.mu.Lock()
+	s := p.share()
+	p.mu.Unlock()
+	return s.sorted()
+}
+
+// since returns who is there, as snapshot does, or nil if that has not changed
+// since the cursor.
+func (p *presence) since(cursor Position) *Presence {
+	p.mu.Lock()
+	if cursor.Epoch == p.hub.epoch && p.flushed <= cursor.Offset {
+		p.mu.Unlock()
+		return nil
+	}
+	s := p.share()
+	p.mu.Unlock()
+	return s.sorted()
+}
+
+// share returns the snapshot that all share, or one of its own in a room of few.
+// Called with mu held.
+func (p *presence) share() *snapshot {
+	if p.latest == nil || len(p.members) <= exactSnapshots {
+		s := p.look()
+		s.message = Message{Room: s.Room, Signal: true, Presence: &s.Presence, budget: p.hub.budget}
+		s.carrier = &s.message
+		p.outdate()
+		p.latest = s
+		p.hub.budget.hold(&s.message)
+	}
+	return p.latest
+}
+
+// outdate lets go of the snapshot. Called with mu held.
+func (p *presence) outdate() {
+	if p.latest != nil {
+		p.hub.budget.release(&p.latest.message)
+		p.latest = nil
+	}
+}
+
+// evict lets go of the snapshot if the message is what is charged for it.
+func (p *presence) evict(m *Message) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.latest == nil || &p.latest.message != m {
+		return false
+	}
+	p.outdate()
+	return true
+}
+
+// snapshot is a Presence that is put in order by the first who needs it, and not
+// with the lock held that everybody who comes or goes waits for.
+type snapshot struct {
+	Presence
+	once    sync.Once
+	message Message // what is charged for it
+}
+
+// sorted returns the Presence, in order.
+func (s *snapshot) sorted() *Presence {
+	s.once.Do(func() {
+		slices.SortFunc(s.Here, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	})
+	return &s.Presence
+}
+
+// look returns who is there.
+func (p *presence) look() *snapshot {
+	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.number(), Snapshot: true, cursor: p.position()}}
+	if s.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !s.Numbers {
+		for _, m := range p.members {
+			if m.state != nil {
+				s.Here = append(s.Here, m.public())
+			}
+		}
+	}
+	return s
+}
+
+// lasts reports whether somebody is still there by a lease alone.
+func (p *presence) lasts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.fading) > 0
+}
