@@ -15,7 +15,7 @@ const (
 	CauseTooLarge        // a message was over the limit
 	CauseRate            // too many messages, and no end to them
 	CauseSlow            // the client took nothing for too long
-	CauseOvertaken       // retention overtook a client that cannot be told of a gap
+	CauseOvertaken       // retention overtook a client whose transport has no gaps
 	CauseDraining        // this server hands over to another one
 	CauseStopping        // the hub is closing
 	CauseInternal        // our own fault

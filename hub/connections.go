@@ -102,7 +102,7 @@ func (h *Hub) occupied(c *Client, set *Settings) error {
 	}
 }
 
-// disconnect is the end of Connect's work.
+// disconnect undoes Connect.
 func (h *Hub) disconnect(s *Session) {
 	h.mu.Lock()
 	delete(h.sessions, s)

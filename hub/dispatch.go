@@ -11,16 +11,16 @@ import (
 // session. Calls may come from many goroutines.
 type Waker interface{ Wake() }
 
-// Dispatcher is a Waker's alternative for news: whoever serves many sessions is told
-// once for all of them that are in a room. A Waker that has a method
+// Dispatcher serves many sessions together: it is notified once of new messages in a
+// room, for all its sessions there. A Waker that has a method
 //
 //	Dispatcher() Dispatcher
 //
-// belongs to one, and is itself woken only for what concerns its session alone.
+// belongs to that dispatcher, and is itself woken only for what concerns its own session.
 type Dispatcher interface {
-	// Notify says that the group has something to read. It is not said again
-	// before [SubscriberGroup.Next] has been called. Like Wake it is called with locks
-	// held, and must neither block nor call the hub, a session, or the group.
+	// Notify is called when the group has something to read, and not again before
+	// [SubscriberGroup.Next] has been called. Locks are held: it must neither block nor
+	// call the hub, a session, or the group.
 	Notify(*SubscriberGroup)
 }
 
@@ -36,35 +36,47 @@ func (b WakeChan) Wake() {
 	}
 }
 
-// readPosition is where a reader stands in a room. It is immutable and compared by
-// address: readers that have read the same share one, so that one comparison
-// tells that they are due the same.
+// readPosition is how far a reader has read in a room. It is immutable and compared by
+// address: readers that have read equally far share one, so that one comparison shows
+// that the same messages are due to them.
 type readPosition struct {
 	pos  Position // of the last message that was passed
 	seq  uint64   // in the room's ring, of the next entry; if live
 	live bool
 }
 
-// SubscriberGroup is what a dispatcher has in one room: a read position that moves on with the room,
-// and the members. Members that stand where the group stands are due the same
-// messages, and take them without being asked one by one.
+// SubscriberGroup is the subscriptions of one dispatcher in one room, and a read position
+// that moves on with the room. The messages of a [Batch] are due to every subscription
+// whose own position is the group's, so that they need not be read for each:
+//
+//	batch, more := group.Next(buf, maxBytes)
+//	for i := group.Len(); i > 0; {
+//		subscriptions, i = group.Subscriptions(i, chunk[:0])
+//		for _, s := range subscriptions {
+//			if s.Advance(&batch) {
+//				// write batch.Messages to its client
+//			} else {
+//				// wake its writer, which calls Session.Next
+//			}
+//		}
+//	}
 type SubscriberGroup struct {
 	room       *room
 	dispatcher Dispatcher
-	due        bool          // told, and not read yet; guarded by room.mu
-	at         *readPosition // where Next stands; the dispatcher's own
+	due        bool          // notified, and not read since; guarded by room.mu
+	at         *readPosition // where Next goes on; the dispatcher's own
 
 	mu            sync.Mutex
 	subscriptions []*Subscription
 }
 
-// Batch is what [SubscriberGroup.Next] has read.
+// Batch is what [SubscriberGroup.Next] has read. It must not be changed.
 type Batch struct {
-	// Messages are due to every member that [Subscription.Advance] says yes for.
+	// Messages are due to every subscription for which [Subscription.Advance] returns true.
 	Messages []*Message
 	from, to *readPosition
-	own      bool   // among them are signals that came by a connection
-	count    uint64 // of what is not presence
+	own      bool   // among them are signals that a connection published
+	count    uint64 // of messages that are no presence frames
 }
 
 // Next appends to buf what has come since the last call, and reports whether
@@ -105,11 +117,10 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 	return batch, false
 }
 
-// Subscriptions appends to buf, up to its capacity, the members below index before,
-// and returns the index to go on with; 0 means that those were the last. To
-// walk through all of them begin with [SubscriberGroup.Len]. A walk sees everybody who is
-// a member from its beginning to its end; whoever joins or leaves meanwhile may
-// be seen, or seen twice.
+// Subscriptions appends to buf, up to its capacity, the subscriptions below index before,
+// and returns the index to go on with; 0 means that those were the last. A walk through
+// all of them begins with [SubscriberGroup.Len]. It sees every subscription that lasts from
+// its beginning to its end; one that begins or ends meanwhile may be missed, or seen twice.
 func (f *SubscriberGroup) Subscriptions(before int, buf []*Subscription) ([]*Subscription, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,7 +130,7 @@ func (f *SubscriberGroup) Subscriptions(before int, buf []*Subscription) ([]*Sub
 	return append(buf, f.subscriptions[after:before]...), after
 }
 
-// Len returns how many members there are.
+// Len returns the number of subscriptions.
 func (f *SubscriberGroup) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,7 +161,7 @@ func (f *SubscriberGroup) remove(m *Subscription) int {
 
 // Subscription is a session in one room.
 type Subscription struct {
-	// What a batch looks at stands together.
+	// Fields that a batch reads are adjacent, for the processor's cache.
 	at     atomic.Pointer[readPosition] // nil once it has ended
 	sent   atomic.Uint64                // messages taken in batches
 	waker  Waker                        // the session's
@@ -163,18 +174,19 @@ type Subscription struct {
 
 	// Guarded by session.mu.
 	joined uint64 // the ring's sequence at Join: older signals are not for it
-	gap    *Gap   // to be told first
-	stale  bool   // who is there is to be told, if it has changed since told
-	told   uint64 // number of the frame up to which that is, plus 1
+	gap    *Gap   // to be sent first
+	stale  bool   // a presence snapshot is to be sent, unless it is that of shown
+	shown  uint64 // number of the last frame in the snapshot that was sent, plus 1
 	lease  *lease // that the session holds; nil: none
 }
 
 // Waker returns the session's.
 func (m *Subscription) Waker() Waker { return m.waker }
 
-// Advance reports whether the member is due exactly the batch's messages, and if so
-// moves its cursor past them: the caller delivers. Otherwise [Session.Next] says
-// what it is due. Advance and Next of one session are for one goroutine at a time.
+// Advance reports whether exactly the batch's messages are due to the subscription. If so
+// it moves the cursor past them, and the caller must deliver them. Otherwise
+// [Session.Next] returns what is due. Advance and Next of one session are for one
+// goroutine at a time.
 func (m *Subscription) Advance(s *Batch) bool {
 	if s.from == nil || m.at.Load() != s.from || (m.noEcho || s.own) && m.echoes(s) {
 		return false
@@ -186,8 +198,8 @@ func (m *Subscription) Advance(s *Batch) bool {
 	return true
 }
 
-// echoes reports whether the batch has something of the member's own that is not
-// for him.
+// echoes reports whether the batch has a message that the session published itself and
+// does not receive.
 func (m *Subscription) echoes(s *Batch) bool {
 	for _, e := range s.Messages {
 		if e.echoes(m.session.client.ID, m.noEcho) {
@@ -197,8 +209,8 @@ func (m *Subscription) echoes(s *Batch) bool {
 	return false
 }
 
-// wakers is the dispatcher of the sessions that have none: it wakes each of them, so
-// that a publisher does not have to. Its goroutine lives while there is news.
+// wakers wakes sessions that are served by HTTP handlers, off the publisher's goroutine.
+// Its own goroutine lives while there is something to read.
 type wakers struct {
 	mu      sync.Mutex
 	due     []*SubscriberGroup
@@ -217,7 +229,7 @@ func (b *wakers) Notify(f *SubscriberGroup) {
 	}
 }
 
-// run wakes until nobody is due.
+// run wakes sessions until no group has anything to read.
 func (b *wakers) run() {
 	chunk := make([]*Subscription, 0, 64)
 	for {
@@ -243,7 +255,7 @@ func (b *wakers) run() {
 	}
 }
 
-// seen lets Notify be said again.
+// seen lets Notify be called again.
 func (f *SubscriberGroup) seen() {
 	f.room.mu.Lock()
 	defer f.room.mu.Unlock()

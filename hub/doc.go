@@ -5,9 +5,10 @@
 // gives the message its [Position]. A subscription is a cursor in that log:
 // live delivery, resuming, history and a slow client's catching up are one
 // read after the cursor. A [Session] is one client on any transport. It pulls:
-// the hub tells the session's [Waker] that a room has news, and whoever owns
-// the session calls [Session.Next] and writes what it gets. Whoever owns many
-// sessions is a [Dispatcher]: it is told once, and reads a [SubscriberGroup] for all of them.
+// the hub wakes the session's [Waker] when there is something to send, and the
+// owner of the session calls [Session.Next] and writes what it gets. An owner of many
+// sessions implements [Dispatcher]: it is notified once for all of them, and reads
+// their [SubscriberGroup]. Whatever a client does in a room is a method of a [Caller].
 //
 //	h, err := hub.New(hub.Defaults(), hub.NewMemory())
 //	...

@@ -77,14 +77,14 @@ func New(s *Settings, e Engine) (*Hub, error) {
 	return h, nil
 }
 
-// SetLogger sets where the hub tells, once for each limit, that it bites.
+// SetLogger sets the logger; each limit's first refusal after a Configure is logged.
 func (h *Hub) SetLogger(l *slog.Logger) { h.log.Store(l) }
 
-// Logger returns where the hub logs to now. Whoever outlives a configuration
-// asks here each time: a configuration's own logger ends with it.
+// Logger returns the current logger. Code that outlives a configuration calls it each
+// time: a configuration's own logger ends with it.
 func (h *Hub) Logger() *slog.Logger { return h.log.Load() }
 
-// Settings returns what the hub was last told.
+// Settings returns the settings in force. They must not be changed.
 func (h *Hub) Settings() *Settings { return h.settings.Load() }
 
 // Configure puts new settings in force, for live rooms and sessions too. It

@@ -10,7 +10,7 @@ import (
 
 // The part of the hub that names connections and members.
 
-// secret binds what the hub hands out to whom it was handed to.
+// secret is the key of the tags that bind ids to users.
 type secret [32]byte
 
 func newSecret() (s secret) {
@@ -33,8 +33,8 @@ func NewID() string {
 }
 
 // NewConn returns a new id for a connection of the user: 128 random bits, and a
-// tag that binds them to him. Whoever has it can speak for that connection, see
-// [Hub.Owns].
+// tag that binds them to the user. A client that has it can speak for that connection,
+// see [Hub.Owns].
 func (h *Hub) NewConn(u *User) string {
 	id := NewID()
 	return id + h.secret.tag("conn", id+userID(u), 12)

@@ -10,15 +10,14 @@ import (
 
 // The part of a room that knows who is there.
 
-// exactSnapshots is up to how many members everybody gets a snapshot of his own.
+// exactSnapshots: rooms with at most so many members build a fresh snapshot for each reader.
 const exactSnapshots = 64
 
 // presenceEvery is the least time between two presence frames of a room.
 const presenceEvery = time.Second
 
-// presence is who is in a room. A member holds a lease for each of his
-// connections; a lease lives while a session holds it, and for the room's grace
-// after.
+// presence is who is in a room. A member holds a lease for each of its connections; a
+// lease lives while a session holds it, and for the room's grace after that.
 type presence struct {
 	room *room
 	hub  *Hub
@@ -136,7 +135,7 @@ func (p *presence) withdraw(c *Client) {
 	}
 }
 
-// find returns the member of that id and his connection's lease, or nil. Called
+// find returns the member with that id and its connection's lease, or nil. Called
 // with mu held, as are those below.
 func (p *presence) find(id, conn string) (*member, *lease) {
 	m := p.members[id]
@@ -189,7 +188,7 @@ func (p *presence) fade(m *member, l *lease, why Why, d time.Duration) {
 	p.wakeAt(l.ends)
 }
 
-// unfade is the end of fade's work.
+// unfade undoes fade.
 func (p *presence) unfade(l *lease) {
 	if l.fades > 0 {
 		heap.Remove(&p.fading, l.fades-1)
@@ -290,8 +289,8 @@ func (p *presence) wakeAt(t time.Time) {
 	}
 }
 
-// close ends the timer, and whoever is there by a lease alone is forgotten; a
-// timer that fires at this moment finds nothing to do.
+// close ends the timer and forgets the members that only a lease keeps. A timer that
+// fires at this moment finds nothing to do.
 func (p *presence) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -350,12 +349,12 @@ func (p *presence) step() bool {
 	return true
 }
 
-// flush tells what has changed.
+// flush sends a frame of what has changed.
 func (p *presence) flush(now time.Time) {
 	p.next = now.Add(presenceEvery)
 	p.flushed = p.hub.flushed.Add(1)
 	p.outdate()
-	if p.heard() {
+	if p.watched() {
 		p.tell(p.changes(), now)
 	}
 	if len(p.pending) > exactSnapshots {
@@ -386,8 +385,8 @@ func (p *presence) changes() *Presence {
 	return f
 }
 
-// heard reports whether anybody is to be told.
-func (p *presence) heard() bool {
+// watched reports whether any session receives presence frames.
+func (p *presence) watched() bool {
 	return p.room.watchers.Load() > 0 && p.room.policy.Load().presence.Mode != PresenceOff
 }
 
@@ -398,12 +397,12 @@ func (p *presence) tell(f *Presence, now time.Time) {
 	p.room.append(m)
 }
 
-// announce tells everybody again how things are, since the mode has changed.
+// announce sends a snapshot to all, since the mode has changed.
 func (p *presence) announce() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outdate()
-	if !p.closed && p.heard() {
+	if !p.closed && p.watched() {
 		p.tell(p.look().sorted(), time.Now())
 	}
 }

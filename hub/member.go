@@ -102,6 +102,6 @@ func (m *member) hide(l *lease) {
 
 func (m *member) public() Member { return Member{m.id, m.name, m.state} }
 
-// Of the leases that no session holds the next one to end comes first.
+// The lease that ends next comes first.
 func (l *lease) before(o *lease) bool { return l.ends.Before(o.ends) }
 func (l *lease) placed(at int)        { l.fades = at + 1 }

@@ -10,8 +10,7 @@ import (
 type Kind uint8
 
 // The kinds of data. JSON is compact and valid, Text is UTF-8 with LF line
-// ends, Binary is anything else. Whoever publishes sees to that; see
-// protocol.Content.
+// ends, Binary is anything else. The publisher sees to that; see protocol.Content.
 const (
 	Binary Kind = iota
 	Text

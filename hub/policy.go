@@ -38,13 +38,12 @@ const (
 // KeyLifetime is how long an idempotency key is remembered.
 const KeyLifetime = 5 * time.Minute
 
-// Settings is what a hub is told by its configuration. A Settings that a hub
-// has been given must not be changed any more.
+// Settings is a hub's configuration. Once a hub has it, it must not be changed.
 type Settings struct {
 	// MaxMessageSize bounds the data of one message, in bytes.
 	MaxMessageSize int
-	// MaxRooms bounds the rooms. The least used room without members makes way
-	// for a new one.
+	// MaxRooms bounds the rooms. A new room replaces the least recently used one
+	// without subscribers.
 	MaxRooms int
 	// MaxConnections bounds the sessions.
 	MaxConnections int
@@ -59,14 +58,14 @@ type Settings struct {
 	Rate Rate
 	// History is what a room keeps.
 	History History
-	// Presence is what a room tells of who is there.
+	// Presence is what a room says about its members.
 	Presence PresenceRule
 	// Rooms changes limits for some rooms.
 	Rooms []RoomRule
 }
 
-// asking is how often somebody may ask for what is no publication. Its burst is
-// at least one join of each room.
+// asking is the rate of commands that publish nothing. Its burst allows a client to join
+// as many rooms as it may be in.
 func (s *Settings) asking() Rate {
 	r := s.Rate
 	r.Burst = max(r.Burst, MaxRoomsJoined)
@@ -86,7 +85,7 @@ func (s *Settings) askingTogether() Rate {
 	return r
 }
 
-// Defaults returns the settings of a hub that is told nothing.
+// Defaults returns the settings of a hub without any configuration.
 func Defaults() *Settings {
 	return &Settings{
 		MaxMessageSize: DefaultMaxMessageSize,
@@ -100,14 +99,14 @@ func Defaults() *Settings {
 	}
 }
 
-// PresenceRule says what a room tells of who is there.
+// PresenceRule is what a room says about its members.
 type PresenceRule struct {
 	Mode PresenceMode
-	// Grace is how long somebody who has lost his connection is still there.
+	// Grace is how long a member that has lost its connection stays a member.
 	Grace time.Duration
 }
 
-// PresenceMode says how much a room tells of who is there.
+// PresenceMode is how much a room says about its members.
 type PresenceMode uint8
 
 // The modes.

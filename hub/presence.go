@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// Presence is what a room tells of who is there: a snapshot, or what has
-// changed since the frame before. Changes say how somebody is now, so that
-// telling one twice does no harm. It is immutable and shared.
+// Presence is what a room says about its members: a snapshot, or what has changed since
+// the frame before. A change says how a member is now, so that sending it twice does no
+// harm. It is immutable and shared.
 type Presence struct {
 	Room string
 	// Members is how many are there: each user once, each anonymous
 	// connection once.
 	Members int
-	// Snapshot says that Here is everybody who shows himself.
+	// Snapshot says that Here is every member that shows a state.
 	Snapshot            bool
 	Here, Enter, Update []Member
 	Leave               []Departure
@@ -25,11 +25,11 @@ type Presence struct {
 	forms   [2 * MaxForms]atomic.Pointer[[]byte]
 }
 
-// LargeRoom is from how many members on only those who ask for it are told who
-// is there; the others are told how many.
+// LargeRoom bounds the rooms whose members are listed for everybody. In a larger one, a
+// client gets only their number unless it asked for all.
 const LargeRoom = 1000
 
-// Cursor tells later whether the room's presence has changed, see
+// Cursor is for asking later whether the room's presence has changed, see
 // [Caller.PresenceSince].
 func (p *Presence) Cursor() Position { return p.cursor }
 
@@ -51,7 +51,7 @@ func (p *Presence) Form(f Form, all bool, encode func(p *Presence, names bool) [
 	return b
 }
 
-// Member is somebody who shows himself in a room.
+// Member is a member that shows a state in a room.
 type Member struct {
 	ID    string // the user's, or one that stands for an anonymous connection
 	Name  string // the user's; empty if unknown
@@ -69,11 +69,11 @@ type Why string
 
 // The reasons.
 const (
-	WhyLeft    Why = "left"    // he said so, or closed his page
-	WhyTimeout Why = "timeout" // his connection broke
+	WhyLeft    Why = "left"    // it said so, or closed its page
+	WhyTimeout Why = "timeout" // its connection broke
 )
 
-// whyOf says what the end of a session means to those who stay.
+// whyOf returns the reason that the other members are sent when a session ends.
 func whyOf(c Cause) Why {
 	if c == CauseLeft {
 		return WhyLeft
@@ -97,8 +97,8 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 	return r.presence.since(since), nil
 }
 
-// telling returns the room, nil if there is none, and how much it tells, which
-// is not nothing.
+// telling returns the room, nil if there is none, and its presence mode, or ErrPresence
+// where that is off.
 func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 	mode := h.settings.Load().policy(name).presence.Mode
 	if mode == PresenceOff {

@@ -33,7 +33,7 @@ func (r *ring) push(m *Message) {
 	}
 	r.entries.push(m)
 	if n := r.entries.len(); n > windowCount {
-		// Out of the short window: whoever is that far behind encodes anew.
+		// Out of the short window: a reader that is so far behind encodes it anew.
 		r.budget.uncache(r.entries.at(n - 1 - windowCount))
 	}
 }
@@ -59,7 +59,7 @@ func (r *ring) open(tail Position, lost loss) {
 	}
 }
 
-// lose notes that m is no longer here.
+// lose notes that m has left the ring.
 func (r *ring) lose(m *Message) {
 	if m.Epoch != r.epoch {
 		r.epoch, r.lost = m.Epoch, loss{offset: m.Offset} // what was before it is not known

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// room is a room while somebody reads it or something in it is kept. Whoever
-// works on one holds a pin, so that it is not forgotten meanwhile.
+// room is a room while somebody reads it or something in it is kept. Code that works on
+// one holds a pin, so that it is not forgotten meanwhile.
 type room struct {
 	name   string
 	policy atomic.Pointer[policy]
@@ -23,7 +23,7 @@ type room struct {
 	stop    func() // ends the engine's subscription
 
 	vacant   *atomic.Int64 // the hub's count of rooms without members
-	watchers atomic.Int64  // members that are told of presence
+	watchers atomic.Int64  // subscriptions that get presence frames
 	presence presence
 
 	mu          sync.Mutex
@@ -37,7 +37,7 @@ type room struct {
 func (r *room) subscribe(ctx context.Context, e Engine) error {
 	r.open.Do(func() {
 		var tail Position
-		// The room outlives whoever comes first.
+		// The room outlives the request that comes first.
 		tail, r.stop, r.openErr = e.Subscribe(context.WithoutCancel(ctx), r.name, r.append)
 		if r.openErr != nil {
 			return
@@ -64,8 +64,8 @@ func (r *room) close() {
 	r.clear()
 }
 
-// append takes what the engine delivers and tells the dispatchers. What that costs
-// does not grow with the members.
+// append takes what the engine delivers and notifies the dispatchers. Its cost does not
+// grow with the number of subscriptions.
 func (r *room) append(m *Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

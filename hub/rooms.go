@@ -106,15 +106,15 @@ func (h *Hub) keep(r *room) {
 	h.vacant.Add(1)
 }
 
-// drop is the end of keep's work, for a room without members. Called with mu held.
+// drop undoes keep, for a room without subscribers. Called with mu held.
 func (h *Hub) drop(r *room) {
 	delete(h.rooms, r.name)
 	heap.Remove(&h.byUse, r.index)
 	h.vacant.Add(-1)
 }
 
-// makeWay forgets the least used room without members, and returns it for bury;
-// nil if there is none. Called with mu held.
+// makeWay forgets the least recently used room without subscribers, and returns it for
+// bury; nil if there is none. Called with mu held.
 func (h *Hub) makeWay() *room {
 	if h.vacant.Load() <= 0 {
 		return nil // and no need to look

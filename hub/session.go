@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Client is who a session belongs to. It says who somebody is; what he may do
-// is the hub's to know.
+// Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
 type Client struct {
 	// ID names the connection: unguessable, made by [Hub.Connect] if empty.
 	ID string
@@ -25,12 +24,12 @@ type Client struct {
 	// NoEcho leaves out messages that this session published itself. Signals of
 	// its own it never gets.
 	NoEcho bool
-	// Presence says what the session is told of who is there.
+	// Presence is what the session gets of presence frames.
 	Presence PresenceLevel
 	// Observer leaves the session out of the number of members.
 	Observer bool
-	// Alone keeps what the session is told its own, even if others are told the
-	// same: no [Batch] is taken for it.
+	// Alone disables batching: each message is encoded for this session alone, and no
+	// [Batch] is taken for it.
 	Alone bool
 }
 
@@ -50,7 +49,7 @@ func (c *Client) firstRoom() string {
 	return c.Scope[0]
 }
 
-// PresenceLevel says what a session is told of who is there.
+// PresenceLevel is what a session gets of presence frames.
 type PresenceLevel uint8
 
 // The levels.
@@ -72,8 +71,7 @@ type Start struct {
 	Last int
 	// Age begins with the newest messages that are no older than this.
 	Age time.Duration
-	// State is JSON that the client shows as a member; nil: he does not show
-	// himself.
+	// State is JSON that the client shows to other members; nil: it shows none.
 	State []byte
 	// Answer, if set, makes a notice of the outcome, which comes before
 	// everything of the room. It is called with locks held.
@@ -89,7 +87,7 @@ type Joined struct {
 	// Gap is set if Start's cursor could not be honoured. It will also be the
 	// room's first Item.
 	Gap *Gap
-	// Members is how many are there now, as far as Presence lets it be told.
+	// Members is the number of members now; 0 where Presence is off.
 	Members  int
 	Presence PresenceMode
 }
@@ -225,8 +223,8 @@ func (s *Session) Cursor(name string) Position {
 	return Position{}
 }
 
-// unsubscribe ends the subscription in a room, and at once what is told of the client
-// as a member. It does nothing if there is none.
+// unsubscribe ends the subscription in a room, and the membership without its grace. It
+// does nothing if there is none.
 func (s *Session) unsubscribe(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -289,9 +287,9 @@ func (s *Session) queue(notice []byte) {
 }
 
 // Answer queues a notice that the client has asked for. While more than 64 KiB
-// wait it blocks, so that whoever asks without reading has to wait with his
-// next question; the session's end ends that too. It is for the goroutine that
-// reads what the client asks.
+// wait it blocks, so that a client that asks without reading must wait before its next
+// question is read; the session's end ends that, too. It is for the goroutine that reads
+// what the client asks.
 func (s *Session) Answer(notice []byte) {
 	s.mu.Lock()
 	for s.noticeBytes > 0 && s.noticeBytes+len(notice) > maxAnswerBytes && s.cause.Load() == 0 {
@@ -338,7 +336,7 @@ func (s *Session) End(cause Cause) {
 // Ended returns why the session has ended, or 0 if it has not.
 func (s *Session) Ended() Cause { return Cause(s.cause.Load()) }
 
-// Next appends to buf what the client is to be told, notices first, then what
+// Next appends to buf what is due to the client, notices first, then what
 // comes after its cursors, until there is nothing or buf's capacity is reached,
 // and reports whether there is more. It never blocks. Messages are shared and
 // must not be changed.

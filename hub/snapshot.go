@@ -8,9 +8,9 @@ import (
 
 // The part of a room's presence that shows everybody at once.
 
-// snapshot returns who is there, for one who is told of changes. Where there are
-// many, all who come between two frames share one, or a thousand who come at once
-// would cost a million: what has changed since comes with the next frame.
+// snapshot returns who is there, for a reader that then gets the frames. In a large room
+// all that come between two frames share one, or a thousand that come at once would cost
+// a million: what has changed since comes with the next frame.
 func (p *presence) snapshot() *Presence {
 	p.mu.Lock()
 	s := p.share()

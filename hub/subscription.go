@@ -30,7 +30,7 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 	}
 	m.at.Store(&readPosition{pos: pos})
 	if m.gap = page.Gap; m.gap != nil {
-		// Whoever drops before the gap was told must be told again.
+		// A client that disconnects before it got the gap must get it again.
 		joined.Cursor = m.gap.From
 	}
 	return joined, nil
@@ -63,7 +63,7 @@ func (m *Subscription) next(buf []Item, s *Session) (_ []Item, more bool) {
 	}
 }
 
-// catchUp appends what comes before the messages: who is there, then a gap.
+// catchUp appends what comes before the messages: a presence snapshot, then a gap.
 func (m *Subscription) catchUp(buf []Item) []Item {
 	if !m.stale {
 		buf = append(buf, Item{Gap: m.gap})
@@ -75,10 +75,10 @@ func (m *Subscription) catchUp(buf []Item) []Item {
 		return buf
 	}
 	p := m.room.presence.snapshot()
-	if p.cursor.Offset+1 == m.told {
+	if p.cursor.Offset+1 == m.shown {
 		return buf // no frame has come since
 	}
-	m.told = p.cursor.Offset + 1
+	m.shown = p.cursor.Offset + 1
 	return append(buf, Item{Presence: p})
 }
 
