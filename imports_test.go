@@ -14,11 +14,14 @@ import (
 // docs/ARCHITECTURE.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"
+	presence, ranking := module+"/hub/presence", module+"/hub/ranking"
 	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/internal/outbound"
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
-		hub:              {"golang.org/x/time/rate"},
+		ranking:          {},
+		presence:         {ranking},
+		hub:              {presence, ranking, "golang.org/x/time/rate"},
 		protocol:         {hub},
 		outbound:         {hub, "golang.org/x/sys/unix"},
 		netpoll:          {"golang.org/x/sys/unix"},
@@ -31,6 +34,7 @@ func TestImports(t *testing.T) {
 	}
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{
+		presence: {"net/http", "net", "os", "sync"},
 		hub:      {"net/http", "net", "os"},
 		outbound: {"net/http"},
 		netpoll:  {"net/http"},

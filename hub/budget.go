@@ -16,7 +16,6 @@ const (
 	formsOverhead   = 128 // that it carries encoded forms
 	formOverhead    = 32  // each of them
 	memberOverhead  = 64  // a member, or one who has gone, in a presence frame
-	stateOverhead   = 400 // a lease that shows a state
 )
 
 // weight returns what keeping m keeps alive, in bytes, without its encoded forms.
@@ -49,14 +48,6 @@ func (p *Presence) weight() int {
 		n += len(p.Leave[i].ID)
 	}
 	return n
-}
-
-// stateWeight returns what a state that is shown is charged, in bytes.
-func stateWeight(state []byte) int64 {
-	if state == nil {
-		return 0
-	}
-	return stateOverhead + int64(cap(state))
 }
 
 // budget bounds the bytes of all that a hub's rings and the memory engine's logs

@@ -45,7 +45,7 @@ func (h *Hub) freeze() (thaw func()) {
 		}
 	}
 	for _, r := range h.rooms {
-		take(&r.presence.mu)
+		take(&r.attendance.mu)
 	}
 	for _, r := range h.rooms {
 		take(&r.mu)
@@ -120,43 +120,25 @@ func (c *checker) sessions() {
 	c.that(len(byAddress) == 0, "addresses with sessions and without a count: %v", byAddress)
 }
 
-// presence checks who is in a room.
-func (c *checker) presence(r *room) {
-	p := &r.presence
-	held, fading := 0, 0
-	states := c.states
-	defer func() { c.that(c.states-states == p.shown, "states in %s are charged %d", r.name, p.shown) }()
-	for id, m := range p.members {
-		c.that(m.id == id && len(m.leases) > 0, "member %s of %s has no lease, or another id", id, r.name)
-		shown := false
-		for _, l := range m.leases {
-			held += l.sessions
-			c.states += stateWeight(l.state)
-			shown = shown || l.state != nil
-			c.that((l.fades > 0) == (l.sessions == 0), "a lease of %s in %s is held by %d and fades: %t", id, r.name, l.sessions, l.fades > 0)
-			c.that(l.member == m && l.index < len(m.leases) && m.leases[l.index] == l && m.find(l.conn) == l, "a lease of %s in %s is not where it belongs", id, r.name)
-			if l.sessions == 0 {
-				fading++
-			}
-		}
-		c.that(len(m.byConn) == 0 || len(m.byConn) == len(m.leases), "member %s of %s has %d leases, found by connection are %d", id, r.name, len(m.leases), len(m.byConn))
-		c.that(shown == (m.state != nil) && shown == (m.top != nil), "member %s of %s shows itself: %t", id, r.name, shown)
-		if m.top != nil {
-			c.that(m.top.newer == nil && string(m.top.state) == string(m.state), "member %s of %s shows %s, not %s", id, r.name, m.state, m.top.state)
-		}
-	}
+// attendance checks who is in a room.
+func (c *checker) attendance(r *room) {
+	p := &r.attendance
+	held, err := p.roster.Check()
+	c.that(err == nil, "presence in %s: %v", r.name, err)
+	c.that(p.charged == p.roster.Bytes(), "states in %s weigh %d, charged are %d", r.name, p.roster.Bytes(), p.charged)
+	c.states += p.charged
 	if p.latest != nil {
 		c.holds[&p.latest.message]++
 	}
-	for i, l := range p.fading {
-		c.that(l.fades == i+1 && !l.ends.Before(p.fading[0].ends), "a lease in %s fades in the wrong place", r.name)
-		c.that(!p.due.IsZero() && !p.due.After(p.fading[0].ends), "leases in %s fade unnoticed", r.name)
+	if end, ok := p.roster.NextEnd(); ok {
+		c.that(!p.due.IsZero() && !p.due.After(end), "leases in %s end unnoticed", r.name)
 	}
-	c.fading += fading
-	c.that(fading == len(p.fading), "%d leases fade in %s, %d are listed", fading, r.name, len(p.fading))
+	c.fading += p.roster.Ending()
+	c.that(p.counted == p.roster.Ending(), "%d leases end in %s, counted %d", p.roster.Ending(), r.name, p.counted)
 	c.that(held == c.held[r], "%d sessions hold leases in %s, counted %d", c.held[r], r.name, held)
-	c.that(p.others == c.others[r], "%d others in %s, counted %d", c.others[r], r.name, p.others)
-	c.that(int(r.watchers.Load()) == c.watchers[r], "%d are told of presence in %s, counted %d", c.watchers[r], r.name, r.watchers.Load())
+	others := p.roster.Len() - p.roster.Members()
+	c.that(others == c.others[r], "%d others in %s, counted %d", c.others[r], r.name, others)
+	c.that(int(r.watchers.Load()) == c.watchers[r], "%d subscriptions get presence in %s, counted %d", c.watchers[r], r.name, r.watchers.Load())
 }
 
 func (c *checker) rooms() {
@@ -171,7 +153,7 @@ func (c *checker) rooms() {
 			vacant++
 		}
 		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
-		c.presence(r)
+		c.attendance(r)
 		sum, dispatchers := 0, make(map[Dispatcher]bool)
 		for _, f := range r.groups {
 			c.that(len(f.subscriptions) > 0 && !dispatchers[f.dispatcher], "room %s has a group of nobody, or two of one dispatcher", name)

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/presence"
 )
 
 // Waker is how a session's owner learns that there is something to tell. Wake
@@ -173,11 +175,11 @@ type Subscription struct {
 	index   int              // in group.subscriptions, guarded by group.mu
 
 	// Guarded by session.mu.
-	joined uint64 // the ring's sequence at Join: older signals are not for it
-	gap    *Gap   // to be sent first
-	stale  bool   // a presence snapshot is to be sent, unless it is that of shown
-	shown  uint64 // number of the last frame in the snapshot that was sent, plus 1
-	lease  *lease // that the session holds; nil: none
+	joined uint64          // the ring's sequence at Join: older signals are not for it
+	gap    *Gap            // to be sent first
+	stale  bool            // a presence snapshot is to be sent, unless it is that of shown
+	shown  uint64          // number of the last frame in the snapshot that was sent, plus 1
+	lease  *presence.Lease // that the session holds; nil: none
 }
 
 // Waker returns the session's.

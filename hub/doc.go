@@ -25,7 +25,7 @@
 // duplicates within an epoch, every gap announced.
 //
 // Lock order, outermost first: Hub.mu, Session.mu, log.mu (memory engine),
-// presence.mu, room.mu, then budget.mu or SubscriberGroup.mu. No lock is held while anything is written
+// attendance.mu, room.mu, then budget.mu or SubscriberGroup.mu. No lock is held while anything is written
 // to a socket, and Wakers and Dispatchers are called with locks held, so they must
 // not call back.
 package hub

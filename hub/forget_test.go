@@ -10,7 +10,7 @@ import (
 func TestLeaseComesWhileForgetting(t *testing.T) {
 	h, r := roomOf(t, 0, nil)
 	now := time.Now()
-	if !r.sweep(now) || r.presence.lasts() {
+	if !r.sweep(now) || r.attendance.lasts() {
 		t.Fatal("the room is in use")
 	}
 	if err := h.Caller(stranger(1)).Renew(t.Context(), "r", nil); err != nil {
@@ -79,14 +79,14 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	if h.lookUp("r") != nil || h.fading.Load() != 0 {
 		t.Errorf("%d leases fade", h.fading.Load())
 	}
-	if r.presence.timer.Stop() {
+	if r.attendance.timer.Stop() {
 		t.Error("its timer is still to fire")
 	}
 	// Somebody who found the room before it was forgotten.
 	c := stranger(9)
-	r.presence.release(r.presence.hold(&c, []byte(`1`), false), WhyTimeout, time.Hour)
-	r.presence.withdraw(&c)
-	if n := r.memberCount(); n != 0 || h.fading.Load() != 0 || r.presence.timer.Stop() {
+	r.attendance.release(r.attendance.hold(&c, []byte(`1`), false), WhyTimeout, time.Hour)
+	r.attendance.withdraw(&c)
+	if n := r.memberCount(); n != 0 || h.fading.Load() != 0 || r.attendance.timer.Stop() {
 		t.Errorf("%d are there, %d leases fade", n, h.fading.Load())
 	}
 	if err := h.Check(); err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/ranking"
 )
 
 // Hub holds the rooms and the sessions. All methods are safe for concurrent use.
@@ -27,7 +29,7 @@ type Hub struct {
 	mu       sync.RWMutex
 	closed   bool
 	rooms    map[string]*room
-	byUse    ranking[*room] // the same rooms, the least recently used first
+	byUse    ranking.Heap[*room] // the same rooms, the least recently used first
 	sessions map[*Session]struct{}
 	answers  int // clients that are being answered without a session
 
@@ -102,7 +104,7 @@ func (h *Hub) Configure(s *Settings) error {
 		before := r.policy.Swap(&p)
 		h.engine.Retain(r.name, p.history)
 		if before.presence.Mode != p.presence.Mode {
-			r.presence.announce()
+			r.attendance.announce()
 		}
 	}
 	h.relieve()

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 )
@@ -33,7 +32,7 @@ func (l *log) push(m *Message) {
 	l.messages.push(kept{m.Offset, m})
 	l.all.add(m)
 	if !m.Expires.IsZero() {
-		heap.Push(&l.mortal, expiry{m.Expires, m.Offset})
+		l.mortal.Add(expiry{m.Expires, m.Offset})
 		l.tidy()
 	}
 }
@@ -48,7 +47,7 @@ func (l *log) shift() *Message {
 // expired takes a message away that has ended by itself, or returns nil.
 func (l *log) expired(now time.Time) *Message {
 	for len(l.mortal) > 0 && !now.Before(l.mortal[0].at) {
-		offset := heap.Pop(&l.mortal).(expiry).offset
+		offset := l.mortal.Remove(0).offset
 		i := l.messages.search(func(k kept) bool { return k.offset >= offset })
 		if i == l.messages.len() || l.messages.at(i).offset != offset {
 			continue // it went otherwise
@@ -79,10 +78,12 @@ func (l *log) tidy() {
 	case len(l.mortal) > 2*l.live()+minOver: // most of them went otherwise
 		oldest := l.messages.at(0).offset
 		l.mortal = slices.DeleteFunc(l.mortal, func(e expiry) bool { return e.offset < oldest })
-		heap.Init(&l.mortal)
+		l.mortal.Init()
 	}
 }
 
-// The next message to end comes first.
-func (e expiry) before(o expiry) bool { return e.at.Before(o.at) }
-func (expiry) placed(int)             {}
+// Before implements ranking.Item: the next message to end comes first.
+func (e expiry) Before(other expiry) bool { return e.at.Before(other.at) }
+
+// Placed implements ranking.Item. Nobody moves one.
+func (expiry) Placed(int) {}

@@ -1,9 +1,10 @@
 package hub
 
 import (
-	"container/heap"
 	"strings"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/ranking"
 )
 
 // loss says up to which offset messages can no longer be read: for a cursor below
@@ -50,7 +51,7 @@ func (l *loss) still(now time.Time) loss {
 // together that a cursor below a floor may have missed something.
 type traces struct {
 	by    map[string]*trace
-	order ranking[*trace]
+	order ranking.Heap[*trace]
 	bytes int
 	floor loss
 }
@@ -100,7 +101,7 @@ func (t *traces) leave(room string, l loss, now time.Time, limit int) {
 		}
 		t.by[known.room] = known
 		t.bytes += known.bytes()
-		heap.Push(&t.order, known)
+		t.order.Add(known)
 	}
 	for t.bytes > limit {
 		least := t.order[0]
@@ -115,12 +116,14 @@ func (t *trace) bytes() int { return len(t.room) + traceBytes }
 func (t *traces) remove(known *trace) {
 	delete(t.by, known.room)
 	t.bytes -= known.bytes()
-	heap.Remove(&t.order, known.index)
+	t.order.Remove(known.index)
 }
 
-// The trace goes first of which the least was lost.
-func (t *trace) before(o *trace) bool { return t.newest() < o.newest() }
-func (t *trace) placed(at int)        { t.index = at }
+// Before implements ranking.Item: the trace goes first whose room lost the least.
+func (t *trace) Before(other *trace) bool { return t.newest() < other.newest() }
+
+// Placed implements ranking.Item.
+func (t *trace) Placed(index int) { t.index = index }
 
 // traceLimit returns how many bytes the budget leaves to traces.
 func (b *budget) traceLimit() int {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/ranking"
 )
 
 // Memory is the engine that keeps everything in this process.
@@ -35,10 +37,10 @@ type log struct {
 	gone     bool // forgotten: look it up again
 	keep     History
 	messages deque[kept]
-	over     int             // how many of them have no message any more
-	mortal   ranking[expiry] // of those that end by themselves
-	lost     loss            // what is no longer kept
-	all      loss            // what would be if nothing was kept
+	over     int                  // how many of them have no message any more
+	mortal   ranking.Heap[expiry] // of those that end by themselves
+	lost     loss                 // what is no longer kept
+	all      loss                 // what would be if nothing was kept
 	readers  []*reader
 }
 

@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/caddy-realtime/realtime/hub/presence"
 )
 
 // Presence is what a room says about its members: a snapshot, or what has changed since
@@ -51,26 +53,17 @@ func (p *Presence) Form(f Form, all bool, encode func(p *Presence, names bool) [
 	return b
 }
 
-// Member is a member that shows a state in a room.
-type Member struct {
-	ID    string // the user's, or one that stands for an anonymous connection
-	Name  string // the user's; empty if unknown
-	State []byte // JSON that the client gave
-}
+// Member is a member that shows a state, and Departure one that has gone.
+type (
+	Member    = presence.Member
+	Departure = presence.Departure
+	Why       = presence.Why
+)
 
-// Departure is a member who has gone.
-type Departure struct {
-	ID  string
-	Why Why
-}
-
-// Why says why a member has gone.
-type Why string
-
-// The reasons.
+// The reasons of a departure.
 const (
-	WhyLeft    Why = "left"    // it said so, or closed its page
-	WhyTimeout Why = "timeout" // its connection broke
+	WhyLeft    = presence.Left
+	WhyTimeout = presence.Timeout
 )
 
 // whyOf returns the reason that the other members are sent when a session ends.
@@ -94,7 +87,7 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 		}
 		return &Presence{Room: room, Snapshot: true, Numbers: mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
 	}
-	return r.presence.since(since), nil
+	return r.attendance.since(since), nil
 }
 
 // telling returns the room, nil if there is none, and its presence mode, or ErrPresence
@@ -124,7 +117,7 @@ func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) e
 		return err
 	}
 	defer r.unpin()
-	r.presence.renew(c, state, VisitLease+r.policy.Load().presence.Grace)
+	r.attendance.renew(c, state, VisitLease+r.policy.Load().presence.Grace)
 	return nil
 }
 
@@ -132,6 +125,6 @@ func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) e
 // client, it ends with that, without grace.
 func (h *Hub) withdraw(c *Client, room string) {
 	if r := h.lookUp(room); r != nil {
-		r.presence.withdraw(c)
+		r.attendance.withdraw(c)
 	}
 }

@@ -22,9 +22,9 @@ type room struct {
 	openErr error
 	stop    func() // ends the engine's subscription
 
-	vacant   *atomic.Int64 // the hub's count of rooms without members
-	watchers atomic.Int64  // subscriptions that get presence frames
-	presence presence
+	vacant     *atomic.Int64 // the hub's count of rooms without members
+	watchers   atomic.Int64  // subscriptions that get presence frames
+	attendance attendance
 
 	mu          sync.Mutex
 	ring        ring
@@ -60,7 +60,7 @@ func (r *room) close() {
 	if r.stop != nil {
 		r.stop()
 	}
-	r.presence.close()
+	r.attendance.close()
 	r.clear()
 }
 
@@ -175,9 +175,9 @@ func (r *room) leave(m *Subscription) {
 
 // memberCount returns how many members there are.
 func (r *room) memberCount() int {
-	r.presence.mu.Lock()
-	defer r.presence.mu.Unlock()
-	return r.presence.number()
+	r.attendance.mu.Lock()
+	defer r.attendance.mu.Unlock()
+	return r.attendance.roster.Len()
 }
 
 // reach returns p, or where the ring begins if that is before p: what the log

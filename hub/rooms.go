@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"container/heap"
 	"context"
 	"runtime/debug"
 	"sync"
@@ -88,7 +87,7 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 			}
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
-		r.presence.room, r.presence.hub = r, h
+		r.attendance.room, r.attendance.hub = r, h
 		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
 		h.keep(r)
@@ -102,14 +101,14 @@ func (h *Hub) keep(r *room) {
 	h.rooms[r.name] = r
 	h.use(r)
 	r.ranked = r.used.Load()
-	heap.Push(&h.byUse, r)
+	h.byUse.Add(r)
 	h.vacant.Add(1)
 }
 
 // drop undoes keep, for a room without subscribers. Called with mu held.
 func (h *Hub) drop(r *room) {
 	delete(h.rooms, r.name)
-	heap.Remove(&h.byUse, r.index)
+	h.byUse.Remove(r.index)
 	h.vacant.Add(-1)
 }
 
@@ -133,14 +132,17 @@ func (h *Hub) makeWay() *room {
 			h.forget(r)
 			return r
 		}
-		heap.Fix(&h.byUse, 0)
+		h.byUse.Fix(0)
 	}
 	return nil
 }
 
-// The rank of a room is when it was used last, as far as that has been looked at.
-func (r *room) before(o *room) bool { return r.ranked < o.ranked }
-func (r *room) placed(at int)       { r.index = at }
+// Before implements ranking.Item: by when the room was used last, as far as that has
+// been looked at.
+func (r *room) Before(other *room) bool { return r.ranked < other.ranked }
+
+// Placed implements ranking.Item.
+func (r *room) Placed(index int) { r.index = index }
 
 // forget takes the room out of the hub and, if its engine keeps its logs here,
 // out of the engine. Called with mu held, for a room without pins or members; bury
@@ -152,7 +154,7 @@ func (h *Hub) forget(r *room) {
 	if f, ok := h.engine.(forgetter); ok {
 		f.Forget(r.name, true)
 	}
-	r.presence.close()
+	r.attendance.close()
 	h.drop(r)
 }
 
@@ -196,7 +198,7 @@ func (h *Hub) sweepSafely(now time.Time) {
 func (h *Hub) sweep(now time.Time) {
 	for _, r := range h.list() {
 		h.engine.Retain(r.name, r.policy.Load().history)
-		if !r.sweep(now) || r.presence.lasts() {
+		if !r.sweep(now) || r.attendance.lasts() {
 			continue
 		}
 		h.forgetIdle(r, now)
@@ -211,7 +213,7 @@ func (h *Hub) forgetIdle(r *room, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	// Only now can nobody pin it, and nobody come who was not there yet.
-	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) || r.presence.lasts() {
+	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) || r.attendance.lasts() {
 		return
 	}
 	if f, local := h.engine.(forgetter); !local || f.Forget(r.name, false) {
@@ -244,7 +246,7 @@ func (h *Hub) relieve() {
 		if f, ok := h.engine.(forgetter); ok && !m.Signal {
 			f.evict(m.Room, m.Offset)
 		}
-		if r := h.lookUp(m.Room); r != nil && (m.Presence == nil || !r.presence.evict(m)) {
+		if r := h.lookUp(m.Room); r != nil && (m.Presence == nil || !r.attendance.evict(m)) {
 			r.evict(m)
 		}
 		h.budget.force(m) // in case it is in neither: nothing may hold the loop

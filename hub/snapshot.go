@@ -11,7 +11,7 @@ import (
 // snapshot returns who is there, for a reader that then gets the frames. In a large room
 // all that come between two frames share one, or a thousand that come at once would cost
 // a million: what has changed since comes with the next frame.
-func (p *presence) snapshot() *Presence {
+func (p *attendance) snapshot() *Presence {
 	p.mu.Lock()
 	s := p.share()
 	p.mu.Unlock()
@@ -20,7 +20,7 @@ func (p *presence) snapshot() *Presence {
 
 // since returns who is there, as snapshot does, or nil if that has not changed
 // since the cursor.
-func (p *presence) since(cursor Position) *Presence {
+func (p *attendance) since(cursor Position) *Presence {
 	p.mu.Lock()
 	if cursor.Epoch == p.hub.epoch && p.flushed <= cursor.Offset {
 		p.mu.Unlock()
@@ -33,8 +33,8 @@ func (p *presence) since(cursor Position) *Presence {
 
 // share returns the snapshot that all share, or one of its own in a room of few.
 // Called with mu held.
-func (p *presence) share() *snapshot {
-	if p.latest == nil || len(p.members) <= exactSnapshots {
+func (p *attendance) share() *snapshot {
+	if p.latest == nil || p.roster.Members() <= exactSnapshots {
 		s := p.look()
 		s.message = Message{Room: s.Room, Signal: true, Presence: &s.Presence, budget: p.hub.budget}
 		s.carrier = &s.message
@@ -46,7 +46,7 @@ func (p *presence) share() *snapshot {
 }
 
 // outdate lets go of the snapshot. Called with mu held.
-func (p *presence) outdate() {
+func (p *attendance) outdate() {
 	if p.latest != nil {
 		p.hub.budget.release(&p.latest.message)
 		p.latest = nil
@@ -54,7 +54,7 @@ func (p *presence) outdate() {
 }
 
 // evict lets go of the snapshot if the message is what is charged for it.
-func (p *presence) evict(m *Message) bool {
+func (p *attendance) evict(m *Message) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.latest == nil || &p.latest.message != m {
@@ -81,21 +81,10 @@ func (s *snapshot) sorted() *Presence {
 }
 
 // look returns who is there.
-func (p *presence) look() *snapshot {
-	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.number(), Snapshot: true, cursor: p.position()}}
+func (p *attendance) look() *snapshot {
+	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.roster.Len(), Snapshot: true, cursor: p.position()}}
 	if s.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !s.Numbers {
-		for _, m := range p.members {
-			if m.state != nil {
-				s.Here = append(s.Here, m.public())
-			}
-		}
+		s.Here = p.roster.Here()
 	}
 	return s
-}
-
-// lasts reports whether somebody is still there by a lease alone.
-func (p *presence) lasts() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.fading) > 0
 }

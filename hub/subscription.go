@@ -74,7 +74,7 @@ func (m *Subscription) catchUp(buf []Item) []Item {
 	if m.room.policy.Load().presence.Mode == PresenceOff {
 		return buf
 	}
-	p := m.room.presence.snapshot()
+	p := m.room.attendance.snapshot()
 	if p.cursor.Offset+1 == m.shown {
 		return buf // no frame has come since
 	}
@@ -167,27 +167,27 @@ func (m *Subscription) appear(state []byte) {
 	switch c := &m.session.client; {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
-		m.lease = m.room.presence.hold(c, state, false)
+		m.lease = m.room.attendance.hold(c, state, false)
 	default:
-		m.room.presence.attend(1)
+		m.room.attendance.attend(1)
 	}
 }
 
 // show shows another state. The client is no observer.
 func (m *Subscription) show(state []byte) {
 	if m.lease != nil {
-		m.room.presence.update(m.lease, state)
+		m.room.attendance.update(m.lease, state)
 		return
 	}
-	m.lease = m.room.presence.hold(&m.session.client, state, true)
+	m.lease = m.room.attendance.hold(&m.session.client, state, true)
 }
 
 // vanish undoes appear.
 func (m *Subscription) vanish(why Why, grace time.Duration) {
 	switch {
 	case m.lease != nil:
-		m.room.presence.release(m.lease, why, grace)
+		m.room.attendance.release(m.lease, why, grace)
 	case !m.session.client.Observer:
-		m.room.presence.attend(-1)
+		m.room.attendance.attend(-1)
 	}
 }

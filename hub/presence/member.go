@@ -1,4 +1,4 @@
-package hub
+package presence
 
 import (
 	"time"
@@ -9,22 +9,22 @@ import (
 type member struct {
 	id, name string
 	state    []byte // of the lease that showed one last; nil: it does not show itself
-	leases   []*lease
-	byConn   map[string]*lease // the same, where there are many; nil: there are not
-	top      *lease            // of those that show a state, the one that did last
+	leases   []*Lease
+	byConn   map[string]*Lease // the same, where there are many; nil: there are not
+	top      *Lease            // of those that show a state, the one that did last
 }
 
-// lease is one connection's part in a member.
-type lease struct {
+// Lease is one connection's part in a member. It belongs to its [Roster].
+type Lease struct {
 	conn     string
 	member   *member
 	index    int  // in member.leases
 	sessions int  // that hold it
 	leaving  bool // it has no grace
 	state    []byte
-	newer    *lease // of the member's, in the order in which they showed a state
-	older    *lease
-	fades    int // its index in presence.fading, plus 1; 0: it does not fade
+	newer    *Lease // of the member's, in the order in which they showed a state
+	older    *Lease
+	place    int // its index in Roster.ending, plus 1; 0: it has no end
 	ends     time.Time
 	why      Why
 }
@@ -33,7 +33,7 @@ type lease struct {
 const fewLeases = 16
 
 // find returns the connection's lease, or nil.
-func (m *member) find(conn string) *lease {
+func (m *member) find(conn string) *Lease {
 	if m.byConn != nil {
 		return m.byConn[conn]
 	}
@@ -46,14 +46,14 @@ func (m *member) find(conn string) *lease {
 }
 
 // add gives the member a lease for the connection, which has none.
-func (m *member) add(conn string) *lease {
-	l := &lease{conn: conn, member: m, index: len(m.leases)}
+func (m *member) add(conn string) *Lease {
+	l := &Lease{conn: conn, member: m, index: len(m.leases)}
 	m.leases = append(m.leases, l)
 	switch {
 	case m.byConn != nil:
 		m.byConn[conn] = l
 	case len(m.leases) > fewLeases:
-		m.byConn = make(map[string]*lease, len(m.leases))
+		m.byConn = make(map[string]*Lease, len(m.leases))
 		for _, o := range m.leases {
 			m.byConn[o.conn] = o
 		}
@@ -62,7 +62,7 @@ func (m *member) add(conn string) *lease {
 }
 
 // remove takes the lease away, and what it shows.
-func (m *member) remove(l *lease) {
+func (m *member) remove(l *Lease) {
 	m.hide(l)
 	last := len(m.leases) - 1
 	m.leases[l.index] = m.leases[last]
@@ -70,12 +70,12 @@ func (m *member) remove(l *lease) {
 	m.leases[last] = nil
 	m.leases = m.leases[:last]
 	if delete(m.byConn, l.conn); m.byConn != nil && last < fewLeases/2 {
-		m.byConn, m.leases = nil, append([]*lease(nil), m.leases...)
+		m.byConn, m.leases = nil, append([]*Lease(nil), m.leases...)
 	}
 }
 
 // show makes the lease the one that showed a state last.
-func (m *member) show(l *lease, state []byte) {
+func (m *member) show(l *Lease, state []byte) {
 	m.hide(l)
 	l.state, l.older = state, m.top
 	if m.top != nil {
@@ -85,7 +85,7 @@ func (m *member) show(l *lease, state []byte) {
 }
 
 // hide takes back what the lease shows, if it does.
-func (m *member) hide(l *lease) {
+func (m *member) hide(l *Lease) {
 	if l.state == nil {
 		return
 	}
@@ -102,6 +102,8 @@ func (m *member) hide(l *lease) {
 
 func (m *member) public() Member { return Member{m.id, m.name, m.state} }
 
-// The lease that ends next comes first.
-func (l *lease) before(o *lease) bool { return l.ends.Before(o.ends) }
-func (l *lease) placed(at int)        { l.fades = at + 1 }
+// Before implements ranking.Item: the lease that ends next comes first.
+func (l *Lease) Before(other *Lease) bool { return l.ends.Before(other.ends) }
+
+// Placed implements ranking.Item.
+func (l *Lease) Placed(index int) { l.place = index + 1 }

@@ -1,0 +1,255 @@
+package hub
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/presence"
+)
+
+// The part of a room that knows who is there: it gives a presence.Roster its lock, its
+// timer, its bounds, and the frames that are sent of it.
+
+// exactSnapshots: rooms with at most so many members build a fresh snapshot for each reader.
+const exactSnapshots = 64
+
+// presenceEvery is the least time between two presence frames of a room.
+const presenceEvery = time.Second
+
+// attendance is who is in a room, and what has been sent of it.
+type attendance struct {
+	room *room
+	hub  *Hub
+
+	mu      sync.Mutex
+	roster  presence.Roster
+	charged int64     // of the roster's bytes, in the hub's budget
+	counted int       // of the roster's leases that end, in Hub.fading
+	latest  *snapshot // until the next frame
+	flushed uint64    // number of the last frame, hub-wide
+	next    time.Time // when the next frame may go
+	timer   *time.Timer
+	due     time.Time // when timer fires; zero: it does not
+	closed  bool
+}
+
+// hold gives the client's connection a lease that a session holds, and shows state
+// unless it is nil. attended says that the session has called attend.
+func (p *attendance) hold(c *Client, state []byte, attended bool) *presence.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if attended {
+		p.roster.Count(-1, false)
+	}
+	l := p.roster.Hold(p.hub.memberID(c), c.userName(), c.ID, state)
+	p.follow()
+	return l
+}
+
+// update shows another state of a lease that a session holds.
+func (p *attendance) update(l *presence.Lease, state []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Show(l, state)
+	p.follow()
+}
+
+// attend counts sessions that are no members, or fewer than before.
+func (p *attendance) attend(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Count(n, p.room.watchers.Load() > 0)
+	p.follow()
+}
+
+// release takes back what hold gave to a session. The lease stays for the grace.
+func (p *attendance) release(l *presence.Lease, why Why, grace time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Release(l, why, p.endOf(grace))
+	p.follow()
+}
+
+// renew gives a connection without a session a lease for so long, and shows state
+// unless it is nil.
+func (p *attendance) renew(c *Client, state []byte, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Renew(p.hub.memberID(c), c.userName(), c.ID, state, p.endOf(d))
+	p.follow()
+}
+
+// withdraw ends a lease at once or, if a session holds it, with that.
+func (p *attendance) withdraw(c *Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Withdraw(p.hub.memberID(c), c.ID)
+	p.follow()
+}
+
+// endOf returns when a lease ends that lasts so long: at once, the zero time, if as many
+// end in the hub as may be connected, since what comes and goes quickly must not fill the
+// memory, or if nothing would end it. It takes a place in Hub.fading, which follow gives
+// back. Called with mu held, as are those below.
+func (p *attendance) endOf(d time.Duration) time.Time {
+	if d <= 0 || p.closed {
+		return time.Time{}
+	}
+	if p.hub.fading.Add(1) > int64(p.hub.settings.Load().MaxConnections) {
+		p.hub.fading.Add(-1)
+		return time.Time{}
+	}
+	p.counted++
+	return time.Now().Add(d)
+}
+
+// follow does what the roster's changes ask for.
+func (p *attendance) follow() {
+	p.account()
+	p.arm()
+}
+
+// account carries the roster's figures into the hub's.
+func (p *attendance) account() {
+	if n := p.roster.Bytes() - p.charged; n != 0 {
+		p.charged += n
+		p.hub.budget.show(n)
+	}
+	if n := p.roster.Ending() - p.counted; n != 0 {
+		p.counted += n
+		p.hub.fading.Add(int64(n))
+	}
+}
+
+// arm sees to it that tick runs when there is something to do.
+func (p *attendance) arm() {
+	if p.roster.Changed() {
+		p.wakeAt(later(p.next, time.Now()))
+	}
+	if end, ok := p.roster.NextEnd(); ok {
+		p.wakeAt(end)
+	}
+}
+
+// wakeAt sees to it that tick runs at t.
+func (p *attendance) wakeAt(t time.Time) {
+	if p.closed || !p.due.IsZero() && !p.due.After(t) {
+		return
+	}
+	p.due = t
+	if p.timer == nil {
+		p.timer = time.AfterFunc(time.Until(t), p.tick)
+	} else {
+		p.timer.Reset(time.Until(t))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// close ends the timer and forgets the members that only a lease keeps. A timer that
+// fires at this moment finds nothing to do.
+func (p *attendance) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	p.outdate()
+	p.roster = presence.Roster{}
+	p.account()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// tick ends the leases whose time is over, and sends a frame if it is time.
+func (p *attendance) tick() {
+	defer func() {
+		if v := recover(); v != nil {
+			p.hub.Logger().Error("panic in a room's presence", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	for !p.step() {
+	}
+	p.hub.relieve() // what a frame keeps may be more than there is room for
+}
+
+// step does some of tick's work, so that others may have the lock while many leave, and
+// reports whether that was the rest.
+func (p *attendance) step() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return true
+	}
+	p.due = time.Time{}
+	now := time.Now()
+	more := p.roster.Expire(now, sweepChunk)
+	p.account()
+	if more {
+		return false
+	}
+	if p.roster.Changed() && !p.next.After(now) {
+		p.flush(now)
+	}
+	p.arm()
+	return true
+}
+
+// flush sends a frame of what has changed.
+func (p *attendance) flush(now time.Time) {
+	p.next = now.Add(presenceEvery)
+	p.flushed = p.hub.flushed.Add(1)
+	p.outdate()
+	if p.watched() {
+		p.send(p.changes(), now)
+	}
+	p.roster.Settle()
+}
+
+// changes returns what has happened since the last frame.
+func (p *attendance) changes() *Presence {
+	f := &Presence{Room: p.room.name, Members: p.roster.Len(), cursor: p.position()}
+	if f.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !f.Numbers {
+		f.Enter, f.Update, f.Leave = p.roster.Changes()
+	}
+	return f
+}
+
+// watched reports whether any session receives presence frames.
+func (p *attendance) watched() bool {
+	return p.room.watchers.Load() > 0 && p.room.policy.Load().presence.Mode != PresenceOff
+}
+
+// send puts the frame into the room's delivery window.
+func (p *attendance) send(f *Presence, now time.Time) {
+	m := &Message{Room: p.room.name, Signal: true, Time: now, Presence: f, budget: p.hub.budget}
+	f.carrier = m
+	p.room.append(m)
+}
+
+// announce sends a snapshot to all, since the mode has changed.
+func (p *attendance) announce() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outdate()
+	if !p.closed && p.watched() {
+		p.send(p.look().sorted(), time.Now())
+	}
+}
+
+func (p *attendance) position() Position { return Position{Epoch: p.hub.epoch, Offset: p.flushed} }
+
+// lasts reports whether somebody is still there by a lease alone.
+func (p *attendance) lasts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.roster.Ending() > 0
+}
