@@ -20,7 +20,7 @@ const (
 
 // weight returns what keeping m keeps alive, in bytes, without its encoded forms.
 func (m *Message) weight() int64 {
-	n := messageOverhead + cap(m.Data) + len(m.Event) + len(m.Type) + len(m.Key) + len(m.Conn)
+	n := messageOverhead + cap(m.Data) + len(m.Event) + len(m.Type) + len(m.Key) + len(m.Publisher)
 	if !m.Expires.IsZero() {
 		n += expiryOverhead
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,7 +40,8 @@ const (
 type Caller struct {
 	hub     *Hub
 	client  Client
-	session *Session // nil: none
+	session *Session               // nil: none
+	tagged  atomic.Pointer[string] // what tag returns; nil: not needed yet
 }
 
 // VisitLease is how long a client without a session stays a member after its last
@@ -55,6 +57,20 @@ func (c *Caller) ID() string { return c.client.ID }
 
 // Client returns who the caller is.
 func (c *Caller) Client() Client { return c.client }
+
+// tag returns what stands for the caller's connection in the messages that it publishes,
+// and lets nobody speak for it; empty without a connection.
+func (c *Caller) tag() string {
+	if c.client.ID == "" {
+		return ""
+	}
+	if known := c.tagged.Load(); known != nil {
+		return *known
+	}
+	tag := c.hub.secret.tag("publisher", c.client.ID, 9)
+	c.tagged.Store(&tag)
+	return tag
+}
 
 // admit is the door. It returns why the caller may not do this in the room, before
 // anything is known of the room, and before any limit. What is to be audited is

@@ -12,7 +12,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
-	s := &Session{Caller: Caller{hub: h, client: c}, waker: w, since: time.Now()}
+	s := &Session{Caller: Caller{hub: h, client: c}, waker: w, began: time.Since(h.born)}
 	s.session = s
 	if err := h.count(&s.client, func() { h.sessions[s] = struct{}{} }); err != nil {
 		return nil, err

@@ -110,7 +110,7 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 		if !m.expired(now) {
 			batch.Messages = append(batch.Messages, m)
 			bytes -= len(m.Data)
-			batch.own = batch.own || m.Signal && m.Conn != ""
+			batch.own = batch.own || m.Signal && m.Publisher != ""
 			if m.Presence == nil {
 				batch.count++
 			}
@@ -204,7 +204,7 @@ func (m *Subscription) Advance(s *Batch) bool {
 // does not receive.
 func (m *Subscription) echoes(s *Batch) bool {
 	for _, e := range s.Messages {
-		if e.echoes(m.session.client.ID, m.noEcho) {
+		if e.echoes(&m.session.Caller) {
 			return true
 		}
 	}

@@ -35,10 +35,12 @@ type Message struct {
 	Data     []byte
 	From     *User // nil if the publisher is anonymous
 	Key      string
-	Conn     string    // the id of the publishing session, if it was one
-	Signal   bool      // delivered, never stored, no Position
-	Time     time.Time // set by the engine
-	Expires  time.Time // zero: only retention ends it
+	// Publisher stands for the connection that published it, if it was one: the same for
+	// the same connection, and no key to it. It is not sent to clients.
+	Publisher string
+	Signal    bool      // delivered, never stored, no Position
+	Time      time.Time // set by the engine
+	Expires   time.Time // zero: only retention ends it
 	// Presence makes the entry a presence frame, a signal without data.
 	Presence *Presence
 
@@ -96,10 +98,10 @@ func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
 	return b
 }
 
-// echoes reports whether the message is not for the connection, since it came
-// from there: a signal never is, a message if it does not want its own.
-func (m *Message) echoes(conn string, noEcho bool) bool {
-	return (noEcho || m.Signal) && conn == m.Conn && conn != ""
+// echoes reports whether the message is not for the caller, whose connection published
+// it: a signal never is, a message if the client does not want its own.
+func (m *Message) echoes(c *Caller) bool {
+	return (c.client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag()
 }
 
 // expired reports whether the message's own TTL is over.

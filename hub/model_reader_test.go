@@ -51,13 +51,13 @@ func (r *reader) take(m *hub.Message) {
 		r.upTo(i)
 		r.next = i + 1
 		switch {
-		case m.Position != s.Position || m.Signal != s.IsZero() || m.Conn != s.conn:
+		case m.Position != s.Position || m.Signal != s.IsZero() || (m.Publisher == "") != (s.conn == "") || s.conn != "" && m.Publisher == s.conn:
 			r.Errorf("%s: got %+v for %+v", r.room, m, s)
 		case m.Signal && i < r.joined:
 			r.Errorf("%s: a signal from before joining", r.room)
 		case s.expired():
 			r.Errorf("%s: %v has expired", r.room, s.Position)
-		case r.conn != "" && m.Conn == r.conn:
+		case r.conn != "" && s.conn == r.conn:
 			r.Errorf("%s: %v is the reader's own", r.room, s.Position)
 		case !m.Signal && s.Offset <= r.pos.Offset:
 			r.Errorf("%s: %v comes after %v", r.room, s.Position, r.pos)

@@ -53,7 +53,7 @@ func (c *Caller) append(ctx context.Context, p *Publication) (Receipt, error) {
 	defer r.unpin()
 	m := &Message{
 		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: fit(p.Data),
-		From: c.client.User, Key: p.Key, Conn: c.client.ID, Signal: p.Signal,
+		From: c.client.User, Key: p.Key, Publisher: c.tag(), Signal: p.Signal,
 	}
 	if p.TTL > 0 {
 		m.Expires = time.Now().Add(p.TTL)

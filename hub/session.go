@@ -123,7 +123,7 @@ type Session struct {
 	Caller
 
 	waker Waker
-	since time.Time
+	began time.Duration // after Hub.born
 	cause atomic.Uint32
 	sent  atomic.Uint64 // messages handed out by Next, and in rooms that were left
 	got   atomic.Uint64 // messages published
@@ -150,7 +150,7 @@ func (s *Session) dispatcher() Dispatcher {
 func (s *Session) Logger() *slog.Logger { return s.hub.Logger() }
 
 // Since returns when the session was made.
-func (s *Session) Since() time.Time { return s.since }
+func (s *Session) Since() time.Time { return s.hub.born.Add(s.began) }
 
 // Counts returns how many messages the session was given and has published.
 func (s *Session) Counts() (sent, published uint64) {

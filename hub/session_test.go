@@ -337,7 +337,7 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 			t.Fatalf("%d items", len(items))
 		}
 		m := items[0].Message
-		if m.From != ann || m.Conn != s.ID() || m.Room != "r" || m.Event != "order" || m.Kind != hub.Text ||
+		if m.From != ann || m.Publisher == "" || strings.Contains(s.ID(), m.Publisher) || m.Room != "r" || m.Event != "order" || m.Kind != hub.Text ||
 			m.Type != "text/plain" || string(m.Data) != "hi" || m.Key != "k" || !m.Expires.Equal(m.Time.Add(time.Minute)) {
 			t.Errorf("%+v", m)
 		}

@@ -102,7 +102,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	}
 	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
 		e := r.ring.at(p.seq)
-		wanted := !e.expired(now) && !e.echoes(s.client.ID, s.client.NoEcho) &&
+		wanted := !e.expired(now) && !e.echoes(&s.Caller) &&
 			(e.Presence == nil || s.client.Presence != PresenceNothing)
 		if e.Signal {
 			wanted = wanted && p.seq >= m.joined
@@ -152,7 +152,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		return buf, false // the engine's log has not got there yet
 	}
 	for _, e := range page.Messages {
-		if !e.echoes(s.client.ID, s.client.NoEcho) {
+		if !e.echoes(&s.Caller) {
 			buf = append(buf, Item{Message: e})
 		}
 	}
