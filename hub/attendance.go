@@ -232,7 +232,7 @@ func (p *attendance) watched() bool {
 func (p *attendance) send(f *Presence, now time.Time) {
 	m := &Message{Room: p.room.name, Signal: true, Time: now, Presence: f, budget: p.hub.budget}
 	f.carrier = m
-	p.room.append(m)
+	p.room.Deliver(m)
 }
 
 // announce sends a snapshot to all, since the mode has changed.

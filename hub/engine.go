@@ -13,20 +13,21 @@ import (
 //   - Publish returns when the engine has the message, and not before. It sets
 //     Time, and Position unless the message is a signal. Positions of one room
 //     rise in the order in which its messages are delivered and read.
-//   - Every subscriber of a room gets every message after the tail that
-//     Subscribe returned, once, in order. Signals come in between, at least
-//     as long as the engine is in good health.
-//   - Read never misses a message without saying so in Page.Gap.
+//   - Every reader of a room gets every message after the tail that Subscribe
+//     returned, once, in order, or a Reset for those that it cannot get.
+//     Signals come in between, at least as long as the engine is in good
+//     health.
+//   - Read never misses a message without saying so in Page.Gap, above all not
+//     what a Reset was about.
 //
-// All methods are safe for concurrent use. deliver is never called by two
-// goroutines at once for one room; it does not block, and the engine may hold
-// its own locks while calling it.
+// All methods are safe for concurrent use.
 type Engine interface {
 	// Publish stores m, unless it is a signal, and sets Position and Time.
 	Publish(ctx context.Context, m *Message) error
 	// Subscribe begins to deliver what is published in the room. tail is the
-	// room's end at that moment; stop ends it and may be called once.
-	Subscribe(ctx context.Context, room string, deliver func(*Message)) (tail Position, stop func(), err error)
+	// room's end at that moment. stop ends it and may be called once, by anybody
+	// but the reader: it waits for a call that is under way, and none follows.
+	Subscribe(ctx context.Context, room string, r Reader) (tail Position, stop func(), err error)
 	// Read reads the room's log. It is called on the delivery path for a
 	// session that fell behind, so it must not take long.
 	Read(ctx context.Context, room string, q Query) (Page, error)
@@ -36,6 +37,18 @@ type Engine interface {
 	Retain(room string, keep History)
 	// Close releases what the engine holds.
 	Close(ctx context.Context) error
+}
+
+// Reader is who an engine delivers a room's messages to. Its methods are never called
+// by two goroutines at once, and do not block; the engine may hold its own locks while it
+// calls them.
+type Reader interface {
+	// Deliver takes the next message or signal.
+	Deliver(m *Message)
+	// Reset says that messages between the last delivery and tail cannot be
+	// delivered, or that the log has begun anew, in another epoch. Deliver goes on
+	// after tail. Whoever reads the room finds out by Read what is missing.
+	Reset(tail Position)
 }
 
 // forgetter is an engine whose logs live in this process and are the hub's to

@@ -59,7 +59,7 @@ type engineTest struct {
 func (t *engineTest) opened(room string) (hub.Position, *inbox) {
 	t.Helper()
 	in := new(inbox)
-	tail, stop, err := t.Subscribe(t.Context(), room, in.deliver)
+	tail, stop, err := t.Subscribe(t.Context(), room, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ type inbox struct {
 	overlap  bool
 }
 
-func (in *inbox) deliver(m *hub.Message) {
+func (in *inbox) Deliver(m *hub.Message) {
 	if in.busy.Add(1) > 1 {
 		in.mu.Lock()
 		in.overlap = true
@@ -112,6 +112,8 @@ func (in *inbox) deliver(m *hub.Message) {
 	in.mu.Unlock()
 	in.busy.Add(-1)
 }
+
+func (in *inbox) Reset(hub.Position) {}
 
 // wait returns what was delivered, as soon as it is n messages.
 func (in *inbox) wait(t *engineTest, n int) []*hub.Message {
@@ -370,7 +372,7 @@ func (t *engineTest) concurrent() {
 		})
 		all.Go(func() {
 			for n := range 100 {
-				_, stop, err := t.Subscribe(t.Context(), fmt.Sprint("r", i), func(*hub.Message) {})
+				_, stop, err := t.Subscribe(t.Context(), fmt.Sprint("r", i), new(inbox))
 				if err != nil {
 					t.Error(err)
 					return

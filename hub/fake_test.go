@@ -24,7 +24,7 @@ type fake struct {
 
 	mu      sync.Mutex
 	next    hub.Position
-	deliver map[string]func(*hub.Message)
+	readers map[string]hub.Reader
 
 	panicking string // the method that panics next
 }
@@ -32,7 +32,7 @@ type fake struct {
 // newFake returns a fake and a hub on it.
 func newFake(t testing.TB, s *hub.Settings) (*fake, *hub.Hub) {
 	t.Helper()
-	e := &fake{next: hub.Position{Epoch: "e", Offset: 10}, deliver: make(map[string]func(*hub.Message))}
+	e := &fake{next: hub.Position{Epoch: "e", Offset: 10}, readers: make(map[string]hub.Reader)}
 	h, err := hub.New(s, e)
 	if err != nil {
 		t.Fatal(err)
@@ -61,13 +61,13 @@ func (e *fake) Publish(ctx context.Context, m *hub.Message) error {
 		m.Position = e.next
 		e.next.Offset++
 	}
-	if deliver := e.deliver[m.Room]; deliver != nil {
-		deliver(m)
+	if r := e.readers[m.Room]; r != nil {
+		r.Deliver(m)
 	}
 	return nil
 }
 
-func (e *fake) Subscribe(ctx context.Context, room string, deliver func(*hub.Message)) (hub.Position, func(), error) {
+func (e *fake) Subscribe(ctx context.Context, room string, r hub.Reader) (hub.Position, func(), error) {
 	if e.subscribe != nil {
 		if err := e.subscribe(ctx); err != nil {
 			return hub.Position{}, nil, err
@@ -75,14 +75,14 @@ func (e *fake) Subscribe(ctx context.Context, room string, deliver func(*hub.Mes
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.deliver[room] = deliver
+	e.readers[room] = r
 	tail := e.next
 	tail.Offset--
 	return tail, func() {
 		e.maybePanic("stop")
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		delete(e.deliver, room)
+		delete(e.readers, room)
 	}, nil
 }
 
@@ -97,11 +97,20 @@ func (e *fake) Read(_ context.Context, _ string, q hub.Query) (hub.Page, error) 
 	return hub.Page{Start: tail, Cursor: tail}, nil
 }
 
+// reset loses what lies before tail, or begins anew.
+func (e *fake) reset(room string, tail hub.Position) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next = tail
+	e.next.Offset++
+	e.readers[room].Reset(tail)
+}
+
 // subscriptions returns the rooms that are subscribed to.
 func (e *fake) subscriptions() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Sorted(maps.Keys(e.deliver))
+	return slices.Sorted(maps.Keys(e.readers))
 }
 
 func (e *fake) Retain(string, hub.History) { e.maybePanic("retain") }

@@ -44,7 +44,8 @@ type log struct {
 	readers  []*reader
 }
 
-type reader struct{ deliver func(*Message) }
+// reader is one subscription: a [Reader] may have several.
+type reader struct{ Reader }
 
 // NewMemory returns an empty engine. A hub that it is given to bounds its bytes.
 func NewMemory() *Memory {
@@ -80,7 +81,7 @@ func (e *Memory) Publish(_ context.Context, m *Message) error {
 		}
 	}
 	for _, r := range l.readers {
-		r.deliver(m)
+		r.Deliver(m)
 	}
 	return nil
 }
@@ -124,15 +125,15 @@ func (e *Memory) lock(room string) *log {
 }
 
 // Subscribe implements [Engine].
-func (e *Memory) Subscribe(_ context.Context, room string, deliver func(*Message)) (Position, func(), error) {
+func (e *Memory) Subscribe(_ context.Context, room string, r Reader) (Position, func(), error) {
 	l := e.lock(room)
 	defer l.mu.Unlock()
-	r := &reader{deliver}
-	l.readers = append(l.readers, r)
+	own := &reader{r}
+	l.readers = append(l.readers, own)
 	stop := func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.readers = slices.DeleteFunc(l.readers, func(o *reader) bool { return o == r })
+		l.readers = slices.DeleteFunc(l.readers, func(other *reader) bool { return other == own })
 	}
 	return Position{e.epoch, e.last.Load()}, stop, nil
 }

@@ -59,6 +59,13 @@ func (r *ring) open(tail Position, lost loss) {
 	}
 }
 
+// reset has the empty ring begin at tail, before which everything is missing. No read
+// position of before is live any more.
+func (r *ring) reset(tail Position) {
+	r.first++
+	r.epoch, r.lost, r.newest = tail.Epoch, loss{offset: tail.Offset}, tail
+}
+
 // lose notes that m has left the ring.
 func (r *ring) lose(m *Message) {
 	if m.Epoch != r.epoch {

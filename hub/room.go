@@ -38,7 +38,7 @@ func (r *room) subscribe(ctx context.Context, e Engine) error {
 	r.open.Do(func() {
 		var tail Position
 		// The room outlives the request that comes first.
-		tail, r.stop, r.openErr = e.Subscribe(context.WithoutCancel(ctx), r.name, r.append)
+		tail, r.stop, r.openErr = e.Subscribe(context.WithoutCancel(ctx), r.name, r)
 		if r.openErr != nil {
 			return
 		}
@@ -64,13 +64,30 @@ func (r *room) close() {
 	r.clear()
 }
 
-// append takes what the engine delivers and notifies the dispatchers. Its cost does not
-// grow with the number of subscriptions.
-func (r *room) append(m *Message) {
+// Deliver implements [Reader]: it takes what the engine delivers and notifies the
+// dispatchers. Its cost does not grow with the number of subscriptions.
+func (r *room) Deliver(m *Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring.push(m)
 	r.ring.trim(m.Time, r.subscribers > 0)
+	r.notify()
+}
+
+// Reset implements [Reader]: the ring begins anew at tail, so that every session reads
+// from the engine, which knows what is missing.
+func (r *room) Reset(tail Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.ring.entries.len() > 0 {
+		r.ring.shift()
+	}
+	r.ring.reset(tail)
+	r.notify()
+}
+
+// notify notifies the dispatchers that there is something to read. Called with mu held.
+func (r *room) notify() {
 	r.tail = nil
 	for _, f := range r.groups {
 		if !f.due {
