@@ -19,16 +19,17 @@ func TestImports(t *testing.T) {
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
-		ranking:          {},
-		presence:         {ranking},
-		hub:              {presence, ranking, "golang.org/x/time/rate"},
-		protocol:         {hub},
-		outbound:         {hub, "golang.org/x/sys/unix"},
-		netpoll:          {"golang.org/x/sys/unix"},
-		frame:            {},
-		module + "/ws":   {hub, protocol, outbound, netpoll, frame, "github.com/coder/websocket"},
-		module + "/sse":  {hub, protocol, outbound, netpoll},
-		module + "/poll": {hub, protocol},
+		ranking:                       {},
+		presence:                      {ranking},
+		hub:                           {presence, ranking, "golang.org/x/time/rate"},
+		protocol:                      {hub},
+		module + "/engine/enginetest": {hub},
+		outbound:                      {hub, "golang.org/x/sys/unix"},
+		netpoll:                       {"golang.org/x/sys/unix"},
+		frame:                         {},
+		module + "/ws":                {hub, protocol, outbound, netpoll, frame, "github.com/coder/websocket"},
+		module + "/sse":               {hub, protocol, outbound, netpoll},
+		module + "/poll":              {hub, protocol},
 
 		module + "/client": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 	}

@@ -1,4 +1,10 @@
-package hub_test
+// Package enginetest tests what a [hub.Engine] promises. A package with an engine calls
+// it in a test:
+//
+//	func TestEngine(t *testing.T) {
+//		enginetest.Run(t, func(t testing.TB) hub.Engine { return open(t, t.TempDir()) })
+//	}
+package enginetest
 
 import (
 	"fmt"
@@ -13,50 +19,50 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-func TestMemory(t *testing.T) {
-	testEngine(t, func() hub.Engine { return hub.NewMemory() })
-}
-
-// testEngine tests what [hub.Engine] promises, on fresh engines.
-func testEngine(t *testing.T, newEngine func() hub.Engine) {
+// Run tests engines, each promise on one of its own, which newEngine makes, empty. It
+// closes them. What an engine does beside the interface, like surviving its process, is
+// for tests of its own.
+func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 	t.Helper()
 	for _, promise := range []struct {
 		name string
-		test func(*engineTest)
+		test func(*suite)
 	}{
-		{"Publish returns when the engine has the message", (*engineTest).publishStores},
-		{"Positions of one room rise in the order of delivery and reading", (*engineTest).positionsRise},
-		{"Every subscriber gets every message after the tail once in order", (*engineTest).everySubscriber},
-		{"Signals come in between", (*engineTest).signals},
-		{"Deliver is never called by two goroutines at once for one room", (*engineTest).deliverAlone},
-		{"Stop ends the delivery", (*engineTest).stop},
-		{"Read answers queries", (*engineTest).queries},
-		{"Read never misses a message without saying so", (*engineTest).readSaysSo},
-		{"Read makes nothing", (*engineTest).readMakesNothing},
-		{"Retain lets go of what is over it", (*engineTest).retain},
-		{"Retain does nothing for an unknown room", (*engineTest).retainUnknown},
-		{"All methods are safe for concurrent use", (*engineTest).concurrent},
+		{"Publish returns when the engine has the message", (*suite).publishStores},
+		{"Positions of one room rise in the order of delivery and reading", (*suite).positionsRise},
+		{"Every reader gets every message after the tail once in order", (*suite).everyReader},
+		{"Signals come in between", (*suite).signals},
+		{"A reader is called by one goroutine at a time", (*suite).deliverAlone},
+		{"Stop ends the delivery", (*suite).stop},
+		{"Stop waits for a call that is under way", (*suite).stopWaits},
+		{"Read answers queries", (*suite).queries},
+		{"Read never misses a message without saying so", (*suite).readSaysSo},
+		{"Read makes nothing", (*suite).readMakesNothing},
+		{"Retain lets go of what is over it", (*suite).retain},
+		{"Retain does nothing for an unknown room", (*suite).retainUnknown},
+		{"All methods are safe for concurrent use", (*suite).concurrent},
 	} {
 		t.Run(promise.name, func(t *testing.T) {
-			e := newEngine()
+			e := newEngine(t)
 			t.Cleanup(func() {
 				if err := e.Close(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
-			promise.test(&engineTest{t, e})
+			promise.test(&suite{t, e})
 		})
 	}
 }
 
-type engineTest struct {
+// suite is one promise's test.
+type suite struct {
 	*testing.T
 	hub.Engine
 }
 
 // opened subscribes to the room, keeps 1000 messages of it, and returns where
 // it begins and what is delivered.
-func (t *engineTest) opened(room string) (hub.Position, *inbox) {
+func (t *suite) opened(room string) (hub.Position, *inbox) {
 	t.Helper()
 	in := new(inbox)
 	tail, stop, err := t.Subscribe(t.Context(), room, in)
@@ -70,7 +76,7 @@ func (t *engineTest) opened(room string) (hub.Position, *inbox) {
 }
 
 // send publishes texts; one that ends in "!" is a signal.
-func (t *engineTest) send(room string, texts ...string) (messages []*hub.Message) {
+func (t *suite) send(room string, texts ...string) (messages []*hub.Message) {
 	t.Helper()
 	for _, text := range texts {
 		m := &hub.Message{Room: room, Data: []byte(text), Signal: strings.HasSuffix(text, "!")}
@@ -82,7 +88,7 @@ func (t *engineTest) send(room string, texts ...string) (messages []*hub.Message
 	return messages
 }
 
-func (t *engineTest) page(room string, q hub.Query) hub.Page {
+func (t *suite) page(room string, q hub.Query) hub.Page {
 	t.Helper()
 	p, err := t.Read(t.Context(), room, q)
 	if err != nil {
@@ -116,7 +122,7 @@ func (in *inbox) Deliver(m *hub.Message) {
 func (in *inbox) Reset(hub.Position) {}
 
 // wait returns what was delivered, as soon as it is n messages.
-func (in *inbox) wait(t *engineTest, n int) []*hub.Message {
+func (in *inbox) wait(t *suite, n int) []*hub.Message {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		in.mu.Lock()
@@ -139,7 +145,7 @@ func texts(messages []*hub.Message) (texts []string) {
 	return texts
 }
 
-func (t *engineTest) publishStores() {
+func (t *suite) publishStores() {
 	t.opened("r")
 	before := time.Now()
 	for i, m := range t.send("r", count(1, 3)...) {
@@ -150,10 +156,10 @@ func (t *engineTest) publishStores() {
 			t.Errorf("%v is no cursor: %v", m.Position, err)
 		}
 	}
-	equal(t, "read", told(t.page("r", hub.Query{Last: 9, Limit: 9})), count(1, 3)...)
+	equal(t, "read", described(t.page("r", hub.Query{Last: 9, Limit: 9})), count(1, 3)...)
 }
 
-func (t *engineTest) positionsRise() {
+func (t *suite) positionsRise() {
 	tail, in := t.opened("r")
 	t.opened("s")
 	for i := range 50 {
@@ -174,7 +180,7 @@ func (t *engineTest) positionsRise() {
 	}
 }
 
-func (t *engineTest) everySubscriber() {
+func (t *suite) everyReader() {
 	_, first := t.opened("r")
 	t.send("r", "1", "2")
 	tail, second := t.opened("r")
@@ -184,10 +190,10 @@ func (t *engineTest) everySubscriber() {
 	equal(t, "the first", texts(first.wait(t, 4)), count(1, 4)...)
 	equal(t, "the second", texts(second.wait(t, 2)), "3", "4")
 	equal(t, "another room", texts(other.wait(t, 1)), "x")
-	equal(t, "after the tail", told(t.page("r", hub.Query{After: tail, Limit: 9})), "3", "4")
+	equal(t, "after the tail", described(t.page("r", hub.Query{After: tail, Limit: 9})), "3", "4")
 }
 
-func (t *engineTest) signals() {
+func (t *suite) signals() {
 	tail, in := t.opened("r")
 	for _, m := range t.send("r", "1", "a!", "b!", "2", "c!") {
 		if m.Signal != m.IsZero() || m.Time.IsZero() {
@@ -201,7 +207,7 @@ func (t *engineTest) signals() {
 	}
 }
 
-func (t *engineTest) deliverAlone() {
+func (t *suite) deliverAlone() {
 	_, in := t.opened("r")
 	var all sync.WaitGroup
 	for i := range 4 {
@@ -218,7 +224,7 @@ func (t *engineTest) deliverAlone() {
 	}
 }
 
-func (t *engineTest) stop() {
+func (t *suite) stop() {
 	_, stopped := t.opened("r")
 	_, other := t.opened("r")
 	t.send("r", "1")
@@ -229,7 +235,41 @@ func (t *engineTest) stop() {
 	equal(t, "the stopped", texts(stopped.wait(t, 1)), "1")
 }
 
-func (t *engineTest) queries() {
+func (t *suite) stopWaits() {
+	r := &slow{entered: make(chan struct{}), leave: make(chan struct{})}
+	_, stop, err := t.Subscribe(t.Context(), "r", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { _ = t.Publish(t.Context(), &hub.Message{Room: "r"}) })
+	<-r.entered
+	all.Go(func() {
+		stop()
+		if !r.left.Load() {
+			t.Error("stop has returned while the reader was called")
+		}
+	})
+	<-time.After(10 * time.Millisecond) // for a stop that does not wait
+	close(r.leave)
+	all.Wait()
+}
+
+// slow is a reader that stays in its first call for as long as it is told.
+type slow struct {
+	entered, leave chan struct{}
+	left           atomic.Bool
+}
+
+func (r *slow) Deliver(*hub.Message) {
+	close(r.entered)
+	<-r.leave
+	r.left.Store(true)
+}
+
+func (r *slow) Reset(hub.Position) {}
+
+func (t *suite) queries() {
 	tail, _ := t.opened("r")
 	m := t.send("r", count(1, 5)...)
 	at := func(i int) hub.Position { return m[i-1].Position }
@@ -266,7 +306,7 @@ func (t *engineTest) queries() {
 	}
 	for _, test := range tests {
 		p := t.page("r", test.q)
-		equal(t, test.name, told(p), test.want...)
+		equal(t, test.name, described(p), test.want...)
 		if p.More != test.more {
 			t.Errorf("%s: more is %v", test.name, p.More)
 		}
@@ -274,16 +314,16 @@ func (t *engineTest) queries() {
 			continue
 		}
 		// Both ends of a page are cursors, and honest ones.
-		equal(t, test.name+", again from its start", told(t.page("r", hub.Query{After: p.Start, Limit: len(p.Messages)})), texts(p.Messages)...)
+		equal(t, test.name+", again from its start", described(t.page("r", hub.Query{After: p.Start, Limit: len(p.Messages)})), texts(p.Messages)...)
 		after := m[len(m)-1].Position
 		if test.more && test.q.Before.IsZero() && test.q.Last == 0 && test.q.Age == 0 {
 			after = p.Messages[len(p.Messages)-1].Position
 		}
-		equal(t, test.name+", on from its cursor", told(t.page("r", hub.Query{After: p.Cursor, Limit: 9})), told(t.page("r", hub.Query{After: after, Limit: 9}))...)
+		equal(t, test.name+", on from its cursor", described(t.page("r", hub.Query{After: p.Cursor, Limit: 9})), described(t.page("r", hub.Query{After: after, Limit: 9}))...)
 	}
 }
 
-func (t *engineTest) readSaysSo() {
+func (t *suite) readSaysSo() {
 	tail, _ := t.opened("r")
 	t.Retain("r", hub.History{Count: 7})
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -314,7 +354,7 @@ func (t *engineTest) readSaysSo() {
 	}
 }
 
-func (t *engineTest) readMakesNothing() {
+func (t *suite) readMakesNothing() {
 	for _, q := range []hub.Query{{}, {InvalidCursor: true}, {Last: 3}, {Age: time.Hour}} {
 		q.Limit = 9
 		if p := t.page("nobody", q); len(p.Messages) > 0 || p.More || p.Cursor.IsZero() || (p.Gap != nil) != q.InvalidCursor {
@@ -323,14 +363,14 @@ func (t *engineTest) readMakesNothing() {
 	}
 }
 
-func (t *engineTest) retain() {
+func (t *suite) retain() {
 	tail, _ := t.opened("r")
 	m := t.send("r", count(1, 9)...)
 	for _, keep := range []int{5, 2, 0} {
 		t.Retain("r", hub.History{Count: keep})
-		equal(t, "kept", told(t.page("r", hub.Query{Last: 99, Limit: 99})), count(10-keep, 9)...)
+		equal(t, "kept", described(t.page("r", hub.Query{Last: 99, Limit: 99})), count(10-keep, 9)...)
 		p := t.page("r", hub.Query{After: tail, Limit: 99})
-		equal(t, "after a gap", told(p), append([]string{"gap expired"}, count(10-keep, 9)...)...)
+		equal(t, "after a gap", described(p), append([]string{"gap expired"}, count(10-keep, 9)...)...)
 		if to := m[8-keep].Position; p.Gap.From != tail || p.Gap.To.Offset < to.Offset {
 			t.Errorf("gap %+v, want one to %v", p.Gap, to)
 		}
@@ -341,15 +381,15 @@ func (t *engineTest) retain() {
 	t.Retain("r", hub.History{Count: 9, Age: time.Nanosecond})
 	t.send("r", "10")
 	<-time.After(time.Millisecond)
-	equal(t, "too old", told(t.page("r", hub.Query{Last: 99, Limit: 99})))
+	equal(t, "too old", described(t.page("r", hub.Query{Last: 99, Limit: 99})))
 }
 
-func (t *engineTest) retainUnknown() {
+func (t *suite) retainUnknown() {
 	t.Retain("r", hub.History{Count: 9})
 	t.readMakesNothing()
 }
 
-func (t *engineTest) concurrent() {
+func (t *suite) concurrent() {
 	tail, in := t.opened("r")
 	t.Retain("r", hub.History{Count: 20})
 	var all sync.WaitGroup
@@ -385,5 +425,28 @@ func (t *engineTest) concurrent() {
 	all.Wait()
 	if got := in.wait(t, 300); len(got) != 300 {
 		t.Errorf("%d messages are delivered", len(got))
+	}
+}
+
+// described returns a page as text: its gap, and its messages' data.
+func described(p hub.Page) (all []string) {
+	if p.Gap != nil {
+		all = append(all, "gap "+string(p.Gap.Reason))
+	}
+	return append(all, texts(p.Messages)...)
+}
+
+// count returns the numbers as text.
+func count(from, to int) (all []string) {
+	for i := from; i <= to; i++ {
+		all = append(all, fmt.Sprint(i))
+	}
+	return all
+}
+
+func equal(t testing.TB, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
 	}
 }
