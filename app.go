@@ -69,7 +69,7 @@ func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own b
 	case was == nil:
 		a.adopted[name] = &adoption{pooled: p, made: made, settings: s, own: own, log: log}
 	case own && was.own && !reflect.DeepEqual(s, was.settings):
-		return fmt.Errorf("hub %q is told two different things: %w", name, errConfigured)
+		return fmt.Errorf("hub %q has conflicting options: %w", name, errConfigured)
 	case own:
 		was.settings, was.own = s, true
 		if was.made {
@@ -106,7 +106,7 @@ func (a *App) settle() {
 				continue
 			}
 			if err := o.pooled.hub.Configure(o.settings); err != nil {
-				o.log.Error("putting settings into force", "hub", name, "error", err)
+				o.log.Error("applying the hub's settings", "hub", name, "error", err)
 			}
 			o.pooled.hub.SetLogger(o.log)
 		}

@@ -80,28 +80,28 @@ func (h *Handler) findAstray(s *surroundings, asked bool) {
 // hidden notes that a directive before this one takes the paths of rooms.
 func (h *Handler) hidden(by string) {
 	h.astray.by, h.astray.remedy = by, h.apart()
-	h.log.Warn("a directive before realtime rewrites the paths of rooms, and hides them",
+	h.log.Warn("a directive before realtime rewrites the paths of rooms, so no request reaches them",
 		"directive", by, "prefix", h.Prefix, "remedy", h.astray.remedy)
 }
 
 // apart says how rooms are kept from what rewrites paths.
 func (h *Handler) apart() string {
-	return fmt.Sprintf("put it into a block of its own, handle %s* { realtime }, and the rest of the site, with what rewrites, into handle { … }", h.Prefix)
+	return fmt.Sprintf("put realtime in a block of its own, handle %s* { realtime }, and the rest of the site, with the rewrite, in handle { … }", h.Prefix)
 }
 
 // misplaced notes that the handler is in a block for other paths than its rooms have.
 // nested is where they are all the same, if anywhere; other the prefix that would do.
 func (h *Handler) misplaced(block []string, nested, other string) {
-	h.astray.remedy = fmt.Sprintf("put realtime into handle %s* { … }", h.Prefix)
+	h.astray.remedy = fmt.Sprintf("put realtime in handle %s* { … }", h.Prefix)
 	if other != "" {
-		h.astray.remedy = fmt.Sprintf("say prefix %s in the block of realtime", other)
+		h.astray.remedy = fmt.Sprintf("set prefix %s in the realtime block", other)
 	}
 	told := []any{"block", strings.Join(block, " "), "prefix", h.Prefix, "remedy", h.astray.remedy}
 	if nested != "" {
-		h.log.Warn("the block around realtime is for other paths than its prefix: its rooms are below both", append(told, "rooms", nested)...)
+		h.log.Warn("the block around realtime matches other paths than its prefix: rooms are found only below both", append(told, "rooms", nested)...)
 		return
 	}
-	h.log.Warn("the block around realtime is for other paths than its prefix: no request can reach a room", told...)
+	h.log.Warn("the block around realtime matches other paths than its prefix: no request can reach a room", told...)
 }
 
 // pass gives a request that is for no room to the next handler, but not in silence
@@ -142,7 +142,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 func (h *Handler) stray(w http.ResponseWriter, r *http.Request, by, remedy string) error {
 	detail := fmt.Sprintf("rooms are below %s, and this path is not; in the Caddyfile, %s", h.Prefix, remedy)
 	if by != "" {
-		detail = fmt.Sprintf("%s has changed this path before realtime saw it; in the Caddyfile, %s", by, remedy)
+		detail = fmt.Sprintf("%s changed this path before realtime saw it; in the Caddyfile, %s", by, remedy)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return h.refuse(w, r, &protocol.Problem{Status: http.StatusNotFound, Title: "no room", Detail: detail})

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	rewritten = "a directive before realtime rewrites the paths of rooms, and hides them"
-	elsewhere = "the block around realtime is for other paths than its prefix: no request can reach a room"
-	further   = "the block around realtime is for other paths than its prefix: its rooms are below both"
+	rewritten = "a directive before realtime rewrites the paths of rooms, so no request reaches them"
+	elsewhere = "the block around realtime matches other paths than its prefix: no request can reach a room"
+	further   = "the block around realtime matches other paths than its prefix: rooms are found only below both"
 )
 
 // page of a single-page application, which all unknown paths show.
@@ -32,31 +32,31 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 		silent bool   // the handler is not called, so the log alone tells
 		says   string // in the answer
 	}{
-		"try_files":            {block: "try_files {path} /index.html\nREALTIME\nfile_server", warned: rewritten, says: "try_files has"},
-		"try_files, a matcher": {block: "try_files {path} /index.html\nrealtime /rt/* {\n" + open + "}\nfile_server", warned: rewritten, says: "try_files has"},
+		"try_files":            {block: "try_files {path} /index.html\nREALTIME\nfile_server", warned: rewritten, says: "try_files changed"},
+		"try_files, a matcher": {block: "try_files {path} /index.html\nrealtime /rt/* {\n" + open + "}\nfile_server", warned: rewritten, says: "try_files changed"},
 		"a named matcher of one path": {
 			block:  "@rooms path /rt/*\ntry_files {path} /index.html\nrealtime @rooms {\nprefix /rt/\n" + open + "}\nfile_server",
-			warned: rewritten, says: "try_files has",
+			warned: rewritten, says: "try_files changed",
 		},
 		"try_files, a status":        {block: "try_files {path} {path}.html =404\nREALTIME\nfile_server", warned: rewritten, silent: true},
 		"a matcher of a header":      {block: "@x {\npath /rt/*\nheader X-Key *\n}\ntry_files {path} /index.html\nrealtime @x {\nprefix /rt/\n}\nfile_server", warned: rewritten, silent: true},
-		"rewrite":                    {block: "rewrite * /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite has"},
-		"rewrite by regexp":          {block: "@html path_regexp ^/[a-z/]+$\nrewrite @html /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite has"},
-		"uri strip_prefix":           {block: "uri strip_prefix /rt\nREALTIME\nrespond next", warned: rewritten, says: "strip_prefix has"},
-		"uri replace":                {block: "uri replace /rt/ /tr/\nREALTIME\nrespond next", warned: rewritten, says: "uri has"},
-		"uri path_regexp":            {block: "uri path_regexp ^/rt/ /tr/\nREALTIME\nrespond next", warned: rewritten, says: "uri has"},
-		"in a route":                 {block: "route {\nrewrite * /index.html\nREALTIME\nfile_server\n}", warned: rewritten, says: "rewrite has"},
+		"rewrite":                    {block: "rewrite * /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite changed"},
+		"rewrite by regexp":          {block: "@html path_regexp ^/[a-z/]+$\nrewrite @html /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite changed"},
+		"uri strip_prefix":           {block: "uri strip_prefix /rt\nREALTIME\nrespond next", warned: rewritten, says: "strip_prefix changed"},
+		"uri replace":                {block: "uri replace /rt/ /tr/\nREALTIME\nrespond next", warned: rewritten, says: "uri changed"},
+		"uri path_regexp":            {block: "uri path_regexp ^/rt/ /tr/\nREALTIME\nrespond next", warned: rewritten, says: "uri changed"},
+		"in a route":                 {block: "route {\nrewrite * /index.html\nREALTIME\nfile_server\n}", warned: rewritten, says: "rewrite changed"},
 		"php_fastcgi in a route":     {block: "route {\nphp_fastcgi 127.0.0.1:9\nREALTIME\n}", warned: rewritten, silent: true},
 		"around a handle":            {block: "try_files {path} /index.html\nhandle /rt/* {\nREALTIME\n}\nfile_server", warned: rewritten, silent: true},
 		"around a handle_path":       {block: "try_files {path} /index.html\nhandle_path /live/* {\nrealtime {\nprefix /\n}\n}\nfile_server", warned: rewritten, silent: true},
-		"a matcher of one room":      {block: "rewrite /rt/lobby /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite has"},
-		"a matcher of other rooms":   {block: "rewrite /rt/private/* /index.html\nREALTIME\nfile_server", target: "/rt/private/x", says: "has changed"},
-		"a deeper handle":            {block: "handle /live/* {\nREALTIME\n}", target: "/live/lobby", warned: elsewhere, says: "say prefix /live/"},
-		"a handle that has more":     {block: "handle /live/* {\nREALTIME\nfile_server\n}", target: "/live/lobby", warned: elsewhere, says: "say prefix /live/"},
-		"another matcher":            {block: "realtime /live/* {\nprefix /rt/\n" + open + "}", target: "/live/lobby", warned: elsewhere, says: "say prefix /live/"},
-		"a handle with a site after": {block: "handle /live/* {\nREALTIME\n}\nrespond next", target: "/live/lobby", warned: elsewhere, says: "say prefix /live/"},
-		"handle_path":                {block: "handle_path /live/* {\nREALTIME\n}", target: "/live/lobby", warned: further, says: "say prefix /"},
-		"handle_path, the same":      {block: "handle_path /rt/* {\nREALTIME\n}", warned: further, says: "say prefix /"},
+		"a matcher of one room":      {block: "rewrite /rt/lobby /index.html\nREALTIME\nfile_server", warned: rewritten, says: "rewrite changed"},
+		"a matcher of other rooms":   {block: "rewrite /rt/private/* /index.html\nREALTIME\nfile_server", target: "/rt/private/x", says: " changed this path"},
+		"a deeper handle":            {block: "handle /live/* {\nREALTIME\n}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
+		"a handle that has more":     {block: "handle /live/* {\nREALTIME\nfile_server\n}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
+		"another matcher":            {block: "realtime /live/* {\nprefix /rt/\n" + open + "}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
+		"a handle with a site after": {block: "handle /live/* {\nREALTIME\n}\nrespond next", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
+		"handle_path":                {block: "handle_path /live/* {\nREALTIME\n}", target: "/live/lobby", warned: further, says: "set prefix /"},
+		"handle_path, the same":      {block: "handle_path /rt/* {\nREALTIME\n}", warned: further, says: "set prefix /"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+open+"}")

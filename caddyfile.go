@@ -39,7 +39,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	if m.Prefix == "" && (named || len(matcher) > 0) {
 		if m.Prefix = prefixOf(matcher, named); m.Prefix == "" {
-			return nil, h.Err("realtime cannot tell its path from this matcher: match one path like /rt/*, or say prefix <path> in the block")
+			return nil, h.Err("cannot derive the prefix from this matcher: match a single path like /rt/*, or set prefix <path> in the block")
 		}
 	}
 	if path := prefixOf(matcher, false); path != "" && isBelow(m.Prefix, path) {
@@ -78,7 +78,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 		return nil
 	}
 	if first, again := h.State[key].(string); again {
-		return h.Errf("a second realtime needs a hub: say hub <name> in both blocks; one name shares the rooms, two names part them (the first is at %s)", first)
+		return h.Errf("realtime already specified at %s: set hub <name> in both blocks; equal names share the rooms, different names separate them", first)
 	}
 	h.State[key] = h.File() + ":" + strconv.Itoa(h.Line())
 	return nil
@@ -114,13 +114,13 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("realtime takes no argument but a matcher, and %q is none", d.Val())
+		return d.Errf("unexpected argument %q: realtime takes only a matcher", d.Val())
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		if seen[name] && name != "room" {
-			return d.Errf("%s stands twice", name)
+			return d.Errf("%s already specified", name)
 		}
 		seen[name] = true
 		if err := h.unmarshalOption(d, name); err != nil {
@@ -185,10 +185,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 // endOfOption refuses what follows an option that is complete.
 func endOfOption(d *caddyfile.Dispenser, name string) error {
 	if d.NextArg() {
-		return d.Errf("%s: surplus argument %q", name, d.Val())
+		return d.Errf("%s: unexpected argument %q", name, d.Val())
 	}
 	if nesting := d.Nesting(); d.NextBlock(nesting) {
-		return d.Errf("%s takes no block", name)
+		return d.Errf("%s does not take a block", name)
 	}
 	return nil
 }
@@ -200,18 +200,18 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 	}
 	for _, r := range h.Rooms {
 		if r.Pattern == pattern {
-			return d.Errf("room %s stands twice", pattern)
+			return d.Errf("room %s already specified", pattern)
 		}
 	}
 	room := Room{Pattern: pattern}
 	if d.NextArg() {
-		return d.Errf("room %s: surplus argument %q", pattern, d.Val())
+		return d.Errf("room %s: unexpected argument %q", pattern, d.Val())
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		if seen[name] {
-			return d.Errf("%s of room %s stands twice", name, pattern)
+			return d.Errf("room %s: %s already specified", pattern, name)
 		}
 		seen[name] = true
 		switch name {
@@ -234,7 +234,7 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 		}
 	}
 	if len(seen) == 0 {
-		return d.Errf("room %s says nothing: give it history, max_message_size, rate or presence", pattern)
+		return d.Errf("room %s has no options: set history, max_message_size, rate or presence", pattern)
 	}
 	h.Rooms = append(h.Rooms, room)
 	return nil
@@ -253,7 +253,7 @@ func (h *Handler) checkPattern(pattern string) error {
 func word(d *caddyfile.Dispenser, check func(string) error) (string, error) {
 	name := d.Val()
 	if !d.NextArg() {
-		return "", d.Errf("%s: an argument is missing", name)
+		return "", d.ArgErr()
 	}
 	if check != nil {
 		if err := check(d.Val()); err != nil {
@@ -261,7 +261,7 @@ func word(d *caddyfile.Dispenser, check func(string) error) (string, error) {
 		}
 	}
 	if d.Val() == "" {
-		return "", d.Errf("%s: the argument is empty", name)
+		return "", d.Errf("%s must not be empty", name)
 	}
 	return d.Val(), nil
 }
@@ -271,14 +271,14 @@ func words(d *caddyfile.Dispenser, check func(string) error, same func(a, b stri
 	name := d.Val()
 	all := d.RemainingArgs()
 	if len(all) == 0 {
-		return nil, d.Errf("%s: an argument is missing", name)
+		return nil, d.ArgErr()
 	}
 	for i, w := range all {
 		if err := check(w); err != nil {
 			return nil, d.WrapErr(err)
 		}
 		if slices.ContainsFunc(all[:i], func(o string) bool { return same(o, w) }) {
-			return nil, d.Errf("%s: %s stands twice", name, w)
+			return nil, d.Errf("%s: %s already specified", name, w)
 		}
 	}
 	return all, nil
@@ -289,7 +289,7 @@ func onOff(d *caddyfile.Dispenser) (bool, error) {
 	name := d.Val()
 	arg, err := word(d, nil)
 	if err == nil && arg != "on" && arg != "off" {
-		err = d.Errf("%s: %q is neither on nor off", name, arg)
+		err = d.Errf("invalid %s %q: must be on or off", name, arg)
 	}
 	return arg == "on", err
 }
@@ -303,7 +303,7 @@ func size(d *caddyfile.Dispenser) (int64, error) {
 	}
 	n, err := humanize.ParseBytes(arg)
 	if err != nil || n == 0 || n > math.MaxInt64 {
-		return 0, d.Errf("%s: %q is no size: want one like 64KiB or 1MB, or off", name, arg)
+		return 0, d.Errf("invalid %s %q: must be a size like 64KiB or 1MB, or off", name, arg)
 	}
 	return int64(n), nil
 }
@@ -317,7 +317,7 @@ func count(d *caddyfile.Dispenser) (int, error) {
 	}
 	n, err := strconv.Atoi(arg)
 	if err != nil || n < 1 {
-		return 0, d.Errf("%s: %q is no number from 1 on, nor off", name, arg)
+		return 0, d.Errf("invalid %s %q: must be a positive number or off", name, arg)
 	}
 	return n, nil
 }
@@ -331,7 +331,7 @@ func duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	}
 	t, err := caddy.ParseDuration(arg)
 	if err != nil || t <= 0 {
-		return 0, d.Errf("%s: %q is no time: want one like 30s, 10m or 7d, or off", name, arg)
+		return 0, d.Errf("invalid %s %q: must be a duration like 30s, 10m or 7d, or off", name, arg)
 	}
 	return caddy.Duration(t), nil
 }
@@ -351,12 +351,12 @@ func rate(d *caddyfile.Dispenser) (*Rate, error) {
 	per, known := map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[unit]
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || !known || !(n > 0) || math.IsInf(n, 0) {
-		return nil, d.Errf("%s: %q is no rate: want one like 10, 10/s, 100/m or 5/h, or off", name, arg)
+		return nil, d.Errf("invalid %s %q: must be a rate like 10, 10/s, 100/m or 5/h, or off", name, arg)
 	}
 	r := &Rate{PerSecond: n / per}
 	if d.NextArg() {
 		if r.Burst, err = strconv.Atoi(d.Val()); err != nil || r.Burst < 1 {
-			return nil, d.Errf("%s: %q is no number of messages at once", name, d.Val())
+			return nil, d.Errf("invalid %s burst %q: must be a positive number of messages", name, d.Val())
 		}
 	}
 	if _, err := r.settings(); err != nil {
@@ -375,7 +375,7 @@ func history(d *caddyfile.Dispenser) (*History, error) {
 	if arg == "off" {
 		h.Count = off
 	} else if h.Count, err = strconv.Atoi(arg); err != nil || h.Count < 0 {
-		return nil, d.Errf("history: %q is no number of messages, nor off", arg)
+		return nil, d.Errf("invalid history count %q: must be at least 0, or off", arg)
 	}
 	if !d.NextArg() {
 		return h, nil
@@ -386,7 +386,7 @@ func history(d *caddyfile.Dispenser) (*History, error) {
 	}
 	t, err := caddy.ParseDuration(d.Val())
 	if err != nil || t <= 0 {
-		return nil, d.Errf("history: %q is no age: want one like 10m, 24h or 7d, or off", d.Val())
+		return nil, d.Errf("invalid history age %q: must be a duration like 10m, 24h or 7d, or off", d.Val())
 	}
 	h.Age = caddy.Duration(t)
 	return h, nil
@@ -406,7 +406,7 @@ func presence(d *caddyfile.Dispenser) (*Presence, error) {
 		case d.Val() == "off":
 			grace = off
 		case err != nil || grace <= 0:
-			return nil, d.Errf("presence: %q is no time: want one like 10s, or off", d.Val())
+			return nil, d.Errf("invalid presence grace %q: must be a duration like 10s, or off", d.Val())
 		}
 		p.Grace = caddy.Duration(grace)
 	}

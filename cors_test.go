@@ -113,7 +113,7 @@ func TestForm(t *testing.T) {
 		t.Errorf("with a foreign one: %s, want 204", resp.Status)
 	}
 	refused(t, s.do("POST", "/rt/lobby", "text=evil", append(form, "Sec-Fetch-Site: cross-site")...), 403, "another site")
-	refused(t, s.do("POST", "/rt/lobby", "words=x", form...), 400, "field text")
+	refused(t, s.do("POST", "/rt/lobby", "words=x", form...), 400, "field named text")
 	refused(t, s.do("POST", "/rt/lobby", "text=%zz", form...), 400, "form")
 	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"hello & welcome", "second", "third"}) {
 		t.Errorf("the room holds %q", got)

@@ -35,7 +35,7 @@ func (req *request) withoutEffect() error {
 	default:
 		return &protocol.Problem{
 			Status: http.StatusForbidden, Title: "origin refused",
-			Detail: "a page of another site has sent this without its origin (Sec-Fetch-Site); use fetch with CORS, EventSource or WebSocket, and list the page's origin in origins",
+			Detail: "a page of another site sent this without an Origin header (Sec-Fetch-Site); use fetch with CORS, EventSource or WebSocket, and list the page's origin in origins",
 		}
 	}
 }

@@ -48,7 +48,7 @@ func formFields(contentType string, body []byte) (url.Values, error) {
 			return nil, protocol.Bad("the form cannot be read: %v", err)
 		}
 		if n == maxFormFields {
-			return nil, protocol.Bad("a form has at most %d fields", maxFormFields)
+			return nil, protocol.Bad("a form may have at most %d fields", maxFormFields)
 		}
 		value, err := io.ReadAll(part)
 		if err != nil {
@@ -73,14 +73,14 @@ func withoutText(fields url.Values) error {
 		names = append(names, clip(name, maxFormName))
 	}
 	if len(names) == 0 {
-		return protocol.Bad("the form has no field text: it is empty")
+		return protocol.Bad("the form has no field named text: it is empty")
 	}
 	slices.Sort(names)
 	more := ""
 	if len(names) > maxFormNames {
 		names, more = names[:maxFormNames], ", …"
 	}
-	return protocol.Bad("the form has no field text, which is what is published; it has %s", strings.Join(names, ", ")+more)
+	return protocol.Bad("the form has no field named text, which holds what is published; it has %s", strings.Join(names, ", ")+more)
 }
 
 // back sends the browser back to the page of its form, if that is ours, or leaves

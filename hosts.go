@@ -11,7 +11,7 @@ import (
 // are one site for people, like example.com and www.example.com, or the hub has been
 // given a name. No hub is named by the Host of a request, which strangers choose.
 func (h *Handler) tellShared(s *surroundings) {
-	const remedy = "give each host that is to have rooms of its own a site of its own, with a hub; or name the hub, if they are to be shared"
+	const remedy = "to separate the rooms, give each host a site of its own with a hub of its own; to share them, name the hub"
 	if h.Hub != "" {
 		return
 	}
@@ -20,7 +20,7 @@ func (h *Handler) tellShared(s *surroundings) {
 	case slices.ContainsFunc(hosts, func(host string) bool { return strings.Contains(host, "*") }):
 		h.log.Warn("all hosts that match a wildcard share these rooms", "hosts", hosts, "remedy", remedy)
 	case len(hosts) == 0 && s.othersHaveHosts():
-		h.log.Info("all hosts that no other site has share these rooms", "remedy", remedy)
+		h.log.Info("all hosts without a site of their own share these rooms", "remedy", remedy)
 	case severalSites(hosts):
 		h.log.Info("several hosts share these rooms", "hosts", hosts, "remedy", remedy)
 	}

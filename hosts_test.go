@@ -10,7 +10,7 @@ import (
 func TestHostsThatShareRoomsAreToldOf(t *testing.T) {
 	const (
 		wildcard = "all hosts that match a wildcard share these rooms"
-		rest     = "all hosts that no other site has share these rooms"
+		rest     = "all hosts without a site of their own share these rooms"
 		several  = "several hosts share these rooms"
 	)
 	for sites, want := range map[string]string{

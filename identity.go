@@ -39,6 +39,6 @@ func (req *request) sameUser(u *hub.User) error {
 	}
 	return &protocol.Problem{
 		Status: http.StatusPreconditionFailed, Title: "another user", Field: "user",
-		Detail: "the request names another user than the one that its credentials are of; ask with HEAD who that is (Realtime-User)",
+		Detail: "the request names another user than its credentials do; a HEAD tells which one (Realtime-User)",
 	}
 }

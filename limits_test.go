@@ -59,7 +59,7 @@ func TestRoomNames(t *testing.T) {
 		{name: "control character", target: "/rt/a%07b", status: 400, names: "U+0007"},
 		{name: "newline", target: "/rt/a%0Ab", status: 400, names: "U+000A"},
 		{name: "not UTF-8", target: "/rt/a%FFb", status: 400, names: "UTF-8"},
-		{name: "none", target: "/rt/", status: 400, names: "which room"},
+		{name: "none", target: "/rt/", status: 400, names: "missing room"},
 		{name: "reserved", target: "/rt/-/x", status: 404, names: ""},
 		{name: "reserved by query", target: "/rt/?room=-/x", status: 400, names: "reserved"},
 		{name: "two", target: "/rt/?room=a&room=b", status: 400, names: "one room"},

@@ -149,7 +149,7 @@ func chooseMode(r *http.Request) (mode, error) {
 		if !ok {
 			return "", &protocol.Problem{
 				Status: http.StatusNotAcceptable, Title: "not acceptable",
-				Detail: "a room can be had as text/event-stream, application/x-ndjson, application/json, or by WebSocket",
+				Detail: "a room is available as text/event-stream, application/x-ndjson, application/json, or over WebSocket",
 			}
 		}
 		return mode(chosen), nil
@@ -165,7 +165,7 @@ func chooseMode(r *http.Request) (mode, error) {
 	default:
 		return "", &protocol.Problem{
 			Status: http.StatusMethodNotAllowed, Title: "method not allowed",
-			Detail: "a room takes " + allowedMethods,
+			Detail: "a room accepts " + allowedMethods,
 		}
 	}
 }
@@ -214,7 +214,7 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	if len(offered) == 0 {
 		return "", nil
 	}
-	return "", protocol.Bad("none of the offered subprotocols is known; known are: %s", strings.Join(known, ", "))
+	return "", protocol.Bad("none of the offered subprotocols is supported; supported are: %s", strings.Join(known, ", "))
 }
 
 // begin finds where to begin. The first that is there decides: a last event id,
@@ -223,7 +223,7 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 func (req *request) begin(h http.Header, query url.Values) error {
 	if before := query.Get("before"); before != "" {
 		if req.mode != modePage {
-			return protocol.Bad("before pages backwards and is for GET with Accept: application/json")
+			return protocol.Bad("before pages backwards; it needs a GET with Accept: application/json")
 		}
 		var err error
 		if req.before, err = hub.ParsePosition(before); err != nil {
@@ -279,7 +279,7 @@ func isLastEventID(name string) bool {
 // cursor reads a cursor, of one room or of several.
 func (req *request) cursor(s string) (err error) {
 	if len(s) > protocol.MaxCursor {
-		return fmt.Errorf("a cursor has at most %d bytes, this one %d", protocol.MaxCursor, len(s))
+		return fmt.Errorf("a cursor may have at most %d bytes, this one has %d", protocol.MaxCursor, len(s))
 	}
 	if req.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
 		return err
@@ -331,7 +331,7 @@ func (req *request) membership(query url.Values) error {
 			asked = query.Get("members")
 		}
 		if req.mode == modeWebSocket {
-			return protocol.Bad("members is for GET with Accept: application/json or text/event-stream")
+			return protocol.Bad("members needs a GET with Accept: application/json or text/event-stream")
 		}
 	}
 	switch asked {

@@ -111,7 +111,7 @@ func checkOrigin(pattern string) error {
 		return nil
 	}
 	if _, err := parseOriginPattern(pattern); err != nil {
-		return fmt.Errorf("origin %q: %w", pattern, err)
+		return fmt.Errorf("invalid origin %q: %w", pattern, err)
 	}
 	return nil
 }
@@ -145,17 +145,17 @@ func parseOriginPattern(pattern string) (p originPattern, err error) {
 		rest = after
 	}
 	if strings.ContainsAny(rest, ", ;") {
-		return p, errors.New("origins have spaces between them and no commas: one word each")
+		return p, errors.New("separate origins with spaces, not commas")
 	}
 	if strings.ContainsAny(rest, "{}") {
-		return p, errors.New("placeholders are not replaced here, but for {$NAME} in a Caddyfile")
+		return p, errors.New("placeholders are not supported here, except {$NAME} in a Caddyfile")
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if i := strings.IndexAny(rest, "/?#@"); i >= 0 {
 		if rest[i] == '@' || i == 0 {
 			return p, errOrigin
 		}
-		return p, fmt.Errorf("an origin has no path: say %s", strings.TrimSuffix(pattern, rest[i:]))
+		return p, fmt.Errorf("must not have a path; use %s", strings.TrimSuffix(pattern, rest[i:]))
 	}
 	host, port := splitPort(rest)
 	if p.port, err = originPort(port); err != nil {
@@ -164,7 +164,7 @@ func parseOriginPattern(pattern string) (p originPattern, err error) {
 	host, p.wildcard = strings.CutPrefix(host, "*.")
 	p.host, err = originHost(host)
 	if err == nil && p.wildcard && (p.host[0] == '[' || isNumber(lastLabel(p.host))) {
-		err = errors.New("an address has no names below it")
+		err = errors.New("an IP address has no subdomains")
 	}
 	return p, err
 }
@@ -174,9 +174,9 @@ func originScheme(scheme string) (string, error) {
 	scheme = strings.ToLower(scheme)
 	switch scheme {
 	case "ws", "wss":
-		return "", fmt.Errorf("a page has the scheme http or https, by WebSocket too: say http%s://", strings.TrimPrefix(scheme, "ws"))
+		return "", fmt.Errorf("the scheme of a page is http or https, also for its WebSockets; use http%s://", strings.TrimPrefix(scheme, "ws"))
 	case "file":
-		return "", errors.New("pages of files have the origin null: say null")
+		return "", errors.New("pages loaded from files have the origin null; use null")
 	}
 	for i, c := range []byte(scheme) {
 		letter := c >= 'a' && c <= 'z'
@@ -196,11 +196,11 @@ func originPort(port string) (string, error) {
 		return "", nil
 	}
 	if strings.Contains(port, "*") {
-		return "", errors.New("a port is no wildcard: list each port")
+		return "", errors.New("a port cannot be a wildcard; list each port")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", fmt.Errorf("%q is no port", port)
+		return "", fmt.Errorf("invalid port %q", port)
 	}
 	return strconv.FormatUint(n, 10), nil
 }
@@ -214,19 +214,19 @@ func originHost(host string) (string, error) {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		address, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
 		if err != nil || !address.Is6() || address.Zone() != "" || !strings.HasSuffix(inner, "]") {
-			return "", fmt.Errorf("%s is no IPv6 address", host)
+			return "", fmt.Errorf("invalid IPv6 address %s", host)
 		}
 		return "[" + ipv6(address) + "]", nil
 	}
 	if strings.Count(host, ":") > 0 {
-		return "", errors.New("an IPv6 address stands in brackets, like [::1]")
+		return "", errors.New("an IPv6 address must be in brackets, like [::1]")
 	}
 	if strings.Contains(host, "*") {
-		return "", errors.New("a wildcard stands for the first labels of a name, as in https://*.example.com, or alone for any origin")
+		return "", errors.New("a wildcard must replace the first labels of a name, as in https://*.example.com, or stand alone for any origin")
 	}
 	name, err := hosts.ToASCII(host)
 	if err != nil {
-		return "", fmt.Errorf("%q is no host: %w", host, err)
+		return "", fmt.Errorf("invalid host %q: %w", host, err)
 	}
 	for _, c := range []byte(name) {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
@@ -238,7 +238,7 @@ func originHost(host string) (string, error) {
 	}
 	if isNumber(lastLabel(name)) {
 		if _, err := netip.ParseAddr(name); err != nil {
-			return "", fmt.Errorf("%s is no IPv4 address as browsers write it, like 127.0.0.1", name)
+			return "", fmt.Errorf("invalid IPv4 address %s: must be like 127.0.0.1", name)
 		}
 	}
 	return name, nil

@@ -51,7 +51,7 @@ func (s *site) logged(sites string) func(message string) []map[string]any {
 	}
 }
 
-const originRefused = "the page of another origin was refused"
+const originRefused = "refused a page from another origin"
 
 // transports are the headers by which each way of reading and writing is asked for.
 var transports = []struct {
@@ -117,14 +117,14 @@ func TestOriginsThatNoPageHas(t *testing.T) {
 		"https://app.example.com,":            "spaces",
 		"https://a.example,https://b.example": "spaces",
 		"https://a.example https://b.example": "spaces",
-		"https://app.example.com/chat":        "say https://app.example.com",
-		"https://app.example.com?x":           "say https://app.example.com",
-		"https://app.example.com/#":           "say https://app.example.com",
-		"app.example.com/chat/":               "say app.example.com",
-		"wss://app.example.com":               "say https://",
-		"ws://app.example.com":                "say http://",
-		"file://":                             "say null",
-		"file:///home/ann/chat.html":          "say null",
+		"https://app.example.com/chat":        "use https://app.example.com",
+		"https://app.example.com?x":           "use https://app.example.com",
+		"https://app.example.com/#":           "use https://app.example.com",
+		"app.example.com/chat/":               "use app.example.com",
+		"wss://app.example.com":               "use https://",
+		"ws://app.example.com":                "use http://",
+		"file://":                             "use null",
+		"file:///home/ann/chat.html":          "use null",
 		"http://localhost:*":                  "each port",
 		"http://localhost:http":               "port",
 		"http://localhost:99999":              "port",
@@ -224,7 +224,7 @@ func TestRefusedOriginsAreLoggedInBounds(t *testing.T) {
 	if n := len(logged(originRefused)); n != maxRefusedOrigins {
 		t.Errorf("%d warnings, want %d", n, maxRefusedOrigins)
 	}
-	if n := len(logged("no more refused origins are logged until the configuration changes")); n != 1 {
+	if n := len(logged("no further refused origins are logged until the configuration changes")); n != 1 {
 		t.Errorf("the end of the warnings is told %d times", n)
 	}
 }
@@ -245,13 +245,13 @@ func TestRemediesForRefusedOrigins(t *testing.T) {
 	for _, test := range []struct{ name, origin, host, forwarded, want string }{
 		{"another site", "https://app.example.com", "127.0.0.1:8080", "", "origins https://app.example.com"},
 		{"the name of an upstream", "https://example.com", "backend", "", "proxy_set_header Host $http_host"},
-		{"the proxy tells", "https://example.com", "backend:8080", "example.com", "a proxy has changed Host"},
-		{"two proxies tell", "https://example.com", "backend:8080", "example.com, inner", "a proxy has changed Host"},
+		{"the proxy tells", "https://example.com", "backend:8080", "example.com", "a proxy changed the Host header"},
+		{"two proxies tell", "https://example.com", "backend:8080", "example.com, inner", "a proxy changed the Host header"},
 		{"the proxy tells of another", "https://evil.example", "backend:8080", "example.com", "origins https://evil.example"},
 		{"the port is lost", "http://localhost:21172", "localhost", "", "the ports differ"},
 		{"a file", "null", "localhost", "", "origins null"},
 		{"a file of a web view", "file://", "localhost", "", "origins null"},
-		{"nonsense", "x", "localhost", "", "no origin"},
+		{"nonsense", "x", "localhost", "", "this origin cannot be listed"},
 	} {
 		if got := remedy(test.origin, test.host, test.forwarded); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)

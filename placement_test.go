@@ -35,11 +35,11 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 		"rewrite into a room":     {"rewrite /old/* /rt/lobby\n%s\nfile_server", "/old/x", "", ""},
 		"route":                   {"route {\nrewrite * /index.html\n%s\nfile_server\n}", "/rt/lobby", "rewrite", "rewrite"},
 		"strip":                   {"uri strip_prefix /rt\n%s\nfile_server", "/rt/lobby", "uri strip_prefix", "strip_prefix"},
-		"handle elsewhere":        {"handle /live/* {\n%s\n}", "/live/lobby", "say prefix", "say prefix"},
-		"handle_path":             {"handle_path /live/* {\n%s\n}", "/live/lobby", "prefix /", "say prefix"},
+		"handle elsewhere":        {"handle /live/* {\n%s\n}", "/live/lobby", "set prefix", "set prefix"},
+		"handle_path":             {"handle_path /live/* {\n%s\n}", "/live/lobby", "prefix /", "set prefix"},
 		"handle_path, prefix":     {"handle_path /live/* {\nrealtime {\nprefix /\nrate off\n}\n}", "/live/lobby", "", ""},
 		"handle, prefix":          {"handle /live/* {\nrealtime {\nprefix /live/\nrate off\n}\n}", "/live/lobby", "", ""},
-		"another answers":         {"handle_path /live/* {\n%s\nrespond \"else\"\n}", "/live/rt/lobby", "", "say prefix"},
+		"another answers":         {"handle_path /live/* {\n%s\nrespond \"else\"\n}", "/live/rt/lobby", "", "set prefix"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port := freePort(t)

@@ -228,7 +228,7 @@ func TestAddressesBehindProxies(t *testing.T) {
 // can read, and in the log.
 func TestNginxThatChangesHost(t *testing.T) {
 	for name, test := range map[string]struct{ origin, host, remedy string }{
-		"the upstream's name": {"http://example.com", "", "a proxy has changed Host"},
+		"the upstream's name": {"http://example.com", "", "a proxy changed the Host header"},
 		"without its port":    {"", "proxy_set_header Host $host;", "the ports differ"},
 	} {
 		t.Run(name, func(t *testing.T) {

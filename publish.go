@@ -122,7 +122,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) 
 		return body, nil
 	case isOver:
 		if over.Limit != limit {
-			tooLarge.Detail = fmt.Sprintf("the site has a limit of its own for bodies, as by request_body, which is %d bytes", over.Limit)
+			tooLarge.Detail = fmt.Sprintf("the site limits request bodies to %d bytes, as request_body does", over.Limit)
 		}
 		dropRest(w, r, true)
 		return nil, tooLarge
@@ -135,7 +135,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) 
 		if other, ok := errors.AsType[caddyhttp.HandlerError](err); ok && other.StatusCode >= 400 {
 			return nil, &protocol.Problem{Status: other.StatusCode, Title: "body refused", Detail: "another handler of the site refused the body", Err: err}
 		}
-		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body broke off", Err: err}
+		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body is incomplete", Err: err}
 	}
 }
 
@@ -154,7 +154,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 		return err
 	}
 	defer leave()
-	body, err := readBody(w, r, maxCommandBytes, fmt.Sprintf("the body of commands is more than %d bytes", maxCommandBytes))
+	body, err := readBody(w, r, maxCommandBytes, fmt.Sprintf("a body of commands may have at most %d bytes", maxCommandBytes))
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 			continue
 		}
 		if n++; n > maxCommands {
-			e.Answer(new(protocol.Command).Refusal(protocol.Bad("one request has at most %d commands; this one and those after it were not carried out", maxCommands)))
+			e.Answer(new(protocol.Command).Refusal(protocol.Bad("one request may have at most %d commands; this one and those after it were not executed", maxCommands)))
 			break
 		}
 		command, err := protocol.Decode(line)
@@ -176,13 +176,13 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 		if command.Op == protocol.OpHistory && len(e.answers) > maxAnswers {
 			e.Answer(command.Refusal(&protocol.Problem{
 				Status: http.StatusRequestEntityTooLarge, Title: "answer too large",
-				Detail: "the answers of this request have more than 1 MiB: ask in another one",
+				Detail: "the answers to this request exceed 1 MiB; ask in another request",
 			}))
 			continue
 		}
 		// What went wrong has been answered.
 		if err := command.Do(r.Context(), e, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
-			h.log.Error("carrying out a command", "error", err)
+			h.log.Error("executing a command", "error", err)
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -50,31 +50,31 @@ func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
 	if forwarded != "" {
 		attributes = append(attributes, "forwarded_host", clip(forwarded, maxToldOrigin))
 	}
-	log.Warn("the page of another origin was refused", append(attributes, "remedy", remedy(told, r.Host, forwarded))...)
+	log.Warn("refused a page from another origin", append(attributes, "remedy", remedy(told, r.Host, forwarded))...)
 	if last {
-		log.Warn("no more refused origins are logged until the configuration changes", "logged", maxRefusedOrigins)
+		log.Warn("no further refused origins are logged until the configuration changes", "logged", maxRefusedOrigins)
 	}
 }
 
 // remedy says what to set for a refused origin.
 func remedy(from, host, forwarded string) string {
-	const proxy = "let the proxy pass on the Host that it was asked for (nginx: proxy_set_header Host $http_host)"
+	const proxy = "have the proxy pass on the original Host header (nginx: proxy_set_header Host $http_host)"
 	if isNowhere(from) {
-		return "a page of a file, or in a sandboxed frame, has no origin: serve it by HTTP; or say origins null, which lets in any such page, as nobody"
+		return "a page loaded from a file or in a sandboxed frame has no origin: serve it over HTTP; or set origins null, which admits every such page, as an anonymous client"
 	}
 	page, ok := parseOrigin(from)
 	if !ok {
-		return "this is no origin that could be listed"
+		return "this origin cannot be listed in origins"
 	}
-	list := "say origins " + from
+	list := "set origins " + from
 	first, _, _ := strings.Cut(forwarded, ",")
 	if sameHost(from, strings.TrimSpace(first)) {
-		return "a proxy has changed Host: " + proxy + ", or " + list
+		return "a proxy changed the Host header: " + proxy + ", or " + list
 	}
 	if name, _ := splitPort(strings.ToLower(host)); name == page.host {
-		return "the ports differ: if a proxy has lost the port, " + proxy + "; if the page is another server's, " + list
+		return "the ports differ: if a proxy dropped the port, " + proxy + "; if another server serves the page, " + list
 	}
-	return "if the page is yours, " + list + "; if it is this site's own, a proxy has changed Host: " + proxy
+	return "if the page is yours, " + list + "; if it belongs to this site, a proxy changed the Host header: " + proxy
 }
 
 // clip cuts a text to at most n bytes, at the end of a character.

@@ -93,7 +93,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		return h.stream(w, r, client, rooms, req)
 	default:
 		if len(rooms) > 1 {
-			return protocol.Bad("a POST publishes in one room; for several, POST commands to the hub's own URL")
+			return protocol.Bad("a POST publishes to one room; for several, POST commands to the hub's own URL")
 		}
 		return h.publish(w, r, client, rooms[0], req.mode == modeForm)
 	}
@@ -109,7 +109,7 @@ func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Clie
 	case req.mode == modeWebSocket && req.subprotocol == sessionSubprotocol:
 		return h.webSocket(w, r, c, nil, req)
 	default:
-		return protocol.Bad("which room? It is the rest of the path, as in %slobby, or ?room=lobby", r.URL.Path)
+		return protocol.Bad("missing room; add it to the path, as in %slobby, or use ?room=lobby", r.URL.Path)
 	}
 }
 
@@ -118,7 +118,7 @@ func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Clie
 // once.
 func roomNames(r *http.Request, rest string) ([]string, error) {
 	if rest == "-" {
-		return nil, &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
+		return nil, &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "there is nothing here"}
 	}
 	asked := []string{rest}
 	if rest == "" {
@@ -133,7 +133,7 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 			rooms = append(rooms, strings.Clone(name))
 		}
 		if len(rooms) > protocol.MaxRooms {
-			return nil, protocol.Bad("a URL names at most %d rooms", protocol.MaxRooms)
+			return nil, protocol.Bad("a URL may name at most %d rooms", protocol.MaxRooms)
 		}
 	}
 	return rooms, nil
@@ -167,7 +167,7 @@ func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) err
 		}
 	}
 	if limit := h.server.MaxHeaderBytes; size > limit {
-		return protocol.Bad("the names of these rooms are too long together: with a cursor the request would have %d bytes, and max_header_bytes of the server is %d; use several connections, or a WebSocket of the subprotocol %s",
+		return protocol.Bad("the names of these rooms are too long together: with a cursor the request would have %d bytes, but the server's max_header_bytes is %d; use several connections, or a WebSocket with the subprotocol %s",
 			size, limit, sessionSubprotocol)
 	}
 	return nil
@@ -233,7 +233,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 // heldBack says, once for each configuration, what a stream suffers from.
 func (h *Handler) heldBack() {
 	h.held.Do(func() {
-		h.log.Warn("a handler around realtime holds responses back, so streams are ended at once and clients come back as if they polled; let realtime stand outside of templates, intercept, log_append with the response body and the like")
+		h.log.Warn("a handler around realtime holds responses back, so every stream ends at once and clients come back as if they polled; move realtime out of templates, intercept, log_append with the response body and similar handlers")
 	})
 }
 
@@ -248,7 +248,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(req.wait.Seconds())))
 	}
 	if len(rooms) > 1 && !req.before.IsZero() {
-		return protocol.Bad("before pages backwards in one room")
+		return protocol.Bad("before works in one room only")
 	}
 	for _, s := range req.joinRequests(rooms) {
 		q := hub.Query{InvalidCursor: s.Start.InvalidCursor, After: s.Start.After, Before: req.before, Last: s.Start.Last, Age: s.Start.Age}
@@ -266,7 +266,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 // members answers with who is in the room.
 func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, req request) error {
 	if len(rooms) > 1 {
-		return protocol.Bad("members is about one room")
+		return protocol.Bad("members works for one room only")
 	}
 	caller := h.pooled.hub.Caller(c)
 	p, err := caller.Presence(rooms[0])

@@ -152,7 +152,7 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 		"?room=a&room=b&before=e.1": "one room",
 		"?room=a&room=b&members":    "one room",
 		"?room=":                    "it is empty",
-		"":                          "which room",
+		"":                          "missing room",
 	} {
 		resp := s.do("GET", "/rt/"+target, "")
 		if body := readAll(t, resp); resp.StatusCode != 400 || !strings.Contains(body, want) {
@@ -239,7 +239,7 @@ func TestCommandsByPost(t *testing.T) {
 	if e := s.commands("", lines...); len(e) != 1001 || e[1000].Status != 400 {
 		t.Errorf("%d answers, the last %+v", len(e), e[len(e)-1])
 	}
-	refused(t, s.do("POST", "/rt/", "hi"), 400, "which room")
+	refused(t, s.do("POST", "/rt/", "hi"), 400, "missing room")
 	refused(t, s.do("POST", "/rt/?room=a&room=b", "hi"), 400, "one room")
 	refused(t, s.do("POST", "/rt/", strings.Repeat("x", 8<<20+1), ndjson), 413, "commands")
 }

@@ -67,7 +67,7 @@ func limit(name string, from int64, to *int) (given bool, err error) {
 	case from == off:
 		*to = hub.Off
 	case from < 0 || from > math.MaxInt:
-		return false, fmt.Errorf("%s is %d: must be at least 1, or -1 for no limit", name, from)
+		return false, fmt.Errorf("invalid %s %d: must be at least 1, or -1 for no limit", name, from)
 	default:
 		*to = int(from)
 	}
@@ -79,9 +79,9 @@ func (r *Rate) settings() (hub.Rate, error) {
 	case r.PerSecond == off:
 		return hub.Unlimited, nil
 	case r.PerSecond <= 0 || r.PerSecond > 1e6:
-		return hub.Rate{}, fmt.Errorf("rate is %g a second: must be above 0 and at most a million, or -1 for no limit", r.PerSecond)
+		return hub.Rate{}, fmt.Errorf("invalid rate %g per second: must be above 0 and at most 1000000, or -1 (Caddyfile: off) for no limit", r.PerSecond)
 	case r.Burst < 0 || r.Burst > 1e6:
-		return hub.Rate{}, fmt.Errorf("burst of a rate is %d: must be between 1 and a million", r.Burst)
+		return hub.Rate{}, fmt.Errorf("invalid rate burst %d: must be between 1 and 1000000", r.Burst)
 	}
 	burst := r.Burst
 	if burst == 0 {
@@ -134,13 +134,13 @@ func (p *Presence) settings() (hub.PresenceRule, error) {
 	to := hub.PresenceRule{Mode: mode, Grace: time.Duration(p.Grace)}
 	switch {
 	case !known:
-		return to, fmt.Errorf("presence is %q: must be on, count or off", p.Mode)
+		return to, fmt.Errorf("invalid presence mode %q: must be on, count or off", p.Mode)
 	case p.Grace == off:
 		to.Grace = 0
 	case p.Grace == 0:
 		to.Grace = hub.DefaultPresenceGrace
 	case p.Grace < 0 || to.Grace > time.Hour:
-		return to, fmt.Errorf("grace of presence is %s: must be above 0 and at most 1h, or -1 for none", to.Grace)
+		return to, fmt.Errorf("invalid presence grace %s: must be above 0 and at most 1h, or -1 (Caddyfile: off) for none", to.Grace)
 	}
 	return to, nil
 }
@@ -151,7 +151,7 @@ func (h *History) settings() (hub.History, error) {
 	case h.Count == off:
 		to.Count = hub.Off
 	case h.Count < 0:
-		return to, fmt.Errorf("history is %d: must be at least 0, or -1 for no limit", h.Count)
+		return to, fmt.Errorf("invalid history count %d: must be at least 0, or -1 for no limit", h.Count)
 	}
 	switch {
 	case h.Age == off:
@@ -159,7 +159,7 @@ func (h *History) settings() (hub.History, error) {
 	case h.Age == 0:
 		to.Age = hub.DefaultHistoryAge
 	case h.Age < 0:
-		return to, fmt.Errorf("age of history is %s: must be above 0, or -1 for any age", to.Age)
+		return to, fmt.Errorf("invalid history age %s: must be above 0, or -1 for no limit", to.Age)
 	}
 	return to, nil
 }
@@ -168,14 +168,14 @@ func (h *History) settings() (hub.History, error) {
 func checkPrefix(prefix string) error {
 	for _, c := range []byte(prefix) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`*?#%\"{}`, c) >= 0 {
-			return fmt.Errorf("prefix %q: must be a plain path, without wildcards, escapes or placeholders", prefix)
+			return fmt.Errorf("invalid prefix %q: must be a plain path, without wildcards, escapes or placeholders", prefix)
 		}
 	}
 	if !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") || strings.Contains(prefix, "//") {
-		return fmt.Errorf("prefix %q: must begin and end with one slash, like /rt/", prefix)
+		return fmt.Errorf("invalid prefix %q: must begin and end with one slash, like /rt/", prefix)
 	}
 	if clean := path.Clean(prefix); clean != "/" && clean+"/" != prefix {
-		return fmt.Errorf("prefix %q: must not have dot segments", prefix)
+		return fmt.Errorf("invalid prefix %q: must not contain dot segments", prefix)
 	}
 	return nil
 }
@@ -200,11 +200,11 @@ func (h *Handler) checkRooms() error {
 
 func checkHubName(name string) error {
 	if len(name) > 64 {
-		return fmt.Errorf("hub %q: a name has at most 64 characters", name)
+		return fmt.Errorf("invalid hub %q: must have at most 64 characters", name)
 	}
 	for _, c := range []byte(name) {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return fmt.Errorf("hub %q: a name has only letters, digits, - and _", name)
+			return fmt.Errorf("invalid hub %q: must contain only letters, digits, - and _", name)
 		}
 	}
 	return nil
@@ -215,7 +215,7 @@ func checkHeartbeat(d caddy.Duration) error {
 		return nil
 	}
 	if t := time.Duration(d); t < time.Second || t > time.Hour {
-		return fmt.Errorf("heartbeat is %s: must be between 1s and 1h, or off", t)
+		return fmt.Errorf("invalid heartbeat %s: must be between 1s and 1h, or -1 (Caddyfile: off)", t)
 	}
 	return nil
 }
@@ -224,10 +224,10 @@ func checkHeartbeat(d caddy.Duration) error {
 // token (RFC 6455, section 4.1; RFC 9110, section 5.6.2).
 func checkSubprotocol(name string) error {
 	if strings.HasPrefix(name, "realtime.") {
-		return fmt.Errorf("subprotocol %q: names that begin with realtime. are reserved", name)
+		return fmt.Errorf("invalid subprotocol %q: names that begin with realtime. are reserved", name)
 	}
 	if name == "" || len(name) > 64 || !isToken(name) {
-		return fmt.Errorf("subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
+		return fmt.Errorf("invalid subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
 	}
 	return nil
 }
@@ -243,4 +243,4 @@ func isToken(s string) bool {
 }
 
 // errConfigured is what two handlers get that tell one hub different things.
-var errConfigured = errors.New("its options stand in one of the handlers of a hub, or are equal in all")
+var errConfigured = errors.New("set the options of a hub in one of its handlers, or set the same in all")

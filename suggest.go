@@ -20,33 +20,33 @@ var (
 // does not have.
 func unknownOption(name string) error {
 	if slices.Contains(roomOptions, strings.ToLower(name)) {
-		return fmt.Errorf("%s is an option of rooms: say room * { %[1]s … }, or name a room in place of the *", strings.ToLower(name))
+		return fmt.Errorf("%s is a room option: use room * { %[1]s … }, or name a room instead of *", strings.ToLower(name))
 	}
-	return fmt.Errorf("unknown option %q of realtime%s", name, didYouMean(name, handlerOptions, roomOptions))
+	return fmt.Errorf("unrecognized subdirective %q: %s", name, didYouMean(name, handlerOptions, roomOptions))
 }
 
 // unknownRoomOption says the same of a room's block.
 func unknownRoomOption(name, room string) error {
 	if slices.Contains(handlerOptions, strings.ToLower(name)) {
-		return fmt.Errorf("%s is an option of realtime: it stands outside of the block of room %s", strings.ToLower(name), room)
+		return fmt.Errorf("room %s: %s is not a room option: move it out of the room block", room, strings.ToLower(name))
 	}
-	return fmt.Errorf("unknown option %q of room %s%s", name, room, didYouMean(name, roomOptions, handlerOptions))
+	return fmt.Errorf("room %s: unrecognized subdirective %q: %s", room, name, didYouMean(name, roomOptions, handlerOptions))
 }
 
 // didYouMean suggests the known name that is the fewest slips away: of this block
 // or, if none is near, of the other one, where it says so.
 func didYouMean(name string, here, elsewhere []string) string {
 	if best := nearest(name, here); best != "" {
-		return ": did you mean " + best + "?"
+		return "did you mean " + best + "?"
 	}
 	best := nearest(name, elsewhere)
 	switch {
 	case best == "":
-		return ": there are " + strings.Join(here, ", ")
+		return "must be one of " + strings.Join(here, ", ")
 	case slices.Contains(roomOptions, best):
-		return ": did you mean " + best + ", in the block of a room?"
+		return "did you mean " + best + ", in a room block?"
 	default:
-		return ": did you mean " + best + ", outside of the room's block?"
+		return "did you mean " + best + ", outside the room block?"
 	}
 }
 
@@ -108,7 +108,7 @@ func checkRoom(prefix, pattern string) error {
 		bare = "*"
 	}
 	if repeats {
-		return fmt.Errorf("room %s repeats the prefix, after which its name begins: say room %s", pattern, bare)
+		return fmt.Errorf("room %s repeats the prefix, but room names begin after it; use room %s", pattern, bare)
 	}
-	return fmt.Errorf("room %s: a name begins without a slash: say room %s", pattern, bare)
+	return fmt.Errorf("room %s begins with a slash, but room names do not; use room %s", pattern, bare)
 }

@@ -25,7 +25,7 @@ func TestSuggestedOptionsExist(t *testing.T) {
 	}{{handlerOptions, "realtime {\n%\n}"}, {roomOptions, "realtime {\nroom a {\n%\n}\n}"}} {
 		for _, name := range list.names {
 			_, _, err := adapt("http://localhost:8080\n\n" + strings.Replace(list.block, "%", name, 1))
-			if err == nil || strings.Contains(err.Error(), "unknown") || !strings.Contains(err.Error(), "missing") {
+			if err == nil || strings.Contains(err.Error(), "unrecognized") || !strings.Contains(err.Error(), "wrong argument count") {
 				t.Errorf("%s without an argument: %v", name, err)
 			}
 		}
@@ -54,7 +54,7 @@ func TestRoomsThatTakeThePathForTheirName(t *testing.T) {
 		{"/a/b/", "a/b/c", "c"},
 	} {
 		err := checkRoom(test.prefix, test.pattern)
-		if (err != nil) != (test.say != "") || err != nil && !strings.HasSuffix(err.Error(), "say room "+test.say) {
+		if (err != nil) != (test.say != "") || err != nil && !strings.HasSuffix(err.Error(), "; use room "+test.say) {
 			t.Errorf("%s below %s: %v, want %q", test.pattern, test.prefix, err, test.say)
 		}
 		// In JSON, too.

@@ -134,7 +134,7 @@ var (
 // which need not hold the room.
 func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
 	if len(rooms) > 1 {
-		return protocol.Bad("a page shows one room")
+		return protocol.Bad("a page can show only one room")
 	}
 	_, i := language.MatchStrings(uiMatcher, r.Header.Get("Accept-Language"))
 	data := uiData{Room: rooms[0], Lang: uiLanguages[i].String(), Words: uiTexts[i], Base: base(r.URL, h.Prefix)}

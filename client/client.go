@@ -126,12 +126,12 @@ func Serve(w http.ResponseWriter, r *http.Request, name string, accepted []strin
 	header.Set("Cache-Control", "no-store") // of what goes wrong
 	asset := find(name)
 	if asset == nil {
-		return &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "nothing is here"}
+		return &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "there is nothing here"}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		header.Set("Allow", "GET, HEAD")
 		return &protocol.Problem{
-			Status: http.StatusMethodNotAllowed, Title: "method not allowed", Detail: "a script takes GET, HEAD",
+			Status: http.StatusMethodNotAllowed, Title: "method not allowed", Detail: "a script accepts GET, HEAD",
 		}
 	}
 	if name == asset.Hashed {

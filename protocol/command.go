@@ -105,7 +105,7 @@ func (c *Command) unreadable(err error) error {
 	case !ok:
 		return Bad("the command is not JSON: %v", err)
 	case kind.Field == "":
-		return Bad("the command is no JSON object, but a JSON %s", kind.Value)
+		return Bad("the command must be a JSON object, not a JSON %s", kind.Value)
 	case kind.Field == "ref":
 		c.Ref = nil // what has been read of it is not what was sent
 	}
@@ -113,42 +113,42 @@ func (c *Command) unreadable(err error) error {
 	if kind.Type.Kind() == reflect.String {
 		want = "a string"
 	}
-	return badField(kind.Field, "it must be "+want+", not a "+kind.Value)
+	return badField(kind.Field, "must be "+want+", not a "+kind.Value)
 }
 
 // check says which field is missing, or cannot be.
 func (c *Command) check() error {
 	switch c.Op {
 	case "":
-		return badField("op", "it is missing: say what is to be done")
+		return badField("op", "missing; name the operation")
 	case OpAuth:
 		return &Problem{
 			Status: http.StatusNotImplemented, Title: "not implemented",
-			Detail: "this server takes no tokens: who somebody is, is decided when he connects", Field: "op",
+			Detail: "this server takes no tokens: the user is determined when the client connects", Field: "op",
 		}
 	case OpJoin, OpLeave, OpPublish, OpSignal, OpState, OpHistory:
 	default:
-		return badField("op", strconv.Quote(c.Op)+" is none that this server knows")
+		return badField("op", "unknown operation "+strconv.Quote(c.Op))
 	}
 	if c.Room == "" {
-		return badField("room", "it is missing")
+		return badField("room", "missing")
 	}
 	if err := hub.CheckRoomName(c.Room); err != nil {
 		return &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Field: "room", Err: err}
 	}
 	switch {
 	case c.Op == OpPublish && c.Data == nil:
-		return badField("data", "it is missing")
+		return badField("data", "missing")
 	case c.Op == OpSignal && c.Event == "":
-		return badField("event", "it is missing: a signal has a name")
+		return badField("event", "missing; a signal needs a name")
 	case c.Op == OpState && c.State == nil:
-		return badField("state", "it is missing; null is a state too")
+		return badField("state", "missing; null is a state, too")
 	case c.TTL != nil && (*c.TTL < 0 || *c.TTL > 1<<31):
-		return badField("ttl", "it must be a number of seconds")
+		return badField("ttl", "must be a number of seconds")
 	case c.Limit != nil && (*c.Limit < 1 || *c.Limit > MaxPage):
-		return badField("limit", "it must be a number from 1 to "+strconv.Itoa(MaxPage))
+		return badField("limit", "must be a number from 1 to "+strconv.Itoa(MaxPage))
 	case c.Before != "" && c.Since != "":
-		return badField("before", "it cannot stand beside since")
+		return badField("before", "cannot be combined with since")
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (c *Command) start() (hub.Start, error) {
 }
 
 // ErrLast is returned by [ParseLast].
-var ErrLast = errors.New("must be a number of messages, or a time like 10m")
+var ErrLast = errors.New("must be a number of messages, or a duration like 10m")
 
 // ParseLast reads how far back a client wants to begin: a number of messages,
 // or a time.
@@ -296,7 +296,7 @@ func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err 
 			return 0, "", nil, badField("data", err.Error())
 		}
 		if len(media) > hub.MaxType {
-			return 0, "", nil, badField("data", "its type is too long")
+			return 0, "", nil, badField("data", "the type is too long")
 		}
 		return hub.Binary, media, data, nil
 	}

@@ -152,15 +152,15 @@ func TestCommands(t *testing.T) {
 func TestCommandsThatMakeNoSense(t *testing.T) {
 	for _, test := range []struct{ name, line, answer string }{
 		{"no JSON", `hello`, `"status":400`},
-		{"no object", `[1]`, `no JSON object, but a JSON array`},
+		{"no object", `[1]`, `must be a JSON object, not a JSON array`},
 		{"not UTF-8", "{\"op\":\"\xff\"}", `UTF-8`},
-		{"no op", `{"room":"r","ref":3}`, `"ref":3,"room":"r","status":400,"title":"bad request","detail":"op: it is missing: say what is to be done","field":"op"`},
+		{"no op", `{"room":"r","ref":3}`, `"ref":3,"room":"r","status":400,"title":"bad request","detail":"op: missing; name the operation","field":"op"`},
 		{"unknown op", `{"op":"dance","ref":3}`, `"field":"op"`},
 		{"tokens", `{"op":"auth","token":"x","ref":3}`, `"ref":3,"status":501`},
 		{"no room", `{"op":"join"}`, `"field":"room"`},
 		{"bad room", `{"op":"join","room":"a//b"}`, `empty segment`},
-		{"room of another type", `{"op":"join","room":1,"ref":4}`, `"ref":4,"status":400,"title":"bad request","detail":"room: it must be a string, not a number","field":"room"`},
-		{"ref of another type", `{"op":"join","room":"r","ref":"x"}`, `{"op":"error","room":"r","status":400,"title":"bad request","detail":"ref: it must be an integer, not a string","field":"ref"}`},
+		{"room of another type", `{"op":"join","room":1,"ref":4}`, `"ref":4,"status":400,"title":"bad request","detail":"room: must be a string, not a number","field":"room"`},
+		{"ref of another type", `{"op":"join","room":"r","ref":"x"}`, `{"op":"error","room":"r","status":400,"title":"bad request","detail":"ref: must be an integer, not a string","field":"ref"}`},
 		{"no data", `{"op":"publish","room":"r"}`, `"field":"data"`},
 		{"no event", `{"op":"signal","room":"r"}`, `"field":"event"`},
 		{"no state", `{"op":"state","room":"r"}`, `"field":"state"`},
@@ -192,9 +192,9 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 func TestRefusedCommands(t *testing.T) {
 	for err, want := range map[error]string{
 		hub.ErrNotJoined: `{"op":"error","ref":1,"room":"r","status":400,"title":"not joined","detail":"not in this room"}`,
-		hub.ErrScope:     `"status":403,"title":"not allowed","detail":"this connection is about the rooms that its URL names; connect to the hub's own URL for others","field":"room"`,
+		hub.ErrScope:     `"status":403,"title":"not allowed","detail":"this connection is limited to the rooms that its URL names; connect to the hub's own URL for others","field":"room"`,
 		hub.ErrPresence:  `"status":403,"title":"no presence"`,
-		hub.ErrRooms:     `"title":"too many rooms","detail":"one connection may be in 100 rooms"`,
+		hub.ErrRooms:     `"title":"too many rooms","detail":"one connection may be in at most 100 rooms"`,
 		hub.ErrConn:      `"title":"no connection"`,
 		hub.ErrState:     `"field":"state"`,
 		hub.ErrEventName: `"field":"event"`,

@@ -22,7 +22,7 @@ var ErrContent = errors.New("bad content")
 // curl -d publishes what it was given. Errors wrap [ErrContent].
 func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	if len(contentType) > hub.MaxType {
-		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, at most %d are allowed", ErrContent, len(contentType), hub.MaxType)
+		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, but may have at most %d", ErrContent, len(contentType), hub.MaxType)
 	}
 	if contentType == "" {
 		if !utf8.Valid(body) {

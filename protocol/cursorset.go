@@ -30,7 +30,7 @@ func CursorSetSize(rooms []string, cursor int) int {
 
 // ErrCursorSet is returned by [ParseCursorSet] for text that is no cursor of several
 // rooms.
-var ErrCursorSet = errors.New("not a cursor of several rooms: want <room>=<epoch>.<offset>, separated by commas")
+var ErrCursorSet = errors.New("not a cursor of several rooms: must be <room>=<epoch>.<offset>, separated by commas")
 
 // RoomCursor is where a reader stands in one room.
 type RoomCursor struct {

@@ -82,11 +82,11 @@ func ProblemOf(err error) *Problem {
 		p.Status, p.Title = http.StatusForbidden, "bad user"
 	case errors.Is(err, hub.ErrScope):
 		p.Status, p.Title = http.StatusForbidden, "not allowed"
-		p.Detail = "this connection is about the rooms that its URL names; connect to the hub's own URL for others"
+		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"
 	case errors.Is(err, hub.ErrRooms):
-		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in %d rooms", hub.MaxRoomsJoined)
+		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", hub.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):
-		p.Title, p.Detail = "no connection", "say by conn= which connection of yours this is about: the conn of its ready, or of the first page"
+		p.Title, p.Detail = "no connection", "conn= must name one of your connections: use the conn of its ready, or of the first page"
 	case errors.Is(err, hub.ErrNotJoined):
 		p.Title = "not joined"
 	case errors.Is(err, hub.ErrPresence):

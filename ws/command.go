@@ -22,7 +22,7 @@ var errRubbish = errors.New("too many commands that make no sense")
 // returns an error if the connection must end.
 func (c *conn) command(event frame.Event) error {
 	if event.Op != frame.Text {
-		return c.nonsense(new(protocol.Command), protocol.Bad("commands are text, not bytes"))
+		return c.nonsense(new(protocol.Command), protocol.Bad("commands must be text, not bytes"))
 	}
 	if len(bytes.TrimSpace(event.Data)) == 0 {
 		c.session.Answer([]byte{'\n'}) // a sign of life: scripts see no ping

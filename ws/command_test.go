@@ -143,7 +143,7 @@ func TestRubbish(t *testing.T) {
 		}
 	}
 	c.send(masked(fin|bin, "bytes"))
-	c.expect(`text:{"op":"error","status":400,"title":"bad request","detail":"commands are text, not bytes"}`, `close:4400:*`)
+	c.expect(`text:{"op":"error","status":400,"title":"bad request","detail":"commands must be text, not bytes"}`, `close:4400:*`)
 	c.send(masked(fin|closes, closing(4400, "")))
 	c.expect("end")
 	s.ended(t, hub.CauseCommand)

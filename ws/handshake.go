@@ -12,7 +12,7 @@ import (
 func NotAvailable() *protocol.Problem {
 	return &protocol.Problem{
 		Status: http.StatusNotImplemented, Title: "not implemented",
-		Detail: "WebSocket over HTTP/2 and HTTP/3 is not available; connect by HTTP/1.1",
+		Detail: "WebSocket over HTTP/2 and HTTP/3 is not available; connect over HTTP/1.1",
 	}
 }
 
@@ -21,7 +21,7 @@ func NotAvailable() *protocol.Problem {
 // is wrong, or nil. Headers that the answer must have are set on h.
 func CheckHandshake(r *http.Request, h http.Header) error {
 	if r.Method != http.MethodGet {
-		return protocol.Bad("a WebSocket handshake is a GET, not a %s", r.Method)
+		return protocol.Bad("a WebSocket handshake must be a GET, not a %s", r.Method)
 	}
 	if !r.ProtoAtLeast(1, 1) {
 		return protocol.Bad("a WebSocket handshake needs HTTP/1.1")
@@ -35,7 +35,7 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 		setUpgrade(h)
 		return &protocol.Problem{
 			Status: http.StatusUpgradeRequired, Title: "not a WebSocket handshake",
-			Detail: "it needs Connection: Upgrade and Upgrade: websocket; a proxy may have dropped them",
+			Detail: "a WebSocket handshake needs Connection: Upgrade and Upgrade: websocket; a proxy may have dropped them",
 		}
 	}
 	if v := r.Header.Values("Sec-WebSocket-Version"); len(v) != 1 || v[0] != "13" {
@@ -48,7 +48,7 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 	}
 	keys := r.Header.Values("Sec-WebSocket-Key")
 	if len(keys) != 1 {
-		return protocol.Bad("a WebSocket handshake has one Sec-WebSocket-Key, not %d", len(keys))
+		return protocol.Bad("a WebSocket handshake must have one Sec-WebSocket-Key, not %d", len(keys))
 	}
 	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
 		return protocol.Bad("Sec-WebSocket-Key is not 16 bytes in base64")

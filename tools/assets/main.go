@@ -114,7 +114,7 @@ func strangers(dir string) error {
 	var errs []error
 	for _, f := range files {
 		if !slices.Contains(scripts, strings.TrimSuffix(f.Name(), ".gz")) {
-			errs = append(errs, fmt.Errorf("client/dist/%s is made of no source: remove it", f.Name()))
+			errs = append(errs, fmt.Errorf("client/dist/%s has no source: remove it", f.Name()))
 		}
 	}
 	return errors.Join(errs...)
@@ -168,7 +168,7 @@ func squeeze(dir string, script []byte) ([]byte, error) {
 	terser.Stdin, terser.Stderr = bytes.NewReader(script), &faults
 	out, err := terser.Output()
 	if err != nil {
-		return nil, fmt.Errorf("terser, which npm ci in client/ installs: %w %s", err, faults.Bytes())
+		return nil, fmt.Errorf("running terser (npm ci in client/ installs it): %w %s", err, faults.Bytes())
 	}
 	return append(bytes.TrimRight(out, "\n"), '\n'), nil
 }
