@@ -155,7 +155,7 @@ func parseOriginPattern(pattern string) (p originPattern, err error) {
 		if rest[i] == '@' || i == 0 {
 			return p, errOrigin
 		}
-		return p, fmt.Errorf("must not have a path; use %s", strings.TrimSuffix(pattern, rest[i:]))
+		return p, fmt.Errorf("must not have a path; use %s", strings.TrimSuffix(strings.TrimSuffix(pattern, "/"), rest[i:]))
 	}
 	host, port := splitPort(rest)
 	if p.port, err = originPort(port); err != nil {
