@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// Beat calls f after every d, less up to a tenth of it, so that connections of
-// one moment don't beat together, until f returns false or stop is called. With
-// a d of 0 or less it never does. stop does not wait for a call of f that is
-// under way.
+// Beat calls f at intervals, until f returns false or stop is called. Each interval
+// is d less a random part of up to a tenth, so that connections made at the same
+// moment do not beat together. If d is 0 or less it never calls f. stop does not
+// wait for a call of f that is under way.
 func Beat(d time.Duration, f func() bool) (stop func()) {
 	if d <= 0 {
 		return func() {}
 	}
 	b := &beat{every: d, f: f}
 	b.timer = time.AfterFunc(time.Hour, b.beat)
-	b.timer.Reset(b.next()) // only now: a call reads timer
+	b.timer.Reset(b.next()) // not before: a call of beat reads b.timer
 	return b.stop
 }
 

@@ -2,7 +2,6 @@ package outbound
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -15,14 +14,14 @@ import (
 
 // Bounds of one connection.
 const (
-	// Stall is how long a peer may take nothing before its session ends with
+	// Stall is how long a peer may accept no bytes before its session ends with
 	// hub.CauseSlow.
 	Stall = 30 * time.Second
 	// Farewell is how long the end of a connection may take: the peer's answer
 	// to a closing frame, and what is still to be written.
 	Farewell = 5 * time.Second
 
-	batchItems = 64       // items asked of a session, or of a group, at once
+	batchItems = 64       // items taken from a session, or from a group, at once
 	batchBytes = 64 << 10 // bytes gathered for one write
 	maxControl = 4 << 10  // control bytes that may wait
 )
@@ -30,72 +29,86 @@ const (
 // ErrControl is returned by [Conn.Control] when too many control bytes wait.
 var ErrControl = errors.New("too many control frames wait to be written")
 
-// Codec turns what a session has to tell into a transport's bytes. Connections
-// whose codecs are equal share what is encoded, so a Codec is comparable, best
-// a pointer, and keeps nothing of a connection. It is used by many goroutines at
-// once.
+// Codec encodes a session's items for a transport. Connections with equal codecs
+// share the encoded bytes, so a Codec must be comparable (pointers are cheapest)
+// and must hold nothing of a connection. It must be safe for concurrent use.
 type Codec interface {
-	// Append appends the item. A cause ends the session: the item cannot be
-	// told.
+	// Append appends the encoded item. A cause other than 0 ends the session: the
+	// transport cannot express the item.
 	Append(b []byte, it hub.Item) ([]byte, hub.Cause)
-	// Goodbye appends what ends the stream, if anything.
+	// Goodbye appends the bytes that end the stream, if the transport has any.
 	Goodbye(b []byte, cause hub.Cause) []byte
 }
 
-// Conn writes to one socket. It is its session's [hub.Waker]: make it with
-// New, connect the session with it, then Start it. Methods are safe for
-// concurrent use.
+// Conn is the only writer of one socket, and the [hub.Waker] of one session. Its
+// life has a fixed order:
+//
+//	out := outbound.New(group, room, members)
+//	session, err := h.Connect(client, out)
+//	out.Start(nc, session, codec, reader) // or out.Relay: the handler keeps the connection
+//	...
+//	out.Finish(linger) // called by the connection's reader, once
+//
+// In between it writes the session's items as they come, and control frames that
+// are queued by [Conn.Control]. One goroutine writes at a time: the worker of its
+// shard or, while the peer is slow, one of its own. [Conn.Conclude] and
+// [Conn.Finish] end the stream in order, [Conn.Cut] at once. A peer that accepts
+// nothing for [Stall] ends its session with hub.CauseSlow. A Conn that was never
+// started holds nothing and need not be finished. Methods are safe for concurrent
+// use.
 type Conn struct {
-	// What a delivery looks at stands together.
+	// Guarded by mu. These fields are all that a delivery looks at, so they stand
+	// together.
 	mu      sync.Mutex
 	state   state
-	due     bool   // the session may have something to tell
+	due     bool   // the session may have items
 	said    bool   // the stream's end is queued or written: nothing may follow
-	guarded bool   // nc has a deadline for writing
-	looking *watch // renews it while the peer takes something; nil: nobody does
-	// socket is nc's file descriptor, which is written to with mu held: nobody
-	// closes it meanwhile. -1: nc.Write may wait, or nc is closed.
+	guarded bool   // nc has a write deadline
+	looking *watch // renews the deadline while the peer accepts something; may be nil
+	// socket is nc's file descriptor. It is written to with mu held, so that nobody
+	// closes it meanwhile. -1: nc is closed, or is no plain socket.
 	socket int
-	codec  Codec
+	codec  Codec // set by Start
 
-	// Set by New and Start.
+	// Set once, by New and Start or Relay.
 	shard   *shard
 	session *hub.Session
 	nc      net.Conn
-	reader  hub.Waker // of Relay, if the connection is relayed
+	reader  hub.Waker // the connection's reader, or the handler's loop if relayed
 
-	left []hub.Item // what the last buffer had no room for; the writer's
+	// Owned by the writer.
+	left []hub.Item // items that the last buffer had no room for
 
 	// Guarded by mu.
 	control []byte        // control frames that wait
-	last    []byte        // ends the stream once all is told that is due; nil: nothing does
-	until   time.Time     // when all must have been written; zero: as long as there is progress
-	rested  chan struct{} // closed when the writer ends; nil: nobody waits for that
+	last    []byte        // ends the stream after all that is due; nil: none is set
+	until   time.Time     // when everything must be written; zero: while there is progress
+	rested  chan struct{} // closed when the writer ends; nil: nobody waits for it
 }
 
 type state uint8
 
 const (
-	fresh   state = iota // not started: wakes are remembered
-	relayed              // never to be started: wakes are passed on
+	fresh   state = iota // not started: a wake only sets due
+	relayed              // never to be started: wakes are passed to reader
 	idle                 // nothing to write
 	queued               // waits for its shard's worker
-	writing              // the worker, or a goroutine of its own, writes
-	broken               // the socket is of no use any more
+	writing              // the worker, or a goroutine of its own, is writing
+	broken               // the socket is closed, or about to be
 )
 
-// New returns a Conn of the group that is not started, for a session that will
-// join the room, which has so many members.
+// New returns a Conn of the group, not started yet. The name of the room that its
+// session will join, and how many members the room has, choose its shard.
 func New(g *Group, room string, members int) *Conn {
 	return &Conn{shard: g.shard(room, members)}
 }
 
-// Start begins to write the session's messages to nc. From now on nobody else
-// may write to nc. [Conn.Finish] must be called in the end, by the connection's
-// reader: it is woken when it has to come to its end, because a goodbye was
-// said, which leaves it [Farewell], or because the socket was cut. Wake is then
-// called from any goroutine, and must not call back. A reader that always waits
-// in nc.Read may do nothing in it.
+// Start begins to write the session's items to nc. From now on nobody else may
+// write to nc, and the connection's reader must call [Conn.Finish] in the end. The
+// Conn wakes the reader when it has to end: a goodbye is on its way, and reading
+// is bounded by [Farewell], or the socket was cut. reader.Wake is called from any
+// goroutine and must not call the Conn. It may do nothing if the reader always
+// waits in nc.Read.
 func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker) {
 	c.nc, c.session, c.reader = nc, s, reader
 	c.shard.group.add(c)
@@ -106,9 +119,9 @@ func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker)
 	c.kick()
 }
 
-// Relay is called in place of Start where the connection stays with its handler:
-// w is woken from now on when there is something for [hub.Session.Next]. It is
-// called with locks held and must not call back.
+// Relay is called instead of Start if the connection stays with its HTTP handler.
+// From now on w is woken whenever [hub.Session.Next] may have items. It is woken
+// with locks held and must not call the Conn or the session.
 func (c *Conn) Relay(w hub.Waker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +129,7 @@ func (c *Conn) Relay(w hub.Waker) {
 	w.Wake()
 }
 
-// Wake implements [hub.Waker].
+// Wake implements [hub.Waker]: the connection is queued for its shard's worker.
 func (c *Conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,11 +137,12 @@ func (c *Conn) Wake() {
 	c.kick()
 }
 
-// Dispatcher makes the shard the session's dispatcher, see [hub.Dispatcher].
+// Dispatcher returns the shard, which writes batches to the session's connection: see
+// [hub.Dispatcher].
 func (c *Conn) Dispatcher() hub.Dispatcher { return c.shard }
 
-// Control queues the bytes of whole control frames, which go out before what
-// the session is told later. With last they end the stream: what has been gathered
+// Control queues the bytes of whole control frames. They go out ahead of the
+// session's later items. With last they end the stream: what has been gathered
 // goes out before them, and nothing follows. It does not block and keeps no
 // reference to p. After the stream's end the bytes are dropped.
 func (c *Conn) Control(p []byte, last bool) error {
@@ -148,21 +162,22 @@ func (c *Conn) Control(p []byte, last bool) error {
 	return nil
 }
 
-// say notes that the stream's end is queued. Called with mu held.
+// say marks the stream's end as queued. Called with mu held.
 func (c *Conn) say() {
 	c.said = true
 	c.hurry()
 }
 
-// hurry bounds what is still to be written, from now on. Called with mu held.
+// hurry gives [Farewell] to all that is still to be written. Called with mu held.
 func (c *Conn) hurry() {
 	if c.until.IsZero() {
 		c.until = time.Now().Add(Farewell)
-		c.guard() // for a write that is under way
+		c.guard() // a write may be under way
 	}
 }
 
-// guard bounds the write that is under way. Called with mu held.
+// guard sets the deadline of the write that is under way, or comes next. Called with
+// mu held.
 func (c *Conn) guard() {
 	deadline := c.until
 	if deadline.IsZero() {
@@ -175,26 +190,26 @@ func (c *Conn) guard() {
 	c.writeBy(deadline)
 }
 
-// writeBy sets the deadline for writing. That of a wrapper may do anything, and
-// mu is held.
+// writeBy sets nc's write deadline. It recovers, because a wrapper around the
+// socket may panic while mu is held.
 func (c *Conn) writeBy(deadline time.Time) {
 	defer c.survive()
 	_ = c.nc.SetWriteDeadline(deadline)
 }
 
-// errPanic is what a write comes to that panics.
+// errPanic is the error of a write that panicked.
 var errPanic = errors.New("panic in a connection's write")
 
-// write writes to nc. What is wrapped around a socket may do anything, and shall
-// cost this session alone.
+// write writes to nc. If a wrapper around the socket panics, the write fails with
+// errPanic.
 func (c *Conn) write(p []byte) (n int, err error) {
-	n, err = 0, errPanic // if Write does not return
+	n, err = 0, errPanic // the results if Write panics
 	defer c.survive()
 	return c.nc.Write(p)
 }
 
-// survive, deferred, sees to it that what a wrapper of the connection does harms
-// nobody else.
+// survive, deferred, recovers from a panic in a wrapper around the socket, so that
+// it harms no other connection.
 func (c *Conn) survive() {
 	if p := recover(); p != nil {
 		c.session.Logger().Error("panic in a connection", "panic", p, "stack", string(debug.Stack()))
@@ -213,19 +228,19 @@ func (c *Conn) kick() {
 	}
 }
 
-// outcome says how far deliver came.
+// outcome is the result of deliver.
 type outcome uint8
 
 const (
 	done  outcome = iota // nothing is left to do for the caller
-	owned                // the caller is the connection's writer, and has to write
-	short                // the same, and a part has been written
+	owned                // the caller is the connection's writer now, and has to write
+	short                // as owned, and a part has been written
 )
 
-// deliver gives the connection the batch's bytes if it is due exactly that.
-// Otherwise it will be served by itself. If the bytes are there already and the
-// socket takes them without waiting, they are written here: no lock is held
-// longer than such a write takes.
+// deliver gives the connection the round's batch if that is exactly what it is due.
+// Otherwise it queues the connection, to be served by itself. If the batch is
+// encoded already and the socket takes it without waiting, deliver writes it: mu is
+// held for no longer than that. Otherwise the caller becomes the writer.
 func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,8 +268,8 @@ func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, e
 	return short, p[n:], err
 }
 
-// send writes what the socket takes without waiting. It is not ok, and nothing
-// is written, if that cannot be.
+// send writes what the socket takes without waiting. If ok is false this is not
+// possible, and nothing has been written.
 func (c *Conn) send(p []byte) (n int, err error, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -276,7 +291,8 @@ func (c *Conn) serve() bool {
 	return true
 }
 
-// settle ends the writer's work with what is left of it.
+// settle ends the caller's work as the writer. rest is what the socket did not take,
+// err the error of the write.
 func (c *Conn) settle(rest []byte, err error) {
 	switch {
 	case err != nil:
@@ -293,8 +309,8 @@ func (c *Conn) settle(rest []byte, err error) {
 	}
 }
 
-// gather fills the buffer with what is to be written next. It returns false,
-// having made the connection idle, if there is nothing.
+// gather fills the buffer with the bytes to write next. If there are none it makes
+// the connection idle and returns false.
 func (c *Conn) gather(b *buffer) bool {
 	b.bytes = b.bytes[:0]
 	for {
@@ -322,12 +338,12 @@ func (c *Conn) gather(b *buffer) bool {
 	}
 }
 
-// fill appends what the session has to tell, until there are batchBytes, and
-// goodbye if it has ended.
+// fill appends the session's items, until there are batchBytes, and the goodbye if
+// the session has ended.
 func (c *Conn) fill(b *buffer) {
 	left, more := c.left, true
 	c.left = nil
-	ahead := len(b.bytes) // of what the session has to tell
+	ahead := len(b.bytes) // where the session's items begin
 	for len(b.bytes) < batchBytes {
 		if len(left) == 0 && more {
 			left, more = c.session.Next(b.items[:0])
@@ -354,7 +370,7 @@ func (c *Conn) fill(b *buffer) {
 	if c.said {
 		return
 	}
-	if len(c.control) > 0 { // came meanwhile, and before some of what was gathered
+	if len(c.control) > 0 { // queued meanwhile: they go ahead of the items
 		b.bytes = slices.Insert(b.bytes, ahead, c.control...)
 		c.control = c.control[:0]
 	}
@@ -367,12 +383,12 @@ func (c *Conn) fill(b *buffer) {
 		b.bytes = c.codec.Goodbye(b.bytes, cause)
 	}
 	c.say()
-	// The reader shall not wait longer than this for the peer's answer.
+	// The reader must not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
 	c.reader.Wake()
 }
 
-// causeOf says what a failed write means.
+// causeOf returns the cause with which a failed write ends the session.
 func causeOf(err error) hub.Cause {
 	switch {
 	case errors.Is(err, errPanic):
@@ -394,7 +410,7 @@ func (c *Conn) fail(cause hub.Cause) {
 	c.rest(broken)
 }
 
-// rest ends the writer. Called with mu held.
+// rest ends the writer, and leaves the connection in the state. Called with mu held.
 func (c *Conn) rest(s state) {
 	c.state = s
 	c.looking.stop()
@@ -407,91 +423,4 @@ func (c *Conn) rest(s state) {
 		close(c.rested)
 		c.rested = nil
 	}
-}
-
-// Finish is called by the reader when it is done and the session has ended. It
-// closes the socket and returns when the writer has ended. With linger it first
-// writes what waits and the goodbye, and gives the peer time to read: it closes
-// its own half and discards what still comes, since a close with unread input
-// would reset the connection and could take the closing frame with it (RFC
-// 6455, section 7.1.1). It takes at most twice [Farewell].
-func (c *Conn) Finish(linger bool) {
-	c.mu.Lock()
-	if linger {
-		c.hurry()
-		c.due = true
-		c.kick()
-	} else {
-		c.mu.Unlock()
-		c.Cut()
-		c.mu.Lock()
-	}
-	for c.state == writing || c.state == queued {
-		c.await()
-	}
-	c.state = broken
-	c.mu.Unlock()
-	if linger {
-		c.linger()
-		c.Cut()
-	}
-	c.shard.group.remove(c)
-}
-
-// Conclude tells what the session is due, then last, which ends the stream:
-// nothing follows. It returns when all is written, or [Farewell] is over. It is
-// for the reader, whose peer has said goodbye.
-func (c *Conn) Conclude(last []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last, c.due = last, true
-	c.hurry()
-	c.kick()
-	for c.state == writing || c.state == queued {
-		c.await()
-	}
-}
-
-// await waits until the writer ends, or begins anew. Called with mu held.
-func (c *Conn) await() {
-	if c.rested == nil {
-		c.rested = make(chan struct{})
-	}
-	rested := c.rested
-	c.mu.Unlock()
-	<-rested
-	c.mu.Lock()
-}
-
-// Cut closes the socket at once, and wakes the reader: both it and the writer
-// then come to their end. (A tls.Conn's own Close would try to say goodbye for
-// five seconds to a peer that does not read.)
-func (c *Conn) Cut() {
-	c.mu.Lock()
-	c.socket = -1
-	c.mu.Unlock()
-	c.close()
-	c.reader.Wake()
-}
-
-func (c *Conn) close() {
-	defer c.survive()
-	nc := c.nc
-	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = under.NetConn()
-	}
-	_ = nc.Close()
-}
-
-// maxLinger bounds what is discarded from a peer that goes on sending, in bytes.
-const maxLinger = 1 << 20
-
-func (c *Conn) linger() {
-	defer c.survive()
-	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
-	_, _ = io.CopyN(io.Discard, c.nc, maxLinger)
 }

@@ -1,11 +1,14 @@
-// Package outbound writes what sessions are due to the connections that have
-// left net/http. A [Conn] is the only writer of its socket: messages, replies
-// and control frames pass through it and never tear each other apart.
+// Package outbound writes the messages of sessions to connections that have left
+// net/http. A [Conn] is the only writer of its socket, so messages, replies and
+// control frames never interleave.
 //
-// Connections are parted among shards, one for each processor. A shard's worker
-// encodes what a room has to tell once, and writes the same bytes to each of
-// the room's members in one call. A socket that takes no more is set aside and
-// waited for by a goroutine of its own, never by the worker. While the worker
-// makes its round more gathers, so many messages share one write under load and
-// none waits at rest. An idle connection costs no goroutine and no timer here.
+// A [Group] divides its connections among shards, one for each processor. The
+// worker of a shard encodes a room's new messages once and writes the same bytes
+// to each of the room's members. It does not wait for a slow peer: a connection
+// whose socket is full, or whose write takes long (TLS), is left to a goroutine of
+// its own until the peer has caught up. What arrives during a round goes out in
+// the next one: under load many messages share one write, at rest none waits.
+//
+// An idle connection has no goroutine here, and no timer except its heartbeat
+// ([Beat]).
 package outbound

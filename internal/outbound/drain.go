@@ -9,12 +9,12 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// The part of Conn that waits: a peer whose socket is full has a goroutine of
-// its own until it has caught up.
+// The part of Conn for slow peers: a connection whose socket is full has a goroutine
+// of its own until the peer has caught up.
 
-// buffer is what a writer gathers.
+// buffer is where a writer gathers the bytes of its next write.
 type buffer struct {
-	items []hub.Item // room for what a session tells
+	items []hub.Item // room for a session's items
 	bytes []byte
 }
 
@@ -23,28 +23,28 @@ var buffers = sync.Pool{New: func() any {
 	return &buffer{items: make([]hub.Item, 0, batchItems), bytes: make([]byte, 0, 4<<10)}
 }}
 
-// free gives the buffer to the next writer, unless it has grown.
+// free returns the buffer to the pool, unless it has grown.
 func (b *buffer) free() {
 	if cap(b.bytes) <= batchBytes+4<<10 {
 		buffers.Put(b)
 	}
 }
 
-// setAside hands the connection to a goroutine of its own, beginning with what
-// its socket did not take. It keeps no reference to rest.
+// setAside hands the connection to a goroutine of its own, which begins with rest,
+// the bytes that the socket did not take. It keeps no reference to rest.
 func (c *Conn) setAside(rest []byte) {
 	if !c.shard.group.wait(int64(len(rest))) {
 		c.fail(hub.CauseSlow)
 		return
 	}
 	rest = append([]byte(nil), rest...)
-	go func() { // ends when the peer has caught up or takes nothing for Stall; Finish waits for it
+	go func() { // ends when the peer has caught up or accepts nothing for Stall; Finish waits for it
 		c.drain(rest, int64(len(rest)))
 	}()
 }
 
-// drain writes rest, of which so many bytes are counted as waiting, and then
-// all that is due, however slow the peer is.
+// drain writes rest and then all that is due, however slow the peer is. waiting is
+// how many bytes of rest the group counts as waiting.
 func (c *Conn) drain(rest []byte, waiting int64) {
 	b := buffers.Get().(*buffer)
 	defer func() {
@@ -52,7 +52,7 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 		if p := recover(); p != nil {
 			c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
 			c.fail(hub.CauseInternal)
-			return // b may be anything: let it go
+			return // b may be in any state: drop it
 		}
 		b.free()
 	}()
@@ -74,8 +74,8 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 	c.fail(causeOf(err))
 }
 
-// flush writes p, however long it takes as long as there is progress and the
-// end has not come.
+// flush writes p, however long it takes, while the peer accepts something and the
+// time for the end is not over.
 func (c *Conn) flush(p []byte) error {
 	for len(p) > 0 {
 		c.mu.Lock()
@@ -94,8 +94,8 @@ func (c *Conn) flush(p []byte) error {
 	return nil
 }
 
-// fatal reports whether a write that took n bytes was the last: a deadline that
-// met a peer which takes something has to be set anew.
+// fatal reports whether a write of n bytes was the last. If a deadline has passed
+// although the peer accepts something, it only has to be set again.
 func fatal(n int, err error) bool {
 	return err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded))
 }

@@ -10,29 +10,37 @@ import (
 	"sync/atomic"
 )
 
-// Group holds the connections of one hub and the shards that write to them, one
-// for each processor. The zero Group is ready.
+// Group holds the connections of one hub, and the shards that write to them: one
+// for each processor. The zero Group is ready for use and must not be copied.
+//
+// A connection joins with [Conn.Start] and leaves at the end of [Conn.Finish]. To
+// shut down, end the hub's sessions and call [Group.Wait]: the connections say
+// goodbye and finish, each within a bounded time, and those that are still there
+// when the context is done are cut. Methods are safe for concurrent use.
 type Group struct {
-	// MaxWaiting bounds the bytes that wait because their sockets are full, over
-	// all connections: one that would exceed it ends with hub.CauseSlow. 0 means
+	// MaxWaiting bounds the bytes that wait for full sockets, over all connections: a
+	// connection that would exceed it ends with hub.CauseSlow. 0 means
 	// [DefaultMaxWaiting]. It must not change once there are connections.
 	MaxWaiting int64
 
-	once    sync.Once
-	shards  []*shard
-	seed    maphash.Seed
+	// Set once, when the first connection is made.
+	once   sync.Once
+	shards []*shard
+	seed   maphash.Seed
+
 	waiting atomic.Int64 // bytes that wait for full sockets
 
+	// Guarded by mu.
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
-	empty chan struct{} // closed when the last one has gone; nil: nobody waits
+	empty chan struct{} // closed when the last connection leaves; nil: nobody waits
 }
 
-// DefaultMaxWaiting is a Group's MaxWaiting if it has none, in bytes.
+// DefaultMaxWaiting is the MaxWaiting of a Group that sets none, in bytes.
 const DefaultMaxWaiting = 64 << 20
 
-// wait counts n more bytes that wait, or n fewer. It reports whether that is
-// within the bound; if not they are not counted.
+// wait counts n more waiting bytes, or fewer if n is negative. It returns false, and
+// counts nothing, if that would exceed MaxWaiting.
 func (g *Group) wait(n int64) bool {
 	most := g.MaxWaiting
 	if most == 0 {
@@ -45,12 +53,12 @@ func (g *Group) wait(n int64) bool {
 	return true
 }
 
-// together is how many of a room's connections are given to one shard before it
-// is the next one's turn: a small room wakes one worker, a large one all.
+// together is how many connections of a room go to one shard before the next shard
+// gets its turn: a small room wakes one worker, a large one all of them.
 const together = 32
 
-// shard returns the shard of a connection that is to join the room, which has so
-// many members.
+// shard returns the shard for a connection that is to join the room. members is how
+// many the room has already.
 func (g *Group) shard(room string, members int) *shard {
 	g.once.Do(func() {
 		g.seed = maphash.MakeSeed()
@@ -72,15 +80,15 @@ func (g *Group) Len() int {
 // Waiting returns how many bytes wait because their sockets are full.
 func (g *Group) Waiting() int64 { return g.waiting.Load() }
 
-// Wait waits until every connection has gone. When ctx is done it cuts those
-// that are left and waits for the rest of their work.
+// Wait waits until every connection has left. When ctx is done it cuts the others,
+// and waits until they have left and the workers have ended.
 func (g *Group) Wait(ctx context.Context) {
 	if empty := g.emptied(); empty != nil {
 		select {
 		case <-empty:
 		case <-ctx.Done():
 			for _, c := range g.all() {
-				c.Cut() // wakes its reader and its writer, which end it
+				c.Cut() // its reader and its writer notice, and end it
 			}
 			<-empty
 		}

@@ -6,18 +6,18 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// round is one batch of a group on its way through the members.
+// round takes one batch of a group through the group's members.
 type round struct {
 	subscribers *hub.SubscriberGroup
 	batch       hub.Batch
-	more        bool                            // the group has more than the batch
-	below       int                             // members below this index have not been seen
-	chunk       []*hub.Subscription             // seen, and not served yet
+	more        bool                            // the group has more messages than the batch
+	below       int                             // members below this index are still to be visited
+	chunk       []*hub.Subscription             // members that were taken, and not served yet
 	seen        [chunkMembers]*hub.Subscription // room for chunk
-	messages    []*hub.Message                  // room for a batch's
-	encoded     []encoding                      // of the batch
-	alone       bool                            // the batch could not be encoded: everybody is served by himself
-	lent        bool                            // somebody still writes from encoded
+	messages    []*hub.Message                  // room for the batch's messages
+	encoded     []encoding                      // the batch, once for each codec
+	alone       bool                            // encoding panicked: each member is served by itself
+	lent        bool                            // another goroutine still writes from encoded
 }
 
 // encoding is a batch in one codec's bytes.
@@ -26,8 +26,8 @@ type encoding struct {
 	bytes []byte
 }
 
-// enter begins a round for the next group. One that is under way goes on with
-// what is new when it is through.
+// enter begins a round for the next ready group. If the group has a round already,
+// that one goes on with the new messages when it is through.
 func (t *turn) enter() {
 	f := t.ready[t.readyAt]
 	t.ready[t.readyAt] = nil
@@ -46,8 +46,8 @@ func (t *turn) enter() {
 	t.rounds = append(t.rounds, r)
 }
 
-// leave goes on after a chunk of the round. One that is through ends, unless
-// its group has more.
+// leave ends the round's turn after a chunk. A round that is through is removed,
+// unless its group has more messages.
 func (t *turn) leave(r *round) {
 	t.round, t.current = nil, nil
 	if r.below > 0 {
@@ -86,7 +86,7 @@ func (r *round) next() *hub.Subscription {
 	return m
 }
 
-// end lets go of the batch.
+// end releases the batch.
 func (r *round) end() {
 	clear(r.batch.Messages)
 	clear(r.seen[:])
@@ -108,7 +108,7 @@ func (r *round) small() bool {
 	return n <= 4<<10
 }
 
-// known returns the batch's bytes if the codec has encoded them before.
+// known returns the batch's bytes if they have been encoded by an equal codec.
 func (r *round) known(codec Codec) ([]byte, bool) {
 	for i := range r.encoded {
 		if r.encoded[i].codec == codec {
@@ -130,7 +130,7 @@ func (r *round) encode(codec Codec) []byte {
 		b = r.encoded[:n+1][n].bytes[:0]
 	}
 	for _, m := range r.batch.Messages {
-		b, _ = codec.Append(b, hub.ItemOf(m)) // a message can always be told
+		b, _ = codec.Append(b, hub.ItemOf(m)) // a message never has a cause
 	}
 	r.encoded = append(r.encoded, encoding{codec, b})
 	return b

@@ -10,8 +10,8 @@ import (
 )
 
 // socketOf returns the file descriptor of a plain socket, which can be written
-// to without waiting, or -1 if only nc's own Write can write to it. A wrapper's
-// socket is not taken: nobody knows what it does with bytes.
+// to without waiting, or -1 if nc is something else. The socket below a wrapper
+// does not count, since the wrapper may change the bytes.
 func socketOf(nc net.Conn) int {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -29,9 +29,9 @@ func socketOf(nc net.Conn) int {
 // an error, means that it is full. The caller sees to it that fd is not closed
 // meanwhile.
 //
-// The call is a raw one, which does not tell the scheduler: it returns at once,
-// and telling costs. sendto passes by the layer of files that write goes
-// through. Both are measured in docs/PERFORMANCE.md.
+// It is a raw system call, which does not involve the scheduler: it returns at once.
+// sendto bypasses the file layer that write goes through. docs/PERFORMANCE.md has
+// measurements of both.
 func send(fd int, p []byte) (int, error) {
 	for {
 		begin := unsafe.Pointer(unsafe.SliceData(p)) //nolint:gosec // of a slice, for a call that ends before it does
@@ -49,8 +49,8 @@ func send(fd int, p []byte) (int, error) {
 	}
 }
 
-// socket is one that can be looked at. Its file descriptor is not used where
-// another's may have got its number.
+// socket can be inspected, and given options. A RawConn never uses a file descriptor
+// that belongs to another socket by now.
 type socket struct{ raw syscall.RawConn }
 
 func socketUnder(nc net.Conn) (socket, bool) {
@@ -58,9 +58,9 @@ func socketUnder(nc net.Conn) (socket, bool) {
 	return socket{raw}, err == nil
 }
 
-// taken returns a number that changes whenever the peer, or its system, has taken
-// something: the bytes that it has acknowledged or, where nobody does, those that
-// it has left.
+// taken returns a number that changes whenever the peer, or its system, has accepted
+// something: the bytes acknowledged or, if the socket is not TCP, the bytes still
+// queued.
 func (s socket) taken() (n uint64, ok bool) {
 	err := s.raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
@@ -72,10 +72,10 @@ func (s socket) taken() (n uint64, ok bool) {
 	return n, ok && err == nil
 }
 
-// abandon has the system give the connection up once the peer's system has
-// acknowledged nothing for so long, although something was sent.
+// abandon has the system give up the connection once the peer's system has
+// acknowledged nothing for this long, although something was sent.
 func (s socket) abandon(after time.Duration) {
-	// Not every socket is one of TCP, and what else it is has no path to be lost on.
+	// It fails for sockets other than TCP, whose packets cannot get lost.
 	_ = s.raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
 	})

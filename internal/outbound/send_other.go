@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// socketOf returns -1: here only a connection's own Write can write to it.
+// socketOf returns -1: on this system a connection is written to by its own Write.
 func socketOf(net.Conn) int { return -1 }
 
 func send(int, []byte) (int, error) { return 0, syscall.ENOTSUP }
 
-// socket is one that nothing can be seen of here.
+// socket cannot be inspected on this system.
 type socket struct{}
 
 func socketUnder(net.Conn) (socket, bool) { return socket{}, false }

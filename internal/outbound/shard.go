@@ -11,59 +11,59 @@ import (
 )
 
 const (
-	// chunkMembers is how many members are taken from a group at once, before it is
-	// another one's turn: a large room does not keep a small one waiting.
+	// chunkMembers is how many members of a group are served before the next group's
+	// turn: a large room does not keep a small one waiting.
 	chunkMembers = 64
-	// maxRounds is how many groups have their turn together.
+	// maxRounds is how many rounds may be in progress.
 	maxRounds = 64
-	// yieldEvery is how many writes a worker makes before it lets others run:
-	// a raw system call does not give its processor back.
+	// yieldEvery is how many writes a worker makes before it yields to other
+	// goroutines: a raw system call does not release its processor.
 	yieldEvery = 64
-	// patience is the time between two looks at a write that may wait. One that
-	// is still there at the second look is left to its goroutine.
+	// patience is the time between two looks at a write that may wait. A write that
+	// is still under way at the second look is left to its goroutine.
 	patience = 5 * time.Millisecond
 )
 
-// shard writes to its share of a group's connections. A worker, one goroutine,
-// lives while something is due. It is the [hub.Dispatcher] of the connections'
-// sessions.
+// shard writes to its share of a group's connections, and is the [hub.Dispatcher]
+// of their sessions. Its worker is one goroutine, which exists while something is
+// due.
 //
-// The worker writes to plain TCP without ever waiting. Other sockets (TLS) can
-// not be written to like that: when such a write waits, a watchdog leaves it to
-// the worker's goroutine, which goes on as the writer of that one connection,
-// and starts a new worker that goes on with the turn.
+// The worker never waits for a plain socket. Other connections (TLS) cannot be
+// written to without waiting. When such a write takes long, the watchdog starts a
+// new worker, which continues the turn; the goroutine of the old one becomes the
+// writer of that one connection.
 type shard struct {
 	group *Group
 
 	mu      sync.Mutex
-	ready   []*hub.SubscriberGroup // that have something to read
-	conns   []*Conn                // to be served one by one
+	ready   []*hub.SubscriberGroup // groups that have new messages
+	conns   []*Conn                // connections to be served by themselves
 	working bool                   // there is a worker
 	workers sync.WaitGroup
 
-	turn // the worker's
+	turn // owned by the worker
 
-	waits    atomic.Pointer[Conn] // the worker writes to it and may have to wait
-	watched  atomic.Bool          // the watchdog is on
+	waits    atomic.Pointer[Conn] // the worker's write to it may be waiting; nil: none
+	watched  atomic.Bool          // the watchdog is running
 	watchdog *time.Timer
-	suspect  *Conn // the watchdog's: what it saw at its last look
+	suspect  *Conn // what the watchdog saw at its last look; owned by it
 }
 
-// turn is what a worker is at. It is complete before every write that may
-// wait, so that another worker can go on.
+// turn is the work of a worker. It is consistent before every write that may wait,
+// so that another worker can continue it.
 type turn struct {
 	ready           []*hub.SubscriberGroup
 	conns           []*Conn
-	readyAt, connAt int // the first of them that have not been looked at
+	readyAt, connAt int // indexes of the first ones not taken yet
 
-	rounds  []*round // under way, a chunk of each in turn
-	roundAt int      // the one after that which is
-	round   *round   // that which is; nil: none
-	served  int      // connections since the last chunk
-	spare   *round   // for the next group
+	rounds  []*round // in progress; each serves a chunk in turn
+	roundAt int      // index of the round in progress or, without one, of the next
+	round   *round   // the round in progress, or nil
+	served  int      // connections served by themselves since the last chunk
+	spare   *round   // for the next group; may be nil
 
 	buffer  *buffer
-	current *Conn // being written to, for the case of a panic
+	current *Conn // being written to, for survive
 	writes  int
 }
 
@@ -82,7 +82,7 @@ func (s *shard) Notify(f *hub.SubscriberGroup) {
 	s.start()
 }
 
-// queue has the connection served by itself.
+// queue adds a connection that is to be served by itself.
 func (s *shard) queue(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *shard) queue(c *Conn) {
 	s.start()
 }
 
-// start sees to it that there is a worker. Called with mu held.
+// start starts a worker unless there is one. Called with mu held.
 func (s *shard) start() {
 	if !s.working {
 		s.working = true
@@ -98,8 +98,8 @@ func (s *shard) start() {
 	}
 }
 
-// take takes what is due into the turn. If there is nothing to do at all it
-// ends the worker.
+// take moves what is due into the turn. It returns false if there is nothing to do
+// at all: then the worker ends.
 func (s *shard) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,12 +121,12 @@ func (s *shard) take() bool {
 	return true
 }
 
-// busy reports whether there is something left to do.
+// busy reports whether the turn has work left.
 func (t *turn) busy() bool {
 	return len(t.rounds) > 0 || t.readyAt < len(t.ready) || t.connAt < len(t.conns)
 }
 
-// rest lets go of what an idle shard need not keep.
+// rest releases what an idle shard need not keep.
 func (t *turn) rest() {
 	if t.buffer != nil {
 		t.buffer.free()
@@ -134,14 +134,14 @@ func (t *turn) rest() {
 	*t = turn{spare: t.spare}
 }
 
-// work is a worker's life.
+// work is the goroutine of a worker.
 func (s *shard) work() {
 	for s.run() {
 	}
 }
 
-// run works until nothing is due or another worker has gone on. After a panic,
-// which ends the session that it befell, it is to be called again.
+// run works until nothing is due or another worker has taken over. It returns true
+// after a panic, which has ended one session: then it must be called again.
 func (s *shard) run() (again bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -168,7 +168,7 @@ func (s *shard) run() (again bool) {
 			t.round, t.served = t.rounds[t.roundAt], 0
 			t.round.fill()
 		default:
-			// Everybody has had his chunk.
+			// Every round has had its chunk.
 			t.roundAt, t.served = 0, 0
 			if !s.take() {
 				return false
@@ -180,12 +180,12 @@ func (s *shard) run() (again bool) {
 	}
 }
 
-// survive sees to it that a panic costs one session, and nobody else anything.
+// survive handles a panic: it ends the session being written to, and no other.
 func (s *shard) survive(p any) (again bool) {
 	if s.round != nil {
-		s.round.alone = true // the others will find out one by one
+		s.round.alone = true // the others are served one by one
 	}
-	s.buffer = nil // may be anything
+	s.buffer = nil // may be in any state
 	if c := s.current; c != nil {
 		c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
 		c.fail(hub.CauseInternal)
@@ -193,7 +193,7 @@ func (s *shard) survive(p any) (again bool) {
 	return true
 }
 
-// deliver writes the round's batch to a member. It reports whether the caller is
+// deliver writes the round's batch to a member. mine reports whether the caller is
 // still the worker.
 func (s *shard) deliver(r *round, m *hub.Subscription) (mine bool) {
 	c := m.Waker().(*Conn) // a shard's groups have no others
@@ -213,15 +213,15 @@ func (s *shard) deliver(r *round, m *hub.Subscription) (mine bool) {
 	return true
 }
 
-// yield lets others run now and then.
+// yield lets other goroutines run now and then.
 func (s *shard) yield() {
 	if s.writes++; s.writes%yieldEvery == 0 {
 		runtime.Gosched()
 	}
 }
 
-// serve writes what the connection is due by itself. It reports whether the
-// caller is still the worker.
+// serve writes what a single connection is due. mine reports whether the caller is
+// still the worker.
 func (s *shard) serve(c *Conn) (mine bool) {
 	if !c.serve() {
 		return true
@@ -237,7 +237,7 @@ func (s *shard) serve(c *Conn) (mine bool) {
 	return s.write(c, s.buffer.bytes)
 }
 
-// write writes p to the connection, whose writer the caller is, and settles. It
+// write writes p to a connection whose writer is the caller, and settles. mine
 // reports whether the caller is still the worker.
 func (s *shard) write(c *Conn, p []byte) (mine bool) {
 	if len(p) == 0 {
@@ -255,7 +255,7 @@ func (s *shard) write(c *Conn, p []byte) (mine bool) {
 		c.settle(p[n:], err)
 		return true
 	}
-	// It waited, and another worker has gone on.
+	// The write took long, and another worker has taken over.
 	if fatal(n, err) {
 		c.fail(causeOf(err))
 	} else {
@@ -264,14 +264,15 @@ func (s *shard) write(c *Conn, p []byte) (mine bool) {
 	return false
 }
 
-// watch sees to it that the watchdog is on.
+// watch starts the watchdog unless it is running.
 func (s *shard) watch() {
 	if !s.watched.Load() && s.watched.CompareAndSwap(false, true) {
 		s.watchdog.Reset(patience)
 	}
 }
 
-// look is the watchdog: it ticks while the worker makes writes that may wait.
+// look is the watchdog, a timer that runs while the worker makes writes that may
+// wait.
 func (s *shard) look() {
 	c := s.waits.Load()
 	if c != nil && c == s.suspect {
@@ -289,8 +290,8 @@ func (s *shard) look() {
 	}
 }
 
-// goOn leaves the connection to the goroutine that writes to it, if it still
-// does, and goes on with a new worker.
+// goOn leaves the connection to the goroutine that writes to it, if it still does,
+// and continues the turn with a new worker.
 func (s *shard) goOn(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -299,7 +300,7 @@ func (s *shard) goOn(c *Conn) {
 	}
 	c.attendLocked()
 	c.guard()
-	// Now the turn is ours, but for the bytes that are being written.
+	// The turn is the new worker's now, except for the bytes that are being written.
 	if s.round != nil {
 		s.round.lent = true
 	}

@@ -6,28 +6,30 @@ import (
 	"time"
 )
 
-// unwatched is how much is written at once to a peer that cannot be looked at, in
-// bytes: so much it has to take within Stall.
+// unwatched is how many bytes are written at once to a peer that cannot be observed:
+// it has to accept them within Stall.
 const unwatched = 16 << 10
 
-// slowness says how long a peer may take nothing, and how often a slow one is
-// looked at. Tests are in a hurry.
+// slowness is how long a peer may accept nothing, and how often a slow one is looked
+// at. Tests shorten both.
 var slowness = struct{ stall, look time.Duration }{Stall, 3 * time.Second}
 
-// watch keeps a write that takes long ahead of its deadline, for as long as the
-// peer takes something. A deadline alone cannot: it covers a whole write, which
-// TLS does not go on with afterwards, and a socket with a large buffer tells of
-// room again only when a third of it is free.
+// watch renews the deadline of a write that takes long, while the peer accepts
+// something. A deadline alone does not do: it covers a whole write, TLS cannot
+// continue a write that has missed it, and a socket with a large buffer becomes
+// writable again only when a third of it is free.
 type watch struct {
 	conn   *Conn
 	timer  *time.Timer
 	socket socket
-	taken  uint64 // at the last look; guarded by the connection's mu
-	over   bool   // so is this
+
+	// Guarded by the connection's mu.
+	taken uint64 // at the last look
+	over  bool   // the watch has ended
 }
 
-// attend watches the connection until its writer ends, if there is something to be
-// seen.
+// attend begins a watch, if the socket can be observed. It lasts until the writer
+// ends.
 func (c *Conn) attend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,6 +52,7 @@ func (c *Conn) attendLocked() {
 	}
 }
 
+// look renews the deadline if the peer has accepted something since the last look.
 func (w *watch) look() {
 	c := w.conn
 	c.mu.Lock()
@@ -72,10 +75,10 @@ func (w *watch) stop() {
 	}
 }
 
-// Abandon has the system give a connection up once its peer has acknowledged
-// nothing for three heartbeats, and no less than [Stall], although something was
-// sent (TCP_USER_TIMEOUT, RFC 5482; on Linux): on a path that swallows packets the
-// peer is gone and nobody says so. Without heartbeats it is 90 seconds.
+// Abandon has the system give up a connection whose peer has acknowledged nothing
+// for three heartbeats, and no less than [Stall], although something was sent
+// (TCP_USER_TIMEOUT, RFC 5482; on Linux only). A path that swallows packets gives no
+// other sign that the peer is gone. Without heartbeats the time is 90 seconds.
 func Abandon(nc net.Conn, heartbeat time.Duration) {
 	after := max(3*heartbeat, Stall)
 	if heartbeat <= 0 {
@@ -86,9 +89,8 @@ func Abandon(nc net.Conn, heartbeat time.Duration) {
 	}
 }
 
-// under returns the socket that a connection stands on, whatever is wrapped around
-// it. It is for looking at, and for setting options: what a wrapper does with bytes
-// nobody knows.
+// under returns the socket below all wrappers of a connection. It is only inspected
+// and given options, never written to: a wrapper may change the bytes.
 func under(nc net.Conn) (socket, bool) {
 	for range 8 { // deeper than anybody wraps
 		switch t := nc.(type) {
@@ -96,7 +98,7 @@ func under(nc net.Conn) (socket, bool) {
 			return socketUnder(nc)
 		case interface{ NetConn() net.Conn }: // *tls.Conn and its kin
 			nc = t.NetConn()
-		case interface{ Raw() net.Conn }: // of the PROXY protocol
+		case interface{ Raw() net.Conn }: // go-proxyproto's
 			nc = t.Raw()
 		default:
 			v := reflect.ValueOf(nc)
