@@ -14,32 +14,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is one connection's place in a [Poller]; [Poller.Watch] makes it. TryRead and
-// Arm are for the connection's owner, see the package's comment; Interrupt and Stop
-// may be called by anybody at any time.
+// Conn is a connection in a [Poller]; [Poller.Watch] makes it.
+//
+// Its owner reads with [Conn.TryRead] until that returns [ErrIdle], then parks it
+// with [Conn.Arm] and touches it no more: the next call of ready owns it. Only the
+// owner may call these two. [Conn.Interrupt] has ready called although nothing has
+// come, and [Conn.Stop] takes the connection out; anybody may call these at any
+// time. Nothing closes the connection: Stop it first, then close it.
 type Conn struct {
+	// Set once.
 	poller     *Poller
 	nc         net.Conn
 	raw        syscall.RawConn
 	ready      func()
-	fd         int32  // its place in the Poller's table; for anything else raw is used
-	generation uint32 // tells it from others that had its file descriptor
+	fd         int32  // only the index in the Poller's table; calls of the system use raw
+	generation uint32 // distinguishes it from earlier Conns with the same descriptor
+	tls        bool
 
-	tls bool
-
-	mu          sync.Mutex // held whenever the state changes: it orders the calls of ready
+	// Guarded by mu, which is held whenever the state changes, so that calls of ready
+	// never overlap.
+	mu          sync.Mutex
 	state       state
-	interrupted bool // Interrupt was called and no ready since
-	fresh       bool // the system said that there is something, and nothing was read since
+	interrupted bool // Interrupt was called after the last call of ready
+	fresh       bool // an event has come, and nothing was read since
 	waiting     bool // TryRead waits for a TLS record
 
-	drained bool // the last read took all there was; the owner's
+	// Owned by the owner.
+	drained bool // the last read took everything there was
 }
 
 type state uint8
 
 const (
-	owned    state = iota // by whoever called Watch, or by a call of ready
+	owned    state = iota // by the caller of Watch, or by a call of ready
 	armed                 // ready is called when something happens
 	starting              // the goroutine that calls ready is on its way
 	stopped
@@ -48,11 +55,11 @@ const (
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-// Arm has ready called once, as soon as there is something to read, the
-// connection has ended or failed, or Interrupt was called since ready was called
-// last. TryRead must have returned [ErrIdle] just before: bytes that wait within
-// a TLS connection are not seen. The caller hands the connection over with it
-// and may not touch it any more. Of a Conn that is stopped it does nothing.
+// Arm parks the connection: ready is called once, as soon as there is something to
+// read, the connection has ended or failed, or Interrupt has been called since the
+// last call of ready. TryRead must have returned [ErrIdle] just before, because bytes
+// that wait within a TLS connection cause no event. The caller gives the connection
+// up and may not touch it any more. On a stopped Conn Arm does nothing.
 func (c *Conn) Arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,25 +72,25 @@ func (c *Conn) Arm() {
 		return
 	}
 	if err := c.rearm(); err != nil {
-		c.start() // let the owner read what is wrong
+		c.start() // the owner will read the error
 	}
 }
 
-// rearm asks the system for the next event. It answers for what has come before,
-// too. Called with mu held.
+// rearm asks the system for the next event, which also reports what has come
+// already. Called with mu held.
 func (c *Conn) rearm() error {
 	c.poller.mu.RLock()
 	defer c.poller.mu.RUnlock()
 	if c.poller.state != running {
-		return nil // nobody is called any more
+		return nil // closed: ready is not called any more
 	}
 	_, err := c.control(unix.EPOLL_CTL_MOD, unix.EPOLLIN|unix.EPOLLRDHUP)
 	return err
 }
 
 // Interrupt has ready called although there is nothing to read: at once if the Conn
-// is armed, otherwise when Arm is called next. It also cuts short what TryRead
-// waits for. It doesn't block.
+// is armed, otherwise at the next Arm. It also ends the waiting of a TryRead. It
+// does not block.
 func (c *Conn) Interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,12 +103,13 @@ func (c *Conn) Interrupt() {
 	}
 }
 
-// Stop takes the connection out of its Poller. No call of ready begins afterwards.
-// It must be called before the connection is closed. A second Stop does nothing.
+// Stop undoes Watch: it takes the connection out of its Poller, and no call of ready
+// begins afterwards. It must be called before the connection is closed. A second Stop
+// does nothing.
 //
-// It reports whether it undid an Arm, as [time.Timer.Stop] does: if so, the
-// caller owns the connection now; otherwise an owner is at work, or has stopped
-// it.
+// It reports whether it undid an Arm, as [time.Timer.Stop] does: if so, the caller
+// owns the connection now; otherwise an owner is at work, or the Conn was stopped
+// before.
 func (c *Conn) Stop() bool {
 	c.mu.Lock()
 	was := c.state
@@ -113,7 +121,7 @@ func (c *Conn) Stop() bool {
 	return was == armed || was == starting
 }
 
-// happened is told by the Poller that there is something to read, or the end.
+// happened is called by the Poller when there is something to read, or the end.
 func (c *Conn) happened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +131,8 @@ func (c *Conn) happened() {
 	}
 }
 
-// start calls ready on a goroutine of its own, which whoever gave ready knows to
-// end and to join. Called with mu held.
+// start calls ready in a goroutine of its own. Ending and joining it is up to the
+// caller of Watch. Called with mu held.
 func (c *Conn) start() {
 	c.state = starting
 	go c.call()
@@ -141,15 +149,14 @@ func (c *Conn) call() {
 	c.ready()
 }
 
-// TryRead reads what is there into p. It returns [ErrIdle] if there is nothing,
-// or was nothing more at the last call that read something; io.EOF at the end, and otherwise the connection's error; never bytes and an
-// error at once. It doesn't block, except for the rest of a TLS record whose
-// beginning has come: it waits up to 5 seconds for that, once after each call of
-// ready that an event has caused, until Interrupt is called.
+// TryRead reads into p what is there. It returns [ErrIdle] if there is nothing, or if
+// the last call has read everything there was; io.EOF at the end; otherwise the
+// connection's error; never bytes and an error at once. It does not block, with one
+// exception: it waits up to 5 seconds for the rest of a TLS record, once after each
+// call of ready that was caused by an event, until Interrupt is called.
 //
-// It ends with [os.ErrDeadlineExceeded] if the connection's read deadline is
-// over. Of a TLS connection, however, it sets the read deadline itself and
-// leaves none.
+// It returns [os.ErrDeadlineExceeded] if the connection's read deadline has passed.
+// On a TLS connection, however, it sets the read deadline itself and leaves none.
 func (c *Conn) TryRead(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -158,8 +165,8 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 		return c.tryTLS(p)
 	}
 	if c.drained {
-		// To ask again would be a call of the system for nothing: Arm is told of
-		// what has come since.
+		// Reading again would be a wasted system call: Arm notices what has come
+		// since.
 		c.drained = false
 		return 0, ErrIdle
 	}
@@ -182,13 +189,13 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
-	c.drained = n < len(p) // of a stream, see epoll(7)
+	c.drained = n < len(p) // true of streams, see epoll(7)
 	return n, nil
 }
 
-// tryTLS leans on what crypto/tls does with deadlines: a read that runs into one
-// keeps what it has of a record and may be repeated, and one whose deadline is
-// over yields what is there already, with no call of the system.
+// tryTLS relies on what crypto/tls does with deadlines. A read that misses one keeps
+// the part of a record that it has, and may be repeated. A read whose deadline has
+// passed returns what was decrypted before, without a system call.
 func (c *Conn) tryTLS(p []byte) (int, error) {
 	c.mu.Lock()
 	deadline := past
@@ -204,11 +211,11 @@ func (c *Conn) tryTLS(p []byte) (int, error) {
 	n, err := c.nc.Read(p)
 	c.mu.Lock()
 	c.waiting = false
-	_ = c.nc.SetReadDeadline(time.Time{}) // it can only fail as the next read does
+	_ = c.nc.SetReadDeadline(time.Time{}) // if it fails, so does the next read
 	c.mu.Unlock()
 	switch {
 	case n > 0:
-		return n, nil // the connection tells its error again
+		return n, nil // the connection will return its error again
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return 0, ErrIdle
 	}
@@ -216,7 +223,7 @@ func (c *Conn) tryTLS(p []byte) (int, error) {
 }
 
 // read is one read of a socket. It is pooled together with its closure, so that
-// neither a read nor a parked connection costs anything for it.
+// reading allocates nothing and a parked connection holds nothing.
 type read struct {
 	p     []byte
 	n     int
@@ -230,7 +237,7 @@ var reads = sync.Pool{New: func() any {
 	return r
 }}
 
-// do reads once. It never asks to wait. Go's sockets do not block.
+// do reads once. It returns true: RawConn must not wait. Go's sockets do not block.
 func (r *read) do(fd uintptr) bool {
 	for {
 		n, err := unix.Read(int(fd), r.p)
@@ -266,8 +273,8 @@ func (k *control) do(fd uintptr) {
 }
 
 // control calls epoll_ctl for the Conn's socket, once only (EPOLLONESHOT), and
-// returns its file descriptor. It can't hit another socket that got the number,
-// since the connection is held meanwhile. Called with the Poller's mu held.
+// returns its file descriptor. It cannot hit another socket that got the number,
+// since RawConn holds the connection open. Called with the Poller's mu held.
 func (c *Conn) control(op int, events uint32) (fd int32, err error) {
 	k := controls.Get().(*control)
 	k.epoll, k.op, k.err = c.poller.epoll, op, nil

@@ -21,9 +21,9 @@
 // Elsewhere nothing can be parked: Watch says so, and the caller keeps a
 // goroutine in a blocking Read.
 //
-// Whoever runs owns the connection: the goroutine that called Watch until it
+// A connection has one owner at a time: the goroutine that called Watch until it
 // calls Arm, then the Poller, then the call of ready until it calls Arm in turn.
-// There are never two. [Conn.Interrupt] is how others get the owner's attention.
+// Others get the owner's attention with [Conn.Interrupt].
 package netpoll
 
 import (

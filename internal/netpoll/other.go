@@ -6,11 +6,11 @@ import "net"
 
 // Poller parks nothing on this system. Methods are safe for concurrent use.
 type Poller struct {
-	// Goroutines makes no difference on this system.
+	// Goroutines has no effect on this system.
 	Goroutines bool
 }
 
-// Conn is what [Poller.Watch] would return if anything could be parked.
+// Conn stands for a parked connection, of which there are none on this system.
 type Conn struct{}
 
 // Watch returns false: the caller keeps a goroutine in a blocking Read.
@@ -19,14 +19,14 @@ func (p *Poller) Watch(net.Conn, func()) (*Conn, bool) { return nil, false }
 // Close does nothing.
 func (p *Poller) Close() {}
 
-// Arm would have ready called when there is something to read.
+// Arm does nothing.
 func (c *Conn) Arm() {}
 
-// Interrupt would have ready called although there is nothing to read.
+// Interrupt does nothing.
 func (c *Conn) Interrupt() {}
 
-// Stop would take the connection out of its Poller.
+// Stop does nothing and returns false.
 func (c *Conn) Stop() bool { return false }
 
-// TryRead would read what is there.
+// TryRead returns [ErrIdle].
 func (c *Conn) TryRead([]byte) (int, error) { return 0, ErrIdle }

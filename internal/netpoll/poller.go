@@ -13,22 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller waits for any number of sockets with one goroutine, which the first of
-// them starts. The zero value is ready for use. Methods are safe for concurrent
-// use. A Poller must not be copied, and it must be closed in the end.
+// Poller waits for any number of idle sockets in one goroutine. The zero value is
+// ready for use; it must not be copied, and must be closed in the end.
+//
+// [Poller.Watch] adds a connection and returns its [Conn], or false if the
+// connection cannot be parked: then its reader keeps a goroutine in Read. The first
+// Watch starts the goroutine. [Poller.Close] ends it: stop all Conns before, since
+// ready is not called any more. Methods are safe for concurrent use.
 type Poller struct {
-	// Goroutines makes Watch refuse everything, so that every connection keeps
-	// a goroutine of its own. It must not be changed after the first Watch.
+	// Goroutines makes Watch refuse everything, so that each connection keeps a
+	// goroutine of its own. It must not be changed after the first Watch.
 	Goroutines bool
 
 	polls sync.WaitGroup // the goroutine in epoll_wait
 
+	// Guarded by mu.
 	mu     sync.RWMutex
 	state  pollerState
 	epoll  int
 	wakeup int     // an eventfd that ends the goroutine
-	last   uint32  // generation of the Conn that came last
-	conns  []*Conn // by file descriptor; what is not watched is nil
+	last   uint32  // generation of the newest Conn
+	conns  []*Conn // by file descriptor; nil: not watched
 }
 
 type pollerState uint8
@@ -36,19 +41,18 @@ type pollerState uint8
 const (
 	unopened pollerState = iota
 	running
-	closed // for good, or because there is no epoll to be had
+	closed // by Close, or because the system has no epoll for us
 )
 
-// Watch takes a connection in, whose ready is called when [Conn.Arm] asked for
-// it. Every call has a goroutine of its own, which the caller must join if
-// somebody has to wait for it, and which must recover from its panics.
+// Watch adds a connection. ready is called when [Conn.Arm] has asked for it, each
+// time in a goroutine of its own, which must recover from its panics; the caller
+// must join it if something has to wait for its end.
 //
-// It returns false for what can't be parked: the caller then keeps a goroutine
-// in a blocking Read. Parked can be *net.TCPConn, *net.UnixConn, and a
-// *tls.Conn on one of these whose handshake is complete. A wrapper can not, even
-// if it shows its socket, since nobody knows what it keeps in buffers. It also
-// returns false when p is closed, if p.Goroutines is set, and if the system
-// refuses.
+// Watch returns false if the connection cannot be parked: the caller then keeps a
+// goroutine in a blocking Read. *net.TCPConn, *net.UnixConn, and a *tls.Conn on one
+// of these whose handshake is complete can be parked. Other wrappers cannot, even if
+// they show their socket, since they may hold bytes in buffers. It also returns false
+// if p is closed, if p.Goroutines is set, and if the system refuses.
 //
 // [Conn.Stop] must be called before nc is closed.
 func (p *Poller) Watch(nc net.Conn, ready func()) (*Conn, bool) {
@@ -81,7 +85,7 @@ func (p *Poller) Watch(nc net.Conn, ready func()) (*Conn, bool) {
 	}
 	p.last++
 	c.generation = p.last
-	// Without events it says only errors, which nobody hears before Arm asks again.
+	// Without events the system reports errors alone; happened ignores them before Arm.
 	if c.fd, err = c.control(unix.EPOLL_CTL_ADD, 0); err != nil {
 		return nil, false
 	}
@@ -92,9 +96,9 @@ func (p *Poller) Watch(nc net.Conn, ready func()) (*Conn, bool) {
 	return c, true
 }
 
-// Close ends the goroutine and waits for it. A Conn that is armed is not called
-// any more, so all of them should have been stopped; calls of ready that have
-// begun are not waited for. Nothing can be watched any more.
+// Close ends the goroutine and waits for it. It does not wait for calls of ready that
+// have begun. Armed Conns are not called any more, so all should have been stopped.
+// From now on Watch returns false.
 func (p *Poller) Close() {
 	p.mu.Lock()
 	if p.state != running {
@@ -103,19 +107,18 @@ func (p *Poller) Close() {
 		p.polls.Wait() // for another Close that is under way
 		return
 	}
-	p.state = closed // from now on nobody uses the descriptors but the goroutine
+	p.state = closed // from now on only the goroutine uses the descriptors
 	p.conns = nil
 	p.mu.Unlock()
-	// It fails only if it has been written already, which is as good.
+	// It fails only if the eventfd has been written before, which does as well.
 	_, _ = unix.Write(p.wakeup, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	p.polls.Wait()
 	_ = unix.Close(p.epoll)
 	_ = unix.Close(p.wakeup)
 }
 
-// open makes the epoll and starts its goroutine, which Close ends and joins, if
-// that has not been done yet. Called with mu held. Without success it is not
-// tried again.
+// open makes the epoll, unless there is one, and starts the goroutine, which Close
+// ends and joins. A failure is final. Called with mu held.
 func (p *Poller) open() bool {
 	if p.state != unopened {
 		return p.state == running
@@ -130,7 +133,7 @@ func (p *Poller) open() bool {
 		_ = unix.Close(epoll)
 		return false
 	}
-	// Generation 0 is no Conn's, so this event is none's.
+	// No Conn has generation 0, so poll ignores this event.
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wakeup)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeup, &event); err != nil {
 		_ = unix.Close(epoll)
@@ -142,16 +145,16 @@ func (p *Poller) open() bool {
 	return true
 }
 
-// poll calls what has become ready until the Poller is closed.
+// poll passes events on to their Conns until the Poller is closed.
 func (p *Poller) poll(epoll int) {
 	var events [128]unix.EpollEvent
 	var due [len(events)]*Conn
 	for {
 		n, err := unix.EpollWait(epoll, events[:], -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			// A descriptor that is ours is no more, which nobody should live to see.
-			// What is parked is deaf then, and ends by its heartbeat; what comes
-			// later gets a goroutine.
+			// Something has closed our descriptor, which should never happen. Parked
+			// connections get no more events and end with their heartbeat; later ones
+			// get a goroutine.
 			p.mu.Lock()
 			p.state = closed
 			p.mu.Unlock()
@@ -164,7 +167,7 @@ func (p *Poller) poll(epoll int) {
 			return
 		}
 		for i, e := range events[:n] {
-			// Of what was removed since, there may still be events.
+			// A Conn that was removed meanwhile may still have events.
 			if fd := int(e.Fd); fd < len(p.conns) && p.conns[fd] != nil && p.conns[fd].generation == uint32(e.Pad) {
 				due[i] = p.conns[fd]
 			}
@@ -179,11 +182,11 @@ func (p *Poller) poll(epoll int) {
 	}
 }
 
-// remove forgets a Conn. If its connection was closed before, the system has
-// removed it, and its file descriptor may be another's by now.
+// remove forgets a Conn. If the connection has been closed the system has removed it
+// already, and the file descriptor may be another's by now.
 func (p *Poller) remove(c *Conn) {
-	// The call of the system is not made under the lock that all others need:
-	// a thousand may end at once.
+	// The system call is made with a read lock only, so that the others can go on: a
+	// thousand may end at once.
 	p.mu.RLock()
 	if p.state == running {
 		_, _ = c.control(unix.EPOLL_CTL_DEL, 0)
