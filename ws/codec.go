@@ -8,14 +8,14 @@ import (
 	"github.com/caddy-realtime/realtime/ws/frame"
 )
 
-// compressAbove is from how many bytes on a message is worth compressing.
+// compressAbove is the size in bytes from which a message is worth compressing.
 const compressAbove = 256
 
 // pingFrame is a ping without payload.
 var pingFrame = frame.AppendFrame(nil, frame.Ping, nil)
 
-// appendData appends the frame of a message: its bytes as they are or, if they
-// are worth it and the peer has agreed, deflated.
+// appendData appends the frame of a message. The payload is deflated if the peer has
+// agreed to that and it saves bytes.
 func appendData(b []byte, op frame.Op, payload []byte, deflate bool) []byte {
 	if deflate && len(payload) >= compressAbove {
 		if small := frame.Compress(nil, payload); len(small) < len(payload) {
@@ -25,8 +25,8 @@ func appendData(b []byte, op frame.Op, payload []byte, deflate bool) []byte {
 	return frame.AppendFrame(b, op, payload)
 }
 
-// encode returns the message as a frame. It is made once for all connections
-// with the same codec.
+// encode returns the message as a frame, which is made once for all connections with
+// the same form.
 func (c *codec) encode(m *hub.Message) []byte {
 	return m.Form(c.form(), func(m *hub.Message) []byte {
 		op, payload := frame.Text, m.Data
@@ -40,7 +40,7 @@ func (c *codec) encode(m *hub.Message) []byte {
 	})
 }
 
-// encodePresence returns who is there as a frame, shared likewise.
+// encodePresence returns the members as a frame, shared in the same way.
 func (c *codec) encodePresence(p *hub.Presence) []byte {
 	form := protocol.FormPresenceFrame
 	if c.deflate {
@@ -65,21 +65,21 @@ func (c *codec) form() hub.Form {
 	}
 }
 
-// codec is how a connection is written to; it implements outbound.Codec.
+// codec encodes what a connection is sent; it implements outbound.Codec.
 type codec struct {
 	envelope, deflate bool
 	presence          hub.PresenceLevel
 }
 
-// codecs are the only ones: connections share what equal ones encode, and
-// pointers are cheap to compare.
+// codecs holds one codec for each combination, so that pointers can be compared:
+// connections share what equal codecs encode.
 var codecs = map[codec]*codec{}
 
 func init() {
 	for _, deflate := range []bool{false, true} {
 		raw := &codec{deflate: deflate}
 		for _, level := range []hub.PresenceLevel{hub.PresenceNothing, hub.PresenceSome, hub.PresenceAll} {
-			codecs[codec{false, deflate, level}] = raw // raw data has no room for it
+			codecs[codec{false, deflate, level}] = raw // bare data cannot express presence
 			codecs[codec{true, deflate, level}] = &codec{true, deflate, level}
 		}
 	}
@@ -96,7 +96,7 @@ func (c *codec) Append(b []byte, it hub.Item) ([]byte, hub.Cause) {
 	case it.Gap != nil && c.envelope:
 		return frame.AppendFrame(b, frame.Text, protocol.Gap(it.Gap)), 0
 	case it.Gap != nil:
-		// Raw data has no room for a gap, and silence is no answer.
+		// Bare data cannot express a gap, and a gap must not pass in silence.
 		return b, hub.CauseOvertaken
 	case c.envelope:
 		return frame.AppendFrame(b, frame.Text, it.Notice), 0

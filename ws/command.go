@@ -12,14 +12,14 @@ import (
 
 // The part of a connection that speaks realtime.v1.
 
-// maxRubbish is how many commands in a row may make no sense before the
-// connection ends with 4400.
+// maxRubbish is how many commands in a row may be malformed before the connection
+// ends with 4400.
 const maxRubbish = 10
 
 var errRubbish = errors.New("too many commands that make no sense")
 
-// command carries out the commands of one frame, each on a line of its own. It
-// returns an error if the connection must end.
+// command executes the commands of one frame, one on each line. It returns an error
+// if the connection must end.
 func (c *conn) command(event frame.Event) error {
 	if event.Op != frame.Text {
 		return c.nonsense(new(protocol.Command), protocol.Bad("commands must be text, not bytes"))
@@ -39,7 +39,7 @@ func (c *conn) command(event frame.Event) error {
 	return nil
 }
 
-// obey carries out one command.
+// obey executes one command. It returns an error if the connection must end.
 func (c *conn) obey(line []byte) error {
 	command, err := protocol.Decode(line)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *conn) obey(line []byte) error {
 	return nil
 }
 
-// nonsense answers a command that makes none.
+// nonsense answers a malformed command. It returns an error if there were too many.
 func (c *conn) nonsense(command *protocol.Command, err error) error {
 	c.session.Answer(command.Refusal(err))
 	if c.rubbish++; c.rubbish > maxRubbish {

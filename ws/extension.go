@@ -2,11 +2,12 @@ package ws
 
 import "strings"
 
-// extensionHeader lists extensions: the client's offers, and what was agreed on.
+// extensionHeader lists extensions: those that the client offers, and those that the
+// server accepts.
 const extensionHeader = "Sec-WebSocket-Extensions"
 
-// deflateAnswer is the answer to a good offer of permessage-deflate. No side
-// keeps a context, so that one compressed form serves all connections.
+// deflateAnswer accepts an offer of permessage-deflate. Neither side keeps a context,
+// so that one compressed form serves all connections.
 const deflateAnswer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 
 // agreeOnDeflate returns the answer to the first offer of permessage-deflate
@@ -35,12 +36,12 @@ func (e *extension) acceptDeflate() (answer string, ok bool) {
 		case "server_no_context_takeover", "client_no_context_takeover":
 			ok = !p.valued
 		case "client_max_window_bits":
-			// Without an answer any window may be used, and any can be inflated
-			// (section 7.1.2.2).
+			// It needs no answer: then the client may use any window, and we inflate
+			// any (section 7.1.2.2).
 			ok = !p.valued || isWindowBits(p.value)
 		case "server_max_window_bits":
-			// The deflater looks back over 32 KiB, and cannot be told otherwise.
-			// Whoever asks for less is better off without compression.
+			// The deflater's window is always 32 KiB. A client that asks for less has
+			// to do without compression.
 			if ok = p.value == "15"; ok {
 				answer += "; server_max_window_bits=15" // accepted by its answer (section 7.1.2.1)
 			}
@@ -76,12 +77,12 @@ type extensionParam struct {
 	valued      bool
 }
 
-// extensionList reads a list of extensions: what is still to be read.
+// extensionList is the part of a list of extensions that is still to be read.
 type extensionList struct{ rest string }
 
-// next reads one extension and the comma after it. If it does not follow the
-// grammar it is passed over, and ok is false: compression is no reason to refuse
-// a connection, and another offer may be good.
+// next reads one extension and the comma after it. An extension that breaks the
+// grammar is skipped, and ok is false: that is no reason to refuse the connection,
+// and another offer may be good.
 func (l *extensionList) next() (e extension, ok bool) {
 	e, ok = l.extension()
 	if l.space(); ok && (l.rest == "" || l.skip(',')) {
@@ -120,7 +121,7 @@ func (l *extensionList) extension() (e extension, ok bool) {
 	return e, true
 }
 
-// value reads a token, or a quoted string that stands for one.
+// value reads a token, or a quoted string that contains one.
 func (l *extensionList) value() (s string, ok bool) {
 	l.space()
 	if !strings.HasPrefix(l.rest, `"`) {

@@ -16,9 +16,9 @@ func NotAvailable() *protocol.Problem {
 	}
 }
 
-// CheckHandshake checks an HTTP/1.1 request that asks for a WebSocket as RFC
-// 6455, section 4.2.1 wants it, and returns a *protocol.Problem that names what
-// is wrong, or nil. Headers that the answer must have are set on h.
+// CheckHandshake checks an HTTP/1.1 request for a WebSocket by RFC 6455, section
+// 4.2.1. It returns nil, or a *protocol.Problem that names what is wrong; then it has
+// set on h the headers that the answer must have.
 func CheckHandshake(r *http.Request, h http.Header) error {
 	if r.Method != http.MethodGet {
 		return protocol.Bad("a WebSocket handshake must be a GET, not a %s", r.Method)
@@ -27,8 +27,8 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 		return protocol.Bad("a WebSocket handshake needs HTTP/1.1")
 	}
 	if r.ProtoMajor > 1 {
-		// A proxy has translated the request. 426 would need Upgrade, which has no
-		// meaning there and is forbidden (RFC 9113, section 8.6; RFC 9114, section 4.5).
+		// A proxy has translated the request. 426 would need the header Upgrade, which
+		// HTTP/2 and HTTP/3 forbid (RFC 9113, section 8.6; RFC 9114, section 4.5).
 		return NotAvailable()
 	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
@@ -56,13 +56,13 @@ func CheckHandshake(r *http.Request, h http.Header) error {
 	return nil
 }
 
-// setUpgrade sets what an answer of 426 must have (RFC 9110, section 15.5.22).
+// setUpgrade sets the headers that a 426 must have (RFC 9110, section 15.5.22).
 func setUpgrade(h http.Header) {
 	h.Set("Connection", "Upgrade")
 	h.Set("Upgrade", "websocket")
 }
 
-// hasToken reports whether a header that is a list has the token.
+// hasToken reports whether a header, which is a list, contains the token.
 func hasToken(h http.Header, name, token string) bool {
 	for _, v := range h.Values(name) {
 		for t := range strings.SplitSeq(v, ",") {

@@ -10,20 +10,20 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// hijacker takes the connection from the innermost writer, once the handshake has
-// been answered through the whole chain.
+// hijacker lets coder/websocket answer the handshake through the whole chain of
+// writers, then takes the connection from the innermost one.
 type hijacker struct {
 	http.ResponseWriter
-	spy  *protocol.Spy // nil: nobody knows what the chain does
+	spy  *protocol.Spy // nil: it could not be planted
 	conn *conn
 }
 
-// answerHeaders are those without which an answer is no handshake (RFC 6455,
-// section 4.2.2), or chooses what was not offered.
+// answerHeaders are the headers that make an answer a handshake (RFC 6455, section
+// 4.2.2), and those that choose from the client's offers.
 var answerHeaders = []string{"Connection", "Upgrade", "Sec-Websocket-Accept", "Sec-Websocket-Protocol"}
 
-// WriteHeader implements [http.ResponseWriter]. What a site sets on all its
-// answers, such as "Connection: keep-alive", must not spoil a handshake.
+// WriteHeader implements [http.ResponseWriter]. It protects the answer's headers from
+// those that a site sets on every answer, such as "Connection: keep-alive".
 func (h *hijacker) WriteHeader(status int) {
 	if h.spy != nil && status == http.StatusSwitchingProtocols {
 		answer := h.Header().Clone()
@@ -40,21 +40,22 @@ func (h *hijacker) WriteHeader(status int) {
 	h.ResponseWriter.WriteHeader(status)
 }
 
-// errAnswered is told when there is no handshake any more.
+// errAnswered is returned by Hijack if the handshake cannot be completed any more.
 var errAnswered = errors.New("a handler before us has answered the handshake")
 
+// Hijack implements [http.Hijacker].
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	inner := protocol.Innermost(h.ResponseWriter)
 	if h.spy != nil {
 		inner = h.spy.ResponseWriter
 		switch h.spy.Status() {
 		case http.StatusSwitchingProtocols:
-		case 0: // it is held back
+		case 0: // the chain holds the answer back
 			h.spy.WriteHeader(http.StatusSwitchingProtocols)
 		default:
 			return nil, nil, errAnswered
 		}
-		h.spy.Deafen() // what the chain still writes is not for the socket
+		h.spy.Deafen() // what the chain still writes must not reach the socket
 	}
 	nc, brw, err := http.NewResponseController(inner).Hijack()
 	if err != nil {
@@ -63,11 +64,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h.conn.nc = nc
 	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
 	h.conn.in.Feed(early)
-	// What the library is given reads nothing, writes nothing, and cannot close.
+	// The library gets a connection that it cannot read, write or close.
 	return handshaken{nc}, bufio.NewReadWriter(bufio.NewReaderSize(handshaken{}, 16), bufio.NewWriterSize(io.Discard, 16)), nil
 }
 
-// handshaken is the connection as coder/websocket may have it.
+// handshaken is the connection as coder/websocket sees it after the handshake.
 type handshaken struct{ net.Conn }
 
 func (handshaken) Read([]byte) (int, error)    { return 0, io.EOF }

@@ -26,24 +26,35 @@ const (
 	maxRefused = 10
 )
 
-// Options says how to serve one connection.
+// Options describes one connection. It speaks one of three ways: with Session,
+// frames are commands and objects (realtime.v1); with Envelope alone, what the client
+// sends is published as it is and what it gets are envelopes and control objects;
+// with neither, both directions carry bare data, which cannot express gaps and
+// errors: they end the connection.
+//
+// Hub, Group, Poller and Client must be set. Without Session there is exactly one
+// room; with it there may be any number, and none means that the client joins rooms
+// by command. The zero value of every other field switches its feature off.
 type Options struct {
 	Hub         *hub.Hub
 	Group       *outbound.Group
 	Poller      *netpoll.Poller // where idle connections wait
 	Client      hub.Client
-	Rooms       []protocol.JoinRequest // one, unless Session is set
-	Session     bool                   // frames are commands, of these rooms or, without any, of all: realtime.v1
-	Envelope    bool                   // send envelopes and control objects, not bare data; Session implies it
-	Compression bool                   // agree on permessage-deflate (RFC 7692) if it is offered
+	Rooms       []protocol.JoinRequest // joined before the upgrade
+	Session     bool                   // speak realtime.v1; implies Envelope
+	Envelope    bool                   // send envelopes and control objects instead of bare data
+	Compression bool                   // accept permessage-deflate (RFC 7692) if it is offered
 	Subprotocol string                 // chosen by the negotiation; empty: none
-	Heartbeat   time.Duration          // between pings; 0: none
+	Heartbeat   time.Duration          // between pings; 0: no pings
 }
 
-// Serve joins the rooms, upgrades the request and returns; the connection lives
-// on without it. Until the upgrade it refuses with an error that
-// protocol.ProblemOf explains, and nothing has been written. The handshake must
-// have been checked: see [CheckHandshake].
+// Serve joins the rooms, upgrades the request to a WebSocket and returns; the
+// connection then lives on its own, until the session ends or the peer goes. The
+// handshake must have been checked by [CheckHandshake].
+//
+// An error refuses the request: nothing has been written, and protocol.ProblemOf
+// turns it into the answer. If the upgrade itself fails coder/websocket has answered
+// and Serve returns nil. Options is not kept.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	o.Envelope = o.Envelope || o.Session
 	shardKey := hub.NewID() // no room yet: pick a random shard
@@ -82,7 +93,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	return nil
 }
 
-// open joins the rooms, and queues what the client is told first.
+// open joins the rooms and queues the opening, the first frame of the connection.
 func (c *conn) open(ctx context.Context, o *Options) error {
 	opening := protocol.Opening{Conn: c.session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.LargestMessage()}
 	if c.commands {
@@ -104,8 +115,8 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 	return err
 }
 
-// upgrade makes the handshake. The library that does it is let go of at once:
-// it keeps more for a connection than all of us.
+// upgrade makes the handshake. The library that does it is dropped at once: it keeps
+// more for a connection than everything else together.
 func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool {
 	opts := &websocket.AcceptOptions{InsecureSkipVerify: true} // origins were checked
 	if o.Subprotocol != "" {
@@ -113,7 +124,7 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool 
 	}
 	answer := ""
 	if o.Compression {
-		// The library takes offers that RFC 7692 has declined, and is left out of this.
+		// The library accepts offers that RFC 7692 says to decline, so we answer.
 		answer = agreeOnDeflate(r.Header.Values(extensionHeader))
 	}
 	if answer != "" {
@@ -124,34 +135,37 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool 
 	if err != nil {
 		return false
 	}
-	_ = accepted.CloseNow() // of a handshaken it closes nothing, see there
-	// What stands before us may have taken the answer out, and then it binds nobody.
+	_ = accepted.CloseNow() // it closes nothing, see handshaken
+	// A handler before us may have removed the answer. Then it binds neither side.
 	c.in.Deflate = answer != "" && w.Header().Get(extensionHeader) == answer
 	return true
 }
 
-// conn is one connection. It outlives the request and keeps nothing of it. Who
-// runs run owns what stands below heard.
+// conn is one connection. It outlives the request and keeps nothing of it.
 type conn struct {
+	// Set once.
 	hub       *hub.Hub
 	out       *outbound.Conn
 	session   *hub.Session
 	nc        net.Conn
 	polled    *netpoll.Conn // nil: a goroutine waits in nc.Read
-	room      string        // empty where the peer speaks of any
+	room      string        // empty if commands name the rooms
 	heartbeat time.Duration
 	stopBeat  func()
 	commands  bool // the peer speaks realtime.v1
 	envelope  bool
-	leaving   atomic.Bool // the end is near, and bounded in time: nothing is parked any more
-	heard     heard       // when the peer last sent something
 
+	// Safe for concurrent use.
+	leaving atomic.Bool // the end is near and bounded in time: do not park any more
+	heard   heard       // when something last came from the peer
+
+	// Owned by the goroutine that executes run.
 	in       frame.Reader
-	bounded  bool  // a message must be complete by its time
-	renew    bool  // and that is another message's, which has begun since
-	farewell bool  // the peer's answer must come by its time
-	refused  uint8 // in a row for their rate
-	rubbish  uint8 // commands in a row that made no sense
+	bounded  bool  // the read deadline is that of a message
+	renew    bool  // another message has begun, which needs a deadline of its own
+	farewell bool  // the read deadline is that of the end
+	refused  uint8 // publications refused in a row for their rate
+	rubbish  uint8 // malformed commands in a row
 }
 
 // Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
@@ -162,13 +176,13 @@ func (c *conn) Wake() {
 	}
 }
 
-// run reads until there is nothing to read, or until the connection ends, and
-// then sees to its end.
+// run reads. When there is nothing to read it parks the connection; when the
+// connection ends it finishes it.
 func (c *conn) run() {
 	parked, linger := false, false
 	defer func() {
 		if parked {
-			return // it may be another's by now
+			return // another call of run may own it by now
 		}
 		if p := recover(); p != nil {
 			c.session.Logger().Error("panic in a WebSocket's reader", "panic", p, "stack", string(debug.Stack()))
@@ -189,7 +203,7 @@ func (c *conn) run() {
 	linger = c.end(err)
 }
 
-// read takes what comes until it can't.
+// read handles what comes from the peer until there is nothing to read, or an error.
 func (c *conn) read() error {
 	for {
 		event, err := c.in.Next(c.receive, c.limit)
@@ -212,8 +226,8 @@ func (c *conn) read() error {
 	}
 }
 
-// completed lifts the bound on what was just read. If the same bytes have begun
-// something new, that gets a time of its own.
+// completed lifts the deadline of the message that was just read. If the same bytes
+// have begun another message, that one gets a deadline of its own.
 func (c *conn) completed() {
 	switch {
 	case !c.bounded:
@@ -225,7 +239,7 @@ func (c *conn) completed() {
 	}
 }
 
-// take takes what the peer says. It returns an error if the connection must end.
+// take handles one message. It returns an error if the connection must end.
 func (c *conn) take(event frame.Event) error {
 	switch {
 	case c.session.Ended() != 0:
@@ -242,7 +256,7 @@ type closed struct{ payload []byte }
 
 func (*closed) Error() string { return "the peer has closed" }
 
-// receive reads for the frame reader. Between two messages it does not wait if
+// receive reads bytes for the frame reader. Between two messages it does not wait if
 // the connection can be parked.
 func (c *conn) receive(p []byte) (n int, err error) {
 	leaving := c.leaving.Load()
@@ -265,7 +279,7 @@ func (c *conn) receive(p []byte) (n int, err error) {
 	return n, err
 }
 
-// bound sets the reading deadline, unless that of the end has been set.
+// bound sets the read deadline. If the session has ended, that of the end wins.
 func (c *conn) bound(t time.Time) {
 	_ = c.nc.SetReadDeadline(t)
 	if c.session.Ended() != 0 {
@@ -273,7 +287,7 @@ func (c *conn) bound(t time.Time) {
 	}
 }
 
-// limit is how long a message may be. It is asked for message by message.
+// limit returns how many bytes the next message may have.
 func (c *conn) limit() int64 {
 	if !c.commands {
 		return int64(c.hub.MaxMessageSize(c.room))
@@ -296,21 +310,21 @@ func (c *conn) publish(event frame.Event) error {
 		c.refused++
 	}
 	if !c.envelope || c.refused > maxRefused || errors.Is(err, hub.ErrTooLarge) || errors.Is(err, hub.ErrEnded) {
-		// Raw data has no room for an error.
+		// Bare data cannot express an error.
 		return err
 	}
 	c.session.Notify(protocol.Error(protocol.ProblemOf(err)))
 	return nil
 }
 
-// end gives the session its cause, and reports whether the peer is to be given
+// end ends the session with the cause of err. It reports whether the peer is to get
 // time to read the closing frame.
 func (c *conn) end(err error) (linger bool) {
 	var bye *closed
 	cause := hub.CauseGone
 	switch {
 	case errors.As(err, &bye):
-		// What was due before the peer closed comes before the answer.
+		// What was due before the peer closed goes out before the answer.
 		c.out.Conclude(frame.AppendFrame(nil, frame.Close, bye.payload))
 		cause = hub.CauseLeft
 	case errors.Is(err, frame.ErrProtocol):
@@ -336,7 +350,7 @@ func (c *conn) end(err error) (linger bool) {
 	return cause != hub.CauseGone
 }
 
-// beat pings, and cuts a connection from which nothing came for two heartbeats.
+// beat pings the peer, or cuts the connection if nothing has come for two heartbeats.
 func (c *conn) beat() bool {
 	if c.session.Ended() != 0 {
 		return false
@@ -346,7 +360,7 @@ func (c *conn) beat() bool {
 		c.out.Cut()
 		return false
 	}
-	_ = c.out.Control(pingFrame, false) // if it can't, its writer will find out
+	_ = c.out.Control(pingFrame, false) // an error will end the writer
 	return true
 }
 

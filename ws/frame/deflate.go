@@ -9,16 +9,15 @@ import (
 	"sync"
 )
 
-// tail ends every message that is to be inflated: the empty block that the
-// sender cut off (RFC 7692, section 7.2.2), and a final one, for which the
-// inflater waits.
+// tail is appended to every message before inflating: the empty block that the sender
+// has cut off (RFC 7692, section 7.2.2), and a final block, which the inflater needs.
 const tail = "\x00\x00\xff\xff" + "\x01\x00\x00\xff\xff"
 
-// cut is what Compress cuts off.
+// cut is how many bytes Compress cuts off.
 const cut = 4
 
-// maxFinal is how many blocks of one message may be marked as final. One is all
-// that a sender has reason for, and each costs as much as a message.
+// maxFinal is how many blocks of one message may be marked as final. No sender needs
+// more than one, and each costs as much as a message.
 const maxFinal = 16
 
 // minInflated is how many bytes are allocated for an inflated message at first.
@@ -36,15 +35,15 @@ var inflaters = sync.Pool{New: func() any {
 	return f
 }}
 
-// inflate returns what p stands for, of at most limit bytes. It never has more
-// than limit+1 bytes of it. It may use up p's spare room.
+// inflate returns p inflated, or an error if that has more than limit bytes; it never
+// holds more than limit+1. It may write to p's spare room.
 func inflate(p []byte, limit int64) ([]byte, error) {
 	f := inflaters.Get().(*inflater)
 	defer inflaters.Put(f)
 	end := len(p)
 	p = append(p, tail...)
 	f.src.Reset(p)
-	defer f.src.Reset(nil) // the pool shall not hold a message
+	defer f.src.Reset(nil) // the pool must not hold a message
 	out := make([]byte, 0, min(max(minInflated, 4*int64(end)), saturate(limit, 1)))
 	for range maxFinal {
 		if err := f.r.(flate.Resetter).Reset(&f.src, nil); err != nil {
@@ -54,8 +53,8 @@ func inflate(p []byte, limit int64) ([]byte, error) {
 		if out, err = f.all(out, limit); err != nil {
 			return nil, err
 		}
-		// A block marked as final is no end, although Go's inflater stops there:
-		// what follows belongs to the message (RFC 7692, section 7.2.3.4).
+		// A final block does not end the message, although Go's inflater stops there:
+		// what follows belongs to it (RFC 7692, section 7.2.3.4).
 		if f.src.Len() == 0 {
 			return out, nil
 		}
@@ -63,7 +62,7 @@ func inflate(p []byte, limit int64) ([]byte, error) {
 	return nil, broken("inflating: more than %d final blocks", maxFinal)
 }
 
-// all appends what comes up to a final block.
+// all appends what is inflated up to a final block.
 func (f *inflater) all(out []byte, limit int64) ([]byte, error) {
 	for {
 		if len(out) == cap(out) {
@@ -103,15 +102,15 @@ var deflaters = sync.Pool{New: func() any {
 	return f
 }}
 
-// Compress appends the payload of a message that is sent with [RSV1]: deflated
-// at level 1, with no context from other messages, so that one result serves
+// Compress appends the deflated payload of a message, which is to be sent with
+// [RSV1]. It uses level 1 and no context of other messages, so that one result serves
 // all peers that have agreed on permessage-deflate (RFC 7692, section 7.2.1).
 func Compress(dst, payload []byte) []byte {
 	f := deflaters.Get().(*deflater)
 	defer deflaters.Put(f)
 	f.out.b = dst
 	f.w.Reset(&f.out)
-	// Nothing fails that writes to memory.
+	// Writing to memory does not fail.
 	_, _ = f.w.Write(payload)
 	_ = f.w.Flush()
 	dst, f.out.b = f.out.b[:len(f.out.b)-cut], nil

@@ -1,7 +1,7 @@
 // Package frame is the server's side of WebSocket framing: RFC 6455, sections 5
-// to 8, with permessage-deflate without context takeover (RFC 7692). It knows
-// no connection: a [Reader] is given a function that reads, and what is to be
-// written is appended to a buffer.
+// to 8, with permessage-deflate without context takeover (RFC 7692). It has no
+// connection of its own: a [Reader] calls a function that reads, and frames to be
+// written are appended to a buffer.
 //
 // A connection that owns no goroutine while it is idle reads like this:
 //
@@ -24,7 +24,7 @@ import (
 	"fmt"
 )
 
-// Op says what a frame is (RFC 6455, section 5.2).
+// Op is the opcode of a frame (RFC 6455, section 5.2).
 type Op byte
 
 // The opcodes of RFC 6455, section 11.8. The others are reserved.
@@ -53,18 +53,17 @@ const (
 	// MaxControl is the longest payload of a control frame, in bytes (RFC 6455,
 	// section 5.5).
 	MaxControl = 125
-	// MaxHeader is the longest beginning of a frame that AppendFrame writes, in
-	// bytes.
+	// MaxHeader is the longest header that AppendFrame writes, in bytes.
 	MaxHeader = 10
 	// NoStatus is the code of a closing frame that has none (RFC 6455, section
 	// 7.1.5). It is never sent.
 	NoStatus = 1005
 )
 
-// The ways in which a peer breaks the rules. [Reader.Next] wraps them with what
-// was wrong.
+// The ways in which a peer breaks the rules. [Reader.Next] wraps them, to say what was
+// wrong.
 var (
-	// ErrProtocol is a broken rule: 1002 (RFC 6455, section 7.4.1).
+	// ErrProtocol is any other broken rule: 1002 (RFC 6455, section 7.4.1).
 	ErrProtocol = errors.New("protocol error")
 	// ErrInvalidText is text, or the reason of a closing frame, that is not
 	// UTF-8: 1007 (RFC 6455, section 8.1).
@@ -114,8 +113,8 @@ func mayClose(code uint16) bool {
 	return false
 }
 
-// unmask takes the mask off p (RFC 6455, section 5.3) and returns the key for
-// the byte after it. The key is read as little-endian.
+// unmask removes the mask from p (RFC 6455, section 5.3) and returns the key for the
+// byte after it. The key is little-endian.
 func unmask(p []byte, key uint32) uint32 {
 	wide := uint64(key)<<32 | uint64(key)
 	for len(p) >= 32 {

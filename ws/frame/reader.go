@@ -17,37 +17,46 @@ type Event struct {
 	Reason string // of Close; UTF-8
 }
 
-// Reader reads what one client sends. The zero value is ready for use; it must
-// not be copied after that. It holds some 80 bytes, and beyond these only what
-// has come of an unfinished message. It is not safe for concurrent use.
+// Reader reads the messages and control frames that one client sends. The zero value
+// is ready for use and must not be copied after that.
+//
+// Call [Reader.Next] in a loop, with a function that reads from the connection. When
+// that function fails Next returns its error, and may be called again later: so an
+// idle connection can be parked, if [Reader.AtBorder] says so. Bytes that came with the
+// handshake are passed to [Reader.Feed] before. All rules of RFC 6455 that concern
+// one side are checked; the first broken one is final.
+//
+// A Reader holds some 80 bytes and, in the middle of a message, what has come of it.
+// It is not safe for concurrent use.
 type Reader struct {
 	// Deflate says that permessage-deflate was agreed on, with
 	// client_no_context_takeover (RFC 7692, section 7.1.1.2). It must be set
 	// before the first Next.
 	Deflate bool
 
-	compressed bool    // the message is
-	last       bool    // its frame is the last one
-	inFrame    bool    // a header was read, its payload not yet
-	op         Op      // the message's; 0 between messages
+	compressed bool    // the message is compressed
+	last       bool    // the frame is the message's last one
+	inFrame    bool    // the frame's header was read, its payload is not complete
+	op         Op      // of the message; 0 between messages
 	key        uint32  // unmasks the frame's next byte
 	rest       int64   // bytes of the frame's payload that are still to come
 	data       []byte  // the message's payload so far
-	checked    int     // how many bytes of it are known to be whole runes
-	in         *buffer // bytes that were read and not used; nil: none
-	err        error   // the end
+	checked    int     // how many bytes of data are known to be whole runes
+	in         *buffer // bytes read and not used yet; nil: none
+	err        error   // final; nil: none yet
 }
 
 const (
 	bufferSize = 4 << 10
-	// direct is how many bytes of a payload must be missing to read them into
-	// their place, without the buffer.
+	// direct is how many bytes of a payload must be missing for reading them straight
+	// into place, without the buffer.
 	direct = bufferSize
 	// noProgress is how many times in a row read may return nothing.
 	noProgress = 100
 )
 
-// buffer is what was read. It is held only while Next works or bytes are left.
+// buffer holds bytes that were read. A Reader has one only while Next works or bytes
+// are left.
 type buffer struct {
 	b    []byte
 	r, w int
@@ -57,8 +66,8 @@ func (b *buffer) bytes() []byte { return b.b[b.r:b.w] }
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, bufferSize)} }}
 
-// Feed adds bytes that were read elsewhere, such as those that came together
-// with the handshake. It keeps no reference to p.
+// Feed adds bytes that were read elsewhere, such as those that came with the
+// handshake. It keeps no reference to p.
 func (r *Reader) Feed(p []byte) {
 	if len(p) == 0 || r.err != nil {
 		return
@@ -76,30 +85,29 @@ func (r *Reader) Feed(p []byte) {
 	r.in.r, r.in.w = 0, copy(r.in.b, p)
 }
 
-// AtBorder reports whether nothing has been read that was not returned: no byte
-// of a frame, and no fragment of a message. Only there may a connection be idle.
-// It may be called by read.
+// AtBorder reports whether everything that was read has been returned: no part of a
+// frame and no fragment of a message is held. Only then may a connection be parked.
+// The function read may call it.
 func (r *Reader) AtBorder() bool {
 	return r.op == 0 && (r.in == nil || r.in.r == r.in.w)
 }
 
-// InMessage reports whether a message has begun that was not returned: a control
-// frame may have come in its middle.
+// InMessage reports whether a message has begun and was not returned yet. Control
+// frames may come in its middle.
 func (r *Reader) InMessage() bool { return r.op != 0 }
 
-// Next returns the next message or control frame. It calls read as often as it
-// needs, with up to some KiB of room, and never when it has a whole one. The
-// limit is asked for when a message begins, goes on, and is inflated: so many
-// bytes the message may have.
+// Next returns the next message or control frame. It calls read as often as it needs
+// to, with room for some KiB, and not at all if it holds a whole message or frame. It
+// calls limit when a message begins, goes on, and is inflated: the message may have
+// that many bytes.
 //
-// If read fails, Next returns its error as it is, except for io.EOF within a
-// message, which becomes [io.ErrUnexpectedEOF]. Nothing is lost then, and Next
-// may be called again as if nothing had been. An error that comes with bytes is
-// ignored: read has to return it again.
+// If read fails, Next returns its error as it is, except that io.EOF within a message
+// becomes [io.ErrUnexpectedEOF]. Nothing is lost, and Next may be called again. An
+// error that comes with bytes is ignored: read has to return it again.
 //
-// The other errors are [ErrProtocol], [ErrInvalidText] and [ErrTooLarge]. They
-// come as soon as they can be known, and are final, as is io.EOF after a closing
-// frame: what follows one is not looked at (RFC 6455, section 1.4).
+// The other errors are [ErrProtocol], [ErrInvalidText] and [ErrTooLarge]. They are
+// returned as soon as they can be known, and are final. So is io.EOF after a closing
+// frame: what follows that frame is ignored (RFC 6455, section 1.4).
 func (r *Reader) Next(read func(p []byte) (int, error), limit func() int64) (Event, error) {
 	for r.err == nil {
 		event, err := r.parse(limit)
@@ -137,7 +145,7 @@ func (r *Reader) settle() {
 	r.in = nil
 }
 
-// end drops everything: err is all there is from now on.
+// end drops everything. From now on Next returns err.
 func (r *Reader) end(err error) {
 	if r.in != nil {
 		r.in.r = r.in.w
@@ -146,8 +154,8 @@ func (r *Reader) end(err error) {
 	r.op, r.data, r.err = 0, nil, err
 }
 
-// parse goes through what has been read until it has an event. Without one
-// more bytes are needed.
+// parse parses what has been read, up to the next event. Without an event, more bytes
+// are needed.
 func (r *Reader) parse(limit func() int64) (Event, error) {
 	for {
 		if r.inFrame {
@@ -186,11 +194,11 @@ type header struct {
 	op     Op
 	length int64
 	key    uint32
-	size   int // of the header itself; 0: it isn't complete
+	size   int // bytes of the header itself; 0: it is not complete
 }
 
-// header looks at the next frame's header, as far as it is there, without using
-// it up.
+// header parses the next frame's header, as far as that has been read, and leaves it
+// in the buffer.
 func (r *Reader) header(limit func() int64) (h header, err error) {
 	if r.in == nil {
 		return header{}, nil
@@ -266,9 +274,9 @@ func (r *Reader) checkFirst(h header) error {
 	return nil
 }
 
-// allowed is how many bytes of payload the message may have that a frame belongs
-// to. What is compressed may be somewhat longer than what it stands for: by five
-// bytes per stored block (RFC 1951, section 3.2.4), which may be short ones.
+// allowed returns how many bytes of payload the frame's message may have. Compressed
+// data may be somewhat longer than the message, by five bytes for each stored block
+// (RFC 1951, section 3.2.4), and blocks may be short.
 func (r *Reader) allowed(h header, limit func() int64) int64 {
 	n := max(limit(), 0)
 	if h.op == Continuation && r.compressed || h.op != Continuation && h.first&rsv1 != 0 {
@@ -277,7 +285,7 @@ func (r *Reader) allowed(h header, limit func() int64) int64 {
 	return n
 }
 
-// saturate adds what is not negative.
+// saturate adds two numbers that are not negative, without overflow.
 func saturate(a, b int64) int64 {
 	if sum := a + b; sum >= 0 {
 		return sum
@@ -285,7 +293,7 @@ func saturate(a, b int64) int64 {
 	return 1<<63 - 1
 }
 
-// control returns a control frame that is there as a whole.
+// control returns a control frame, all of which has been read.
 func (r *Reader) control(h header) (Event, error) {
 	r.in.r += h.size
 	p := r.in.b[r.in.r : r.in.r+int(h.length)]
@@ -315,7 +323,7 @@ func (r *Reader) control(h header) (Event, error) {
 	return e, nil
 }
 
-// payload takes what the buffer has of the frame's payload.
+// payload moves what the buffer has of the frame's payload to the message.
 func (r *Reader) payload(limit func() int64) error {
 	if r.in == nil {
 		return nil
@@ -334,7 +342,7 @@ func (r *Reader) payload(limit func() int64) error {
 	return r.came(r.data[n:])
 }
 
-// came unmasks what has been added to the data, and checks text as early as
+// came unmasks p, which has just been added to the data, and checks text as early as
 // possible.
 func (r *Reader) came(p []byte) error {
 	r.key = unmask(p, r.key)
@@ -353,8 +361,8 @@ func (r *Reader) came(p []byte) error {
 	return nil
 }
 
-// wholeRunes returns where in p[from:] a last rune begins that is not complete,
-// but can become one; otherwise len(p).
+// wholeRunes returns the index in p[from:] at which an incomplete last rune begins, or
+// len(p) if there is none.
 func wholeRunes(p []byte, from int) int {
 	for i := len(p) - 1; i >= max(from, len(p)-utf8.UTFMax+1); i-- {
 		if utf8.RuneStart(p[i]) {
@@ -367,9 +375,9 @@ func wholeRunes(p []byte, from int) int {
 	return len(p)
 }
 
-// grow makes room for n more bytes of the frame, and, if that many are
-// announced, for four times as many as have come so far and bufferSize: an
-// announcement alone is no proof.
+// grow makes room for n more bytes of the frame, at least. It makes room for what the
+// frame announces, but for no more than bufferSize and four times the bytes that have
+// come: an announcement proves nothing.
 func (r *Reader) grow(n int, limit func() int64) {
 	need := int64(len(r.data) + n)
 	if need <= int64(cap(r.data)) {
@@ -391,7 +399,7 @@ func (r *Reader) grow(n int, limit func() int64) {
 	r.data = grown
 }
 
-// message returns the message that is complete.
+// message returns the message, which is complete.
 func (r *Reader) message(limit func() int64) (Event, error) {
 	e := Event{Op: r.op, Data: r.data}
 	compressed, checked := r.compressed, r.checked
@@ -410,7 +418,7 @@ func (r *Reader) message(limit func() int64) (Event, error) {
 	return e, nil
 }
 
-// fit returns p without much room behind it, since messages may be kept.
+// fit returns p without much spare room, since messages may be kept.
 func fit(p []byte) []byte {
 	if cap(p)-len(p) > 64+len(p)/8 {
 		return append(make([]byte, 0, len(p)), p...)
@@ -436,7 +444,7 @@ func (r *Reader) fill(read func([]byte) (int, error), limit func() int64) error 
 	return err
 }
 
-// fillData reads a large payload into its place.
+// fillData reads a large payload straight into place.
 func (r *Reader) fillData(read func([]byte) (int, error), limit func() int64) error {
 	if cap(r.data)-len(r.data) < bufferSize {
 		r.grow(int(min(bufferSize, r.rest)), limit)
