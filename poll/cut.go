@@ -7,17 +7,17 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// maxPage bounds the messages of a page, in bytes as they are written; one that
-// is larger comes alone.
+// maxPage bounds the encoded messages of a page, in bytes. A message that is larger
+// comes alone.
 const maxPage = 1 << 20
 
-// budget is what a page has room for.
+// budget is the room of a page.
 type budget struct {
-	left  int
-	taken bool // something was
+	left  int  // bytes
+	taken bool // the page has a message
 }
 
-// take reports whether there is room for the message, and takes it.
+// take takes the room for a message. It returns false if there is not enough.
 func (b *budget) take(m *hub.Message) bool {
 	n := len(protocol.Envelope(m)) + 1
 	if b.taken && n > b.left {
@@ -27,13 +27,13 @@ func (b *budget) take(m *hub.Message) bool {
 	return true
 }
 
-// cut takes from what was read in each room all that a page has no room for: the
-// newest where it is read forwards, so that the client goes on there, the oldest
-// elsewhere. It reports whether something was.
+// cut removes from what was read in each room all that a page has no room for: the
+// newest messages if the room is read forwards, so that the client continues there,
+// otherwise the oldest. It reports whether it removed anything.
 func cut(rooms []Room, reads []hub.Page) (more bool) {
 	b := &budget{left: maxPage}
 	forward := func(i int) bool { q := rooms[i].Query; return q.InvalidCursor || !q.After.IsZero() }
-	ends := make([]int, len(reads)) // of each room, how many messages stay
+	ends := make([]int, len(reads)) // how many messages of each room stay
 	for {
 		i := oldest(len(reads), func(i int) *hub.Message {
 			if !forward(i) || ends[i] == len(reads[i].Messages) {
@@ -97,13 +97,13 @@ func best(n int, next func(int) *hub.Message, better func(m, o *hub.Message) boo
 	return at
 }
 
-// positions are where a reader stands in each room after what a page tells.
+// positions holds where a reader stands in each room after a page.
 type positions map[string]hub.Position
 
-// take fills the page with what a session has told, as far as there is room, and
-// notes in at where that ends. It reports whether something had no room: gaps are
-// told all the same, and signals are lost. Those that the page has are not told
-// again.
+// take fills the page with a session's items, as far as there is room, and notes in at
+// where they end. It reports whether something had no room: then messages come with
+// the next page, signals are lost, and gaps are added all the same, unless the page has
+// them already.
 func take(page *protocol.Page, items []hub.Item, at positions) (full bool) {
 	b := &budget{left: maxPage}
 	for _, it := range items {

@@ -1,5 +1,5 @@
-// Package poll answers with pages: at once (plain polling), or as soon as there
-// is something after the cursor (long-polling).
+// Package poll answers with pages of messages: at once (plain polling), or as soon as
+// there is something after the cursor (long-polling).
 package poll
 
 import (
@@ -13,31 +13,37 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// Options says what is asked for.
+// Options describes the page that is asked for. Hub, Client and Limit must be set, and
+// there is at least one room. What a page contains of each room, its Query decides;
+// the client's Presence level decides whether it lists members, and Told is the
+// presence cursor of the page before: members are listed if they have changed since.
+//
+// With Wait the page comes as soon as there is a message, a gap or a change of
+// members, and when Wait is over, Down is closed or the request is cancelled, as it
+// is then. Paging backwards (Before) never waits.
 type Options struct {
 	Hub         *hub.Hub
 	Client      hub.Client
 	Rooms       []Room
-	Several     bool          // answer for a list of rooms, even if it has one
-	Limit       int           // messages of a page, of each room
-	Wait        time.Duration // for a message, if there is none; 0: not at all
-	Conditional bool          // 304 instead of an empty page: If-None-Match came along
+	Several     bool          // answer in the form for several rooms, even for one
+	Limit       int           // messages of each room
+	Wait        time.Duration // 0: answer at once
+	Conditional bool          // 304 instead of an empty page: the request had If-None-Match
 	State       []byte        // JSON that the client shows as a member; nil: none
-	// Presence is asked for by the client's level; it has been told up to Told.
-	Told hub.Position
-	Down <-chan struct{}
+	Told        hub.Position
+	Down        <-chan struct{} // closed when the server shuts down
 
 	caller *hub.Caller // of Client
 }
 
-// Room is what is asked of one room. Its query's Limit is not looked at.
+// Room is the query for one room. The Limit of Query is ignored.
 type Room struct {
 	Name  string
 	Query hub.Query
 }
 
-// Serve answers with a page, or with 304. An error is a refusal that
-// protocol.ProblemOf explains, and nothing has been written.
+// Serve answers with a page, or with 304. An error refuses the request: nothing has
+// been written, and protocol.ProblemOf turns it into the answer.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if o.Client.ID == "" {
 		o.Client.ID = o.Hub.NewConn(o.Client.User)
@@ -47,8 +53,8 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	for _, room := range o.Rooms {
 		page.Rooms = append(page.Rooms, room.Name)
 	}
-	// It counts among the connections until it is written: whoever asks and does not
-	// read has no more of them than others.
+	// The poll counts as a connection until the page is written: a client that asks
+	// and does not read may not have more of them than others.
 	leave, err := o.fill(r.Context(), page)
 	if err != nil {
 		return err
@@ -69,8 +75,8 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	return nil
 }
 
-// fill reads what there is, or waits for it. leave is to be called when the page
-// is written.
+// fill fills the page with what there is, or waits for it. leave must be called when
+// the page is written.
 func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), err error) {
 	if o.Wait > 0 && o.Rooms[0].Query.Before.IsZero() {
 		wake := make(hub.WakeChan, 1)
@@ -129,8 +135,7 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 	return nil
 }
 
-// merge puts the messages of several logs in the order of time, as far as that
-// leaves each log's own order as it is.
+// merge merges the messages of several logs by time, keeping the order of each log.
 func merge(logs [][]*hub.Message) (merged []*hub.Message) {
 	if len(logs) == 1 {
 		return logs[0]
@@ -150,8 +155,8 @@ func merge(logs [][]*hub.Message) (merged []*hub.Message) {
 	}
 }
 
-// text returns the cursor as the client gets it, or "" where it has no place in
-// any room.
+// text returns the cursor in the form for the client; "" if it has no position in any
+// room.
 func (o *Options) text(v protocol.CursorSet) string {
 	if o.Several {
 		return v.String()
@@ -159,7 +164,8 @@ func (o *Options) text(v protocol.CursorSet) string {
 	return v[0].Position.String()
 }
 
-// renew keeps whoever shows himself a member until his next poll.
+// renew keeps the client a member until its next poll, if it shows a state or asks for
+// presence.
 func (o *Options) renew(ctx context.Context) error {
 	if o.State == nil && o.Client.Presence == hub.PresenceNothing {
 		return nil
@@ -173,7 +179,7 @@ func (o *Options) renew(ctx context.Context) error {
 	return nil
 }
 
-// wait fills the page from a session, for as long as it takes.
+// wait fills the page with what the session hands out, and waits for it.
 func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeChan, page *protocol.Page) error {
 	room, at := o.Limit, make(positions)
 	for _, asked := range o.Rooms {
@@ -184,10 +190,10 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 			return err
 		}
 		if at[asked.Name] = joined.Cursor; joined.Gap != nil {
-			// Now, or another room's messages might leave no place for it.
+			// Now, or the messages of other rooms might leave no room for it.
 			page.Gaps = append(page.Gaps, joined.Gap)
 			at[asked.Name] = joined.Gap.To
-			room++ // the session tells it beside the messages
+			room++ // the session hands it out in addition to the messages
 		}
 		if o.Client.Presence != hub.PresenceNothing {
 			room++
@@ -199,12 +205,12 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	for {
 		items, page.More = session.Next(items)
 		if !o.cursor(session, page) {
-			return hub.ErrDraining // the session has ended, and without a cursor no page can be told
+			return hub.ErrDraining // the session has ended, and a page needs a cursor
 		}
 		if o.told(items) {
 			break
 		}
-		items = items[:0] // presence that has been told before
+		items = items[:0] // presence that the client has
 		select {
 		case <-wake:
 			continue
@@ -221,7 +227,8 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	return nil
 }
 
-// cursor notes where the session stands. It fails if the session has ended.
+// cursor sets the page's cursor to where the session stands. It returns false if the
+// session has ended.
 func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
 	v := o.places(session.Cursor)
 	page.Cursor = o.text(v)

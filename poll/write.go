@@ -8,12 +8,13 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// small is what is written without a bound of time: a socket's buffer takes it.
+// small is how many bytes are written without a deadline: a socket's buffer takes
+// them.
 const small = 4 << 10
 
-// Write writes an answer's parts, each of which may be shared with others. It
-// gathers what is small and writes in pieces, for each of which the client has 30
-// seconds; whoever takes longer is left. Nothing is held but a piece.
+// Write writes an answer's parts, which may be shared with others. It writes in pieces
+// of up to [protocol.PieceSize], for each of which the client has
+// [protocol.PieceTime]; after that it gives up. It holds no more than one piece.
 func Write(w http.ResponseWriter, parts iter.Seq[[]byte]) {
 	a := answer{w: w, rc: http.NewResponseController(w)}
 	for part := range parts {
@@ -29,7 +30,7 @@ func Write(w http.ResponseWriter, parts iter.Seq[[]byte]) {
 		}
 	}
 	if !a.begun && len(a.bytes) <= small {
-		_, _ = w.Write(a.bytes) // whoever has gone does not need it
+		_, _ = w.Write(a.bytes) // the client may have gone
 		return
 	}
 	if a.write(); a.failed {
@@ -38,7 +39,7 @@ func Write(w http.ResponseWriter, parts iter.Seq[[]byte]) {
 	_ = a.rc.SetWriteDeadline(time.Time{})
 }
 
-// answer is what is being written to one client.
+// answer is an answer that is being written to one client.
 type answer struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController

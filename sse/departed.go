@@ -11,12 +11,12 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// The part that tells a client that has ended its stream (hub.CauseLeft) from a
-// connection that broke (hub.CauseGone), as far as that can be seen.
+// The part that distinguishes a client that ended its stream (hub.CauseLeft) from a
+// connection that broke (hub.CauseGone), as far as the server can see.
 
-// departedBy says what it means that reading a connection, which has left
-// net/http, ended like this. Its client says nothing, but closes. A reset is a
-// break, although a client whose messages wait unread resets when it closes.
+// departedBy returns the cause for the error with which reading ended on a
+// connection that has left net/http. A client sends nothing there, but closes. A
+// reset counts as a break, although closing with unread messages causes one, too.
 func departedBy(err error) hub.Cause {
 	if err == nil || errors.Is(err, io.EOF) {
 		return hub.CauseLeft
@@ -24,8 +24,8 @@ func departedBy(err error) hub.Cause {
 	return hub.CauseGone
 }
 
-// departed says what it means that the request was cancelled, as net/http does
-// for either reason.
+// departed returns the cause after net/http has cancelled the request, which it does
+// for both.
 func (s *stream) departed() hub.Cause {
 	switch s.r.ProtoMajor {
 	case 2:
@@ -34,8 +34,8 @@ func (s *stream) departed() hub.Cause {
 		s.bytes = s.Format.Heartbeat(s.bytes)
 		return departedHTTP3(s.flush())
 	default:
-		// net/http has read an end or an error. After an end that was no reset
-		// it is still possible to write.
+		// net/http has read the end, or an error. If the end was not a reset,
+		// writing still works.
 		s.bytes = s.Format.Heartbeat(s.bytes)
 		if s.flush() != nil {
 			return hub.CauseGone
@@ -44,13 +44,13 @@ func (s *stream) departed() hub.Cause {
 	}
 }
 
-// clientDisconnected is what net/http says of an HTTP/2 connection that is no
-// more. It does not export the error.
+// clientDisconnected is the text of net/http's error for an HTTP/2 connection that
+// has ended. The error itself is not exported.
 const clientDisconnected = "client disconnected"
 
-// departedHTTP2 tells a stream that its client has reset (RFC 9113, section 5.4.2)
-// from one whose connection has ended. Flush, where nothing waits to be written,
-// returns what has closed the stream; after a write that failed, what that did.
+// departedHTTP2 distinguishes a stream that its client has reset (RFC 9113, section
+// 5.4.2) from one whose connection has ended. If nothing waits to be written, Flush
+// returns the error that closed the stream; after a failed write, that write's error.
 func departedHTTP2(w http.ResponseWriter) hub.Cause {
 	inner := protocol.Innermost(w)
 	// The request is cancelled a moment before the stream is closed.
@@ -63,8 +63,8 @@ func departedHTTP2(w http.ResponseWriter) hub.Cause {
 	return hub.CauseLeft
 }
 
-// departedHTTP3 tells by the error of a write. What the client says, of its
-// stream or of its whole connection, is no net.Error, but what befell the two is.
+// departedHTTP3 decides by the error of a write. It is a net.Error if the stream or
+// its connection broke, but not if the client ended either of them.
 func departedHTTP3(err error) hub.Cause {
 	if _, broken := errors.AsType[net.Error](err); broken {
 		return hub.CauseGone
@@ -72,7 +72,7 @@ func departedHTTP3(err error) hub.Cause {
 	return hub.CauseLeft
 }
 
-// causeOf says what a failed write means.
+// causeOf returns the cause with which a failed write ends the session.
 func (s *stream) causeOf(err error) hub.Cause {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

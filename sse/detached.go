@@ -13,31 +13,34 @@ import (
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
-// The part that serves streams over HTTP/1.1: the connection leaves net/http
-// once the headers are written, and then costs what a WebSocket costs.
+// The part that serves streams over HTTP/1.1: the connection leaves net/http after
+// the opening, and then costs no more than a WebSocket.
 
 // detached is a stream that has left net/http.
 type detached struct {
+	// Set once.
 	out      *outbound.Conn
 	session  *hub.Session
 	nc       net.Conn
 	polled   *netpoll.Conn // nil: a goroutine waits in nc.Read
 	codec    *chunks
 	stopBeat func()
-	leaving  atomic.Bool // the end is near, and bounded in time
-	farewell bool        // the peer must have gone by its time; run's
-	heard    int         // bytes that the peer went on to send; run's
+
+	leaving atomic.Bool // the end is near and bounded in time: do not park any more
+
+	// Owned by the goroutine that executes run.
+	farewell bool // the read deadline is that of the end
+	heard    int  // bytes discarded after the request
 }
 
-// maxHeard bounds what a client may send behind its request, in bytes. It is
-// not looked at.
+// maxHeard bounds how many bytes are read and discarded after the request.
 const maxHeard = 64 << 10
 
-// detach goes on with a stream without net/http.
+// detach continues a stream without net/http.
 func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
 	d := &detached{out: out, session: session, nc: nc}
 	if d.codec = chunked[o.Format]; d.codec == nil {
-		d.codec = &chunks{o.Format} // its own
+		d.codec = &chunks{o.Format} // for this stream alone
 	}
 	d.polled, _ = o.Poller.Watch(d.nc, d.run)
 	d.out.Start(d.nc, d.session, d.codec, d)
@@ -54,12 +57,12 @@ func (d *detached) Wake() {
 	}
 }
 
-// run waits for the client to go, and sees to the connection's end.
+// run waits until the client goes. It parks the connection, or finishes it.
 func (d *detached) run() {
 	parked, cause := false, hub.CauseInternal
 	defer func() {
 		if parked {
-			return // it may be another's by now
+			return // another call of run may own it by now
 		}
 		if p := recover(); p != nil {
 			d.session.Logger().Error("panic in a stream's reader", "panic", p, "stack", string(debug.Stack()))
@@ -81,7 +84,7 @@ func (d *detached) run() {
 	cause = departedBy(err)
 }
 
-// read reads on until it can't: only the end matters.
+// read discards what the client sends, until there is nothing to read or an error.
 func (d *detached) read() (err error) {
 	var p [512]byte
 	for d.heard <= maxHeard {
@@ -107,12 +110,12 @@ func (d *detached) read() (err error) {
 	return nil
 }
 
-// beat shows an idle client, and who stands in between, that the stream lives.
+// beat shows the client, and the proxies before it, that an idle stream is alive.
 func (d *detached) beat() bool {
 	if d.session.Ended() != 0 {
 		return false
 	}
-	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat), false) // if it can't, its writer will find out
+	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat), false) // an error will end the writer
 	return true
 }
 
@@ -126,8 +129,8 @@ func (d *detached) logEnd() {
 // implements outbound.Codec.
 type chunks struct{ format Format }
 
-// chunked holds one for each format: connections share what equal codecs encode,
-// and pointers are cheap to compare.
+// chunked holds one codec for each format, so that pointers can be compared:
+// connections share what equal codecs encode.
 var chunked = map[Format]*chunks{}
 
 func init() {
@@ -150,8 +153,8 @@ func (c *chunks) Goodbye(b []byte, cause hub.Cause) []byte {
 	return append(c.chunk(b, c.format.End), "0\r\n\r\n"...)
 }
 
-// chunk appends what content appends, as one chunk. An empty one would be the
-// stream's end, so nothing stays nothing.
+// chunk appends what content appends, as one chunk. If that is nothing it appends
+// nothing, since an empty chunk ends the body.
 func (*chunks) chunk(b []byte, content func([]byte) []byte) []byte {
 	const room = "0000\r\n" // for most sizes
 	begin := len(b)

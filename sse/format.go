@@ -10,35 +10,37 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// Format is how a stream is written.
+// Format encodes a stream. It is comparable: streams of equal formats share what is
+// encoded.
 type Format interface {
 	// ContentType is the media type of the stream.
 	ContentType() string
-	// Begin appends what comes first, so that a client which drops before the
-	// first message resumes exactly.
+	// Begin appends the opening, so that a client which drops before the first
+	// message can resume exactly.
 	Begin(b []byte, o *Opening) []byte
 	// Append appends one item.
 	Append(b []byte, it hub.Item) []byte
-	// Heartbeat appends what shows an idle client that the stream lives.
+	// Heartbeat appends bytes that show an idle client that the stream is alive.
 	Heartbeat(b []byte) []byte
-	// End appends what comes before a planned end.
+	// End appends the bytes before a planned end.
 	End(b []byte) []byte
 }
 
-// Opening is what a stream tells first.
+// Opening is the content of a stream's beginning.
 type Opening struct {
 	protocol.Opening
 	ID      string   // the event id to begin with; empty: the client keeps its own
 	Answers [][]byte // of joined rooms
 }
 
-// Told says what of a room a stream tells.
+// Told says how much presence a stream contains.
 type Told struct {
 	Presence hub.PresenceLevel
-	// Only leaves out everything but presence.
+	// Only leaves out everything except presence.
 	Only bool
 }
 
+// slot returns a random time at which a client is to come back.
 func slot() time.Duration {
 	return protocol.RetryFirst + rand.N(protocol.RetryLast-protocol.RetryFirst)
 }
@@ -52,8 +54,9 @@ type Events struct {
 // ContentType implements [Format].
 func (Events) ContentType() string { return "text/event-stream" }
 
-// Begin implements [Format]: a retry, and an event that has an id and no data,
-// which sets the client's last event id and dispatches nothing.
+// Begin implements [Format] with a retry, and an event that has an id and no data: it
+// sets the client's last event id and dispatches nothing. With envelopes the opening
+// objects follow the retry instead.
 func (e Events) Begin(b []byte, o *Opening) []byte {
 	b = appendRetry(b, slot())
 	if e.Envelope || e.Only {
@@ -93,8 +96,8 @@ func (Events) Heartbeat(b []byte) []byte { return append(b, ":\n\n"...) }
 // End implements [Format] with the time at which this client is to come back.
 func (Events) End(b []byte) []byte { return append(appendRetry(b, slot()), '\n') }
 
-// Bye appends the event that sends a client away before it was let in. (Any
-// status but 200 would end an EventSource for good.)
+// Bye appends the event that refuses a client and tells it when to come back. (Any
+// status except 200 would end an EventSource for good.)
 func Bye(b []byte, status int, after time.Duration) []byte {
 	after = max(after, protocol.RetryFirst)
 	b = appendRetry(b, after+slot())
@@ -127,7 +130,7 @@ func appendControl(b []byte, name, id string, object []byte) []byte {
 	return append(b, "\n\n"...)
 }
 
-// event encodes a message with its data as published.
+// event encodes a message whose data is sent as published.
 func event(m *hub.Message) []byte {
 	data := m.Data
 	if m.Kind == hub.Binary {
@@ -136,7 +139,7 @@ func event(m *hub.Message) []byte {
 	return appendEvent(m, protocol.EventName(m), data)
 }
 
-// eventEnvelope encodes a message with its envelope.
+// eventEnvelope encodes a message whose data is its envelope.
 func eventEnvelope(m *hub.Message) []byte {
 	return appendEvent(m, envelopeName(m), protocol.Envelope(m))
 }
@@ -165,7 +168,7 @@ func appendLines(b []byte, name string, data []byte) []byte {
 		b = append(b, name...)
 		b = append(b, '\n')
 	}
-	// Every line is its own field; the client joins them with LF again.
+	// Every line is a field of its own; the client joins them with LF.
 	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
 		b = append(b, "data: "...)
 		b = append(b, line...)
@@ -174,8 +177,8 @@ func appendLines(b []byte, name string, data []byte) []byte {
 	return append(b, '\n')
 }
 
-// multiRoom is the format of one stream of several rooms: an event's id is the
-// cursor of all of them. It is for one goroutine.
+// multiRoom is the format of one stream of several rooms: each event's id is the
+// cursor of all rooms. It must not be used concurrently.
 type multiRoom struct {
 	Events
 	cursors protocol.CursorSet

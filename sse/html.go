@@ -15,13 +15,13 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// HTML is the format of a document that never ends: the room's log for people
-// whose browser runs no script. It shows messages, and where some are missing.
+// HTML is the format of a document that never ends: a room's log for browsers that
+// run no script. It shows messages, and where some are missing.
 type HTML struct{}
 
 // HTMLStyle is the document's style sheet, for a policy that names its hash
-// (CSP Level 3, section 6.7.3.3). The log is the one item of a reversed box,
-// which is scrolled to its end for as long as nobody scrolls it.
+// (CSP Level 3, section 6.7.3.3). The log is the one item of a reversed box, which
+// stays at its end until the reader scrolls.
 const HTMLStyle = `:root{color-scheme:light dark;height:100%;overflow:hidden}` +
 	`body{margin:0;height:100%;overflow:auto;display:flex;flex-direction:column-reverse;font:1rem/1.45 system-ui,sans-serif}` +
 	`main{padding:.5rem .75rem}article{margin:.5rem 0}` +
@@ -31,10 +31,9 @@ const HTMLStyle = `:root{color-scheme:light dark;height:100%;overflow:hidden}` +
 const htmlBegin = `<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
 	`<title>Messages</title><base target="_top"><style>` + HTMLStyle + `</style><main>` + "\n"
 
-// HTMLType is the media type of HTML that is made of what clients have said. The
-// templates of Caddy are known to run what is of type text/html, and would hold it
-// back; their comparison minds letter case, and browsers' does not (RFC 9110, section
-// 8.3.1).
+// HTMLType is the media type of HTML that contains what clients have published. Caddy's
+// templates handler executes responses of the type text/html, and buffers them. Its
+// comparison is case-sensitive; that of browsers is not (RFC 9110, section 8.3.1).
 const HTMLType = "text/HTML; charset=utf-8"
 
 // ContentType implements [Format].
@@ -58,16 +57,16 @@ func (HTML) Append(b []byte, it hub.Item) []byte {
 // Heartbeat implements [Format] with a comment.
 func (HTML) Heartbeat(b []byte) []byte { return append(b, "<!-- -->\n"...) }
 
-// End implements [Format]: the browser asks for the document again after a
-// whole number of seconds, which is all that it can be told.
+// End implements [Format]: the browser loads the document again after some seconds.
+// HTML allows whole seconds only.
 func (HTML) End(b []byte) []byte {
 	b = append(b, `<meta http-equiv="refresh" content="`...)
 	b = strconv.AppendInt(b, 1+rand.Int64N(int64(protocol.RetryLast/time.Second)), 10)
 	return append(b, "\">\n"...)
 }
 
-// appendArticle appends a message. All that comes from clients is escaped, and
-// whatever its direction, it is kept to itself (bdi, dir=auto).
+// appendArticle appends a message. Everything that comes from clients is escaped, and
+// its text direction affects nothing else (bdi, dir=auto).
 func appendArticle(b []byte, m *hub.Message) []byte {
 	author, text, isText := chat(m)
 	if m.From != nil && m.From.Name != "" {
@@ -96,9 +95,9 @@ func appendArticle(b []byte, m *hub.Message) []byte {
 	return append(b, "</p></article>\n"...)
 }
 
-// chat returns what a person should see of a message: its text if it is one, or
-// that of an object that has one, as chats publish it, be it as JSON or as text;
-// else what it is, in words for machines.
+// chat returns what a person should see of a message: its text, or the field text of
+// an object, which chats publish as JSON or as text. Of other messages it returns the
+// JSON, or the type and the size.
 func chat(m *hub.Message) (author, text string, isText bool) {
 	if m.Kind == hub.Binary {
 		kind, _, _ := strings.Cut(m.Type, ";")
@@ -112,19 +111,19 @@ func chat(m *hub.Message) (author, text string, isText bool) {
 		return "", string(m.Data), m.Kind == hub.Text
 	}
 	if json.Unmarshal(said.Name, &author) != nil {
-		author = "" // no string, so no name
+		author = "" // not a string
 	}
 	return author, *said.Text, true
 }
 
-// link is what looks like an address of the web. What may stand behind one, and
-// hardly at its end, is cut off by trailing.
+// link matches web addresses. Characters in trailing are cut off its end: they rarely
+// belong to the address.
 var link = regexp.MustCompile(`(?i)\bhttps?://[^\s\p{Z}\p{C}<>"]+`)
 
 const trailing = `.,:;!?'*_)]}`
 
-// appendLinked appends text, with addresses as links that give nothing away and
-// promise nothing.
+// appendLinked appends text, with addresses as links that send no referrer and give
+// no credit to their target.
 func appendLinked(b []byte, text string) []byte {
 	for strings.Contains(text, "://") {
 		at := link.FindStringIndex(text)

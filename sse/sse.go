@@ -18,26 +18,33 @@ const (
 	batchBytes = 64 << 10 // bytes gathered for one write
 )
 
-// Options says how to serve one stream.
+// Options describes one stream. Hub, Group, Poller, Log, Client and Format must be
+// set, and there is at least one room. With several rooms the format must be one
+// with envelopes, and the client's Alone must be set, since each event's id depends on
+// what this stream has sent before. Over HTTP/1.1 the connection may leave net/http:
+// then Group writes to it and it waits in Poller for the client to go.
 type Options struct {
 	Hub       *hub.Hub
-	Group     *outbound.Group // of streams that leave net/http
-	Poller    *netpoll.Poller // where these wait for their client to go
+	Group     *outbound.Group
+	Poller    *netpoll.Poller
 	Log       *slog.Logger
 	Client    hub.Client
-	Rooms     []protocol.JoinRequest // at least one; several need envelopes
-	Answered  bool                   // say of each room how it was joined
+	Rooms     []protocol.JoinRequest
+	Answered  bool // begin with an answer to each join
 	Format    Format
 	Heartbeat time.Duration   // between signs of life; 0: none
 	Down      <-chan struct{} // closed when the server shuts down
 	Held      func()          // called if a handler around us holds the stream back; may be nil
 }
 
-// Serve joins the rooms and streams until the client goes or the session ends.
-// Over HTTP/1.1 the connection leaves net/http and Serve returns, unless a wrapper
-// of w changes what is written. Otherwise it returns in the end, which is also when
-// the server shuts down. An error is a refusal that protocol.ProblemOf explains, and
-// nothing has been written; later nothing is returned.
+// Serve joins the rooms and streams until the client goes or the session ends. It
+// writes the head and the opening through the whole chain of writers. Over HTTP/1.1,
+// if they came through unchanged, the connection then leaves net/http and Serve
+// returns at once; the stream lives on. Otherwise Serve returns when the stream has
+// ended, also because the server shuts down.
+//
+// An error refuses the request: nothing has been written, and protocol.ProblemOf
+// turns it into the answer. Once the head is written Serve returns nil.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	wake := make(hub.WakeChan, 1)
 	waker, out := hub.Waker(wake), (*outbound.Conn)(nil)
@@ -72,14 +79,14 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	return nil
 }
 
-// begin writes the head and the opening through the whole chain, so that
-// everybody's headers are written and logs know of the status. It reports whether
-// the connection has left net/http, or has ended.
+// begin writes the head and the opening through the whole chain of writers, so that
+// every handler's headers are sent and logs have the status. gone reports whether the
+// connection has left net/http, or has ended.
 func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.Conn) (gone bool) {
 	first := s.Format.Begin(nil, opening)
 	through, spy := protocol.Plant(s.w, first)
 	if out != nil {
-		s.w.Header().Set("Connection", "close") // it is the stream's own
+		s.w.Header().Set("Connection", "close") // it serves the stream alone
 	}
 	s.w, s.rc = through, http.NewResponseController(through)
 	Head(s.w, s.Format.ContentType())
@@ -94,7 +101,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 	}
 	spy.Leave()
 	if out != nil && spy.Unchanged() {
-		// Not all that wrap the writer need have flushed it.
+		// A wrapper may not have passed the flush on.
 		if http.NewResponseController(spy.ResponseWriter).Flush() == nil {
 			if nc, _, err := hijacker.Hijack(); err == nil {
 				detach(nc, s.session, out, &s.Options)
@@ -106,8 +113,8 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 	return false
 }
 
-// open joins the rooms, and returns what the client is told first. The format of
-// several rooms is the stream's own from here on.
+// open joins the rooms, and returns the stream's opening. With several rooms it
+// replaces the format by one that is for this stream alone.
 func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, error) {
 	opening := new(Opening)
 	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat
@@ -120,7 +127,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 			answer := room.Answered().Answer
 			start.Answer = func(j hub.Joined) []byte {
 				opening.Answers = append(opening.Answers, answer(j))
-				return nil // Begin tells it
+				return nil // Begin sends it
 			}
 		}
 		joined, err := session.Subscribe(ctx, room.Room, start)
@@ -128,8 +135,8 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 			return nil, err
 		}
 		cursors[i] = protocol.RoomCursor{Room: room.Room, Position: joined.Cursor}
-		// A client whose cursor was not honoured keeps it until it has been told
-		// of the gap.
+		// A client whose cursor was not honoured keeps that cursor until the gap has
+		// been sent.
 		whole = whole && (joined.Gap == nil || several && !joined.Cursor.IsZero())
 	}
 	if several {
@@ -150,11 +157,11 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 // Head writes the headers of a stream.
 func Head(w http.ResponseWriter, contentType string) {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Accel-Buffering", "no") // nginx and its kin: don't gather
+	w.Header().Set("X-Accel-Buffering", "no") // nginx and others: do not buffer
 	w.WriteHeader(http.StatusOK)
 }
 
-// stream is one client that streams.
+// stream is a stream that stays in its handler, whose goroutine owns it.
 type stream struct {
 	Options
 	r       *http.Request
@@ -162,10 +169,10 @@ type stream struct {
 	wake    hub.WakeChan
 	w       http.ResponseWriter
 	rc      *http.ResponseController
-	items   []hub.Item // room for what the session tells
-	left    []hub.Item // of items, what is not encoded yet
-	bytes   []byte
-	once    bool // tell what is due now, and end: the client has it only then
+	items   []hub.Item // room for the session's items
+	left    []hub.Item // the part of items that is not encoded yet
+	bytes   []byte     // gathered for the next write
+	once    bool       // write what is due and end: a handler holds the stream back until then
 }
 
 // run writes until there is a reason to end, which becomes the session's cause.
@@ -191,7 +198,7 @@ func (s *stream) run() {
 		}
 		select {
 		case <-s.wake:
-			if s.ending() { // also a stream that is always behind sees its end
+			if s.ending() { // even if there is always something to write
 				s.session.End(hub.CauseDraining)
 				s.end()
 				return
@@ -210,8 +217,9 @@ func (s *stream) run() {
 	}
 }
 
-// tellOnce ends a stream that a handler around us holds back until we return: the
-// client comes back as a poll does, and nothing gathers without a bound.
+// tellOnce writes what is due and ends a stream that a handler around us holds back
+// until we return. The client comes back as if it polled, and that handler does not
+// buffer without a bound.
 func (s *stream) tellOnce() {
 	if s.Held != nil {
 		s.Held()
@@ -221,9 +229,8 @@ func (s *stream) tellOnce() {
 	s.end()
 }
 
-// gather appends what the session has to tell, until there are batchBytes. If
-// that is not all it wakes itself again: a stream that is always behind must see
-// its end too.
+// gather appends the session's items, until there are batchBytes. If there are more it
+// wakes the stream again, instead of looping: run must notice the end in between.
 func (s *stream) gather() {
 	more := true
 	for len(s.bytes) < batchBytes {
@@ -242,9 +249,9 @@ func (s *stream) gather() {
 	}
 }
 
-// flush writes what was gathered, however long it takes as long as the client
-// takes each piece in time and the end has not come: then all that is left has the
-// time of one piece.
+// flush writes what was gathered, in pieces, each of which the client has to accept
+// within protocol.PieceTime. Once the stream must end, that is the time for all that
+// is left.
 func (s *stream) flush() error {
 	var last time.Time
 	for b := s.bytes; ; {
@@ -271,7 +278,7 @@ func (s *stream) flush() error {
 	return nil
 }
 
-// ending reports whether the session has ended, or must.
+// ending reports whether the session has ended, or has to.
 func (s *stream) ending() bool {
 	select {
 	case <-s.Down:
@@ -281,10 +288,10 @@ func (s *stream) ending() bool {
 	}
 }
 
-// end writes what comes before a planned end.
+// end writes the bytes before a planned end.
 func (s *stream) end() {
 	s.bytes = s.Format.End(s.bytes)
-	_ = s.flush() // whoever has gone does not need it
+	_ = s.flush() // the client may have gone
 }
 
 func (s *stream) logEnd() {
