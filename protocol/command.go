@@ -28,20 +28,26 @@ const (
 	OpAuth    = "auth"
 )
 
-// MaxPage is how many messages a page of history may have, and DefaultPage how
-// many it has if nobody says.
+// MaxPage is how many messages a page of history may have, DefaultPage how many it has
+// unless the client asks for another number.
 const (
 	DefaultPage = 50
 	MaxPage     = 1000
 )
 
-// Command is what a client asks for on a connection, or in bulk by POST.
+// Command is one command of a client, on a realtime.v1 connection or in a POST of
+// several. [Decode] reads and checks it, [Command.Do] executes it on an [Executor] and
+// answers it; [Command.Refusal] is the answer to one that failed.
+//
+// Op and Room are always set. The other fields belong to single operations, as
+// docs/PROTOCOL.md says; fields that an operation does not have are ignored. It is
+// used by one goroutine.
 type Command struct {
 	Op    string `json:"op"`
 	Room  string `json:"room"`
-	Ref   *int64 `json:"ref"` // asks for an answer; comes back with it
+	Ref   *int64 `json:"ref"` // asks for an answer, which repeats it; nil: none
 	Since string `json:"since"`
-	// Last is a number of messages, or text like "10m".
+	// Last is a number of messages, or a string like "10m".
 	Last   json.RawMessage `json:"last"`
 	State  json.RawMessage `json:"state"`
 	Data   json.RawMessage `json:"data"`
@@ -52,13 +58,13 @@ type Command struct {
 	Limit  *int            `json:"limit"`
 }
 
-// JoinRequest is a room and where to begin in it.
+// JoinRequest is a room to join, and where to begin in it.
 type JoinRequest struct {
 	Room  string
 	Start hub.Start
 }
 
-// Answered returns the start with an answer to it, as if a command had asked.
+// Answered returns the start with an Answer, as for a join by command.
 func (r *JoinRequest) Answered() hub.Start {
 	c := Command{Op: OpJoin, Room: r.Room}
 	start := r.Start
@@ -66,27 +72,30 @@ func (r *JoinRequest) Answered() hub.Start {
 	return start
 }
 
-// Executor carries commands out for a client: a session, or a [hub.Caller] without
-// one that gathers answers.
+// Executor executes commands for one client. There are two: a [hub.Session], whose
+// answers go out on its connection in the order of its items, and a [hub.Caller] that
+// gathers them for the response to a POST. Each method is one operation; its error
+// becomes the answer by [Command.Refusal], so an Executor answers successes at most.
+// Methods are called by one goroutine, one after the other.
 type Executor interface {
-	// Subscribe answers with the start's Answer, before everything of the room.
+	// Subscribe answers with the start's Answer, ahead of everything of the room.
 	Subscribe(ctx context.Context, room string, start hub.Start) (hub.Joined, error)
 	Unsubscribe(room string) error
 	Publish(ctx context.Context, p hub.Publication) (hub.Receipt, error)
 	Show(ctx context.Context, room string, state []byte) error
 	History(ctx context.Context, room string, q hub.Query) (hub.Page, error)
-	// Answer sends the client something that it has asked for.
+	// Answer sends the client an answer. object must not be changed afterwards.
 	Answer(object []byte)
 }
 
-// MaxCommand returns how many bytes a command may have that publishes a message
-// of at most so many: JSON may need some bytes more, and base64 a third more.
+// MaxCommand returns how many bytes a command may have if it publishes a message of at
+// most that many: JSON may need some bytes more, and base64 a third more.
 func MaxCommand(message int) int64 {
 	return 2*int64(min(message, math.MaxInt64/4)) + 4<<10
 }
 
-// Decode reads one command. What is wrong with it is told by a [*Problem] that
-// names the field; the command then has its Ref, if that could be read.
+// Decode reads and checks one command. An error is a [*Problem], which names the field
+// at fault; the command then has its Ref, if that could be read.
 func Decode(line []byte) (*Command, error) {
 	c := new(Command)
 	if !utf8.Valid(line) {
@@ -98,7 +107,7 @@ func Decode(line []byte) (*Command, error) {
 	return c, c.check()
 }
 
-// unreadable says what json.Unmarshal did not like.
+// unreadable returns the problem for an error of json.Unmarshal.
 func (c *Command) unreadable(err error) error {
 	kind, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {
@@ -107,7 +116,7 @@ func (c *Command) unreadable(err error) error {
 	case kind.Field == "":
 		return Bad("the command must be a JSON object, not a JSON %s", kind.Value)
 	case kind.Field == "ref":
-		c.Ref = nil // what has been read of it is not what was sent
+		c.Ref = nil // its value is not what was sent
 	}
 	want := "an integer"
 	if kind.Type.Kind() == reflect.String {
@@ -116,7 +125,7 @@ func (c *Command) unreadable(err error) error {
 	return badField(kind.Field, "must be "+want+", not a "+kind.Value)
 }
 
-// check says which field is missing, or cannot be.
+// check returns the problem of the first field that is missing or invalid.
 func (c *Command) check() error {
 	switch c.Op {
 	case "":
@@ -159,9 +168,8 @@ func badField(name, what string) *Problem {
 	return p
 }
 
-// Do carries the command out, and answers: what went wrong always, success if
-// the client has asked by a Ref, or if always is set. It returns what went
-// wrong.
+// Do executes the command and answers it: an error always, a success if the command
+// has a Ref, or if always is set. It returns the error.
 func (c *Command) Do(ctx context.Context, e Executor, always bool) error {
 	err := c.do(ctx, e, always || c.Ref != nil)
 	if err != nil && !errors.Is(err, hub.ErrEnded) {
@@ -185,7 +193,7 @@ func (c *Command) do(ctx context.Context, e Executor, answer bool) error {
 	}
 }
 
-// answer answers success, if there was any and it is to be answered.
+// answer answers a success, if that is wanted. It returns err.
 func (c *Command) answer(e Executor, err error, answer bool) error {
 	if err == nil && answer {
 		e.Answer(append(c.ok(), '}'))
@@ -193,7 +201,7 @@ func (c *Command) answer(e Executor, err error, answer bool) error {
 	return err
 }
 
-// join is always answered: what it says comes with the room's messages.
+// join is always answered: its answer comes ahead of the room's messages.
 func (c *Command) join(ctx context.Context, e Executor) error {
 	start, err := c.start()
 	if err != nil {
@@ -210,7 +218,7 @@ func (c *Command) start() (hub.Start, error) {
 	if c.Since != "" {
 		var err error
 		if start.After, err = hub.ParsePosition(c.Since); err != nil {
-			start.InvalidCursor = true // a gap: the client cannot help it
+			start.InvalidCursor = true // a gap: no error would help the client
 		}
 		return start, nil
 	}
@@ -231,8 +239,7 @@ func (c *Command) start() (hub.Start, error) {
 // ErrLast is returned by [ParseLast].
 var ErrLast = errors.New("must be a number of messages, or a duration like 10m")
 
-// ParseLast reads how far back a client wants to begin: a number of messages,
-// or a time.
+// ParseLast parses where a client wants to begin: a number of messages, or an age.
 func ParseLast(s string) (n int, age time.Duration, err error) {
 	if n, err = strconv.Atoi(s); err == nil && n >= 0 {
 		return n, 0, nil
@@ -248,7 +255,7 @@ func ParseLast(s string) (n int, age time.Duration, err error) {
 	return 0, age, nil
 }
 
-// publish publishes, or signals.
+// publish publishes a message or a signal.
 func (c *Command) publish(ctx context.Context, e Executor, answer bool) error {
 	p := hub.Publication{Room: c.Room, Event: c.Event, Key: c.Key, Signal: c.Op == OpSignal}
 	if p.Event == DefaultEvent {
@@ -271,8 +278,8 @@ func (c *Command) publish(ctx context.Context, e Executor, answer bool) error {
 	return nil
 }
 
-// dataOf turns data as an envelope has it into what is published: a string is
-// text, an object of base64 and type alone is bytes, all else is JSON.
+// dataOf turns data as in an envelope into a message's data: a string is text, an
+// object with base64 and type alone is bytes, everything else is JSON.
 func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err error) {
 	raw = bytes.TrimSpace(raw)
 	switch {
@@ -313,8 +320,7 @@ func compact(raw json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// maxHistory bounds the messages of one answer, in bytes. The first one always
-// fits.
+// maxHistory bounds the messages of one answer, in bytes. The first one always fits.
 const maxHistory = 256 << 10
 
 func (c *Command) history(ctx context.Context, e Executor) error {
@@ -343,7 +349,8 @@ func (c *Command) history(ctx context.Context, e Executor) error {
 	return nil
 }
 
-// page is the answer of history. If it is cut, then where the next page begins.
+// page returns the answer to history. If there are too many bytes it leaves out what
+// the next page can have.
 func (c *Command) page(page *hub.Page, forward bool) []byte {
 	messages, size := page.Messages, 0
 	kept := 0
@@ -370,7 +377,7 @@ func (c *Command) page(page *hub.Page, forward bool) []byte {
 	if page.Gap != nil {
 		b = append(append(b, `,"gap":`...), Gap(page.Gap)...)
 	}
-	if c.Before == "" { // paging backwards leaves it alone
+	if c.Before == "" { // paging backwards does not move the cursor
 		b = append(b, `,"cursor":"`...)
 		b = append(page.Cursor.AppendTo(b), '"')
 	}
@@ -378,7 +385,7 @@ func (c *Command) page(page *hub.Page, forward bool) []byte {
 	return append(strconv.AppendBool(b, page.More), '}')
 }
 
-// ok begins the answer of success; what it says follows, and a brace.
+// ok begins the answer to a success. Its other fields follow, and a brace.
 func (c *Command) ok() []byte {
 	b := append([]byte(nil), `{"op":"ok"`...)
 	b = c.appendRef(b)
@@ -394,8 +401,8 @@ func (c *Command) appendRef(b []byte) []byte {
 	return b
 }
 
-// Joined is the answer to a join: where the client stands now and, if it resumes
-// from a cursor, whether that could be honoured.
+// Joined returns the answer to a join: where the client stands now and, if it resumes
+// from a cursor, whether the cursor was honoured.
 func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 	b := c.ok()
 	if !j.Cursor.IsZero() {
@@ -414,7 +421,7 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 	return append(b, `,"can":["publish","presence"]}`...)
 }
 
-// Refusal is the answer of a command that could not be carried out.
+// Refusal returns the answer to a command that failed.
 func (c *Command) Refusal(err error) []byte {
 	const head = `{"op":"error"`
 	b := c.appendRef([]byte(head))

@@ -15,11 +15,11 @@ import (
 // ErrContent is wrapped by the errors of [Content].
 var ErrContent = errors.New("bad content")
 
-// Content turns a published body of a media type into a message's data: JSON
-// is checked and made compact, text is checked to be UTF-8 and its line ends
-// become LF, anything else stays as it is. Without a media type, UTF-8 is text.
-// A body of type application/x-www-form-urlencoded is taken as text, so that
-// curl -d publishes what it was given. Errors wrap [ErrContent].
+// Content turns a published body of a media type into a message's data. JSON is
+// checked and made compact, text must be UTF-8 and gets LF as line ends, everything
+// else is left as it is. Without a media type, UTF-8 is text. A body of type
+// application/x-www-form-urlencoded is text, so that curl -d publishes what it is
+// given. Errors wrap [ErrContent].
 func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	if len(contentType) > hub.MaxType {
 		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, but may have at most %d", ErrContent, len(contentType), hub.MaxType)
@@ -55,7 +55,7 @@ func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	return hub.JSON, compact.Bytes(), nil
 }
 
-// newlines makes every line end LF, the only one that SSE can carry.
+// newlines turns every line end into LF, the only one that SSE can express.
 func newlines(text []byte) []byte {
 	if !bytes.ContainsRune(text, '\r') {
 		return text

@@ -10,16 +10,16 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// Bounds of connections that read several rooms by their URL.
+// Bounds of connections whose URL names several rooms.
 const (
 	MaxCursor = 16 << 10           // bytes of a cursor's text
 	MaxRooms  = hub.MaxRoomsJoined // in one URL
 
-	maxLabel = 24 // bytes by which a set names a room
+	maxLabel = 24 // bytes of a room's name in a set
 )
 
-// CursorSetSize returns the length of the rooms' cursor set in a query, in bytes, if
-// each room's cursor has so many bytes.
+// CursorSetSize returns how many bytes the rooms' cursor set has in a query, if each
+// room's cursor has the given number of bytes.
 func CursorSetSize(rooms []string, cursor int) int {
 	size := 0
 	for _, room := range rooms {
@@ -28,25 +28,24 @@ func CursorSetSize(rooms []string, cursor int) int {
 	return size
 }
 
-// ErrCursorSet is returned by [ParseCursorSet] for text that is no cursor of several
-// rooms.
+// ErrCursorSet is returned by [ParseCursorSet].
 var ErrCursorSet = errors.New("not a cursor of several rooms: must be <room>=<epoch>.<offset>, separated by commas")
 
 // RoomCursor is where a reader stands in one room.
 type RoomCursor struct {
-	Room string // empty where a set that was read has only the hash of its name
+	Room string // empty if the set was parsed and has only the hash of the name
 	hub.Position
-	label string // what stands for the room in the text of a set; empty: not made yet
+	label string // the room in the text of a set; empty: not made yet
 }
 
-// CursorSet is the cursor of a reader of several rooms. It is for one goroutine at a
-// time.
+// CursorSet is the cursor of a reader of several rooms. It must not be used
+// concurrently, not even for reading.
 type CursorSet []RoomCursor
 
-// Append appends the text of the set, "lobby=k3f9.1042,news=7aa.9": names are
-// percent-encoded except for A-Z a-z 0-9 . _ ~ and -; a longer one than 24
-// bytes is replaced by a hash, so that what is issued stays well below [MaxCursor].
-// Rooms without a cursor are left out.
+// Append appends the text of the set, "lobby=k3f9.1042,news=7aa.9". Names are
+// percent-encoded except for A-Z a-z 0-9 . _ ~ and -, and replaced by a hash if they
+// have more than 24 bytes then, so that the text stays well below [MaxCursor]. Rooms
+// without a cursor are left out.
 func (v CursorSet) Append(b []byte) []byte {
 	first := true
 	for i := range v {
@@ -71,7 +70,7 @@ func (v CursorSet) Append(b []byte) []byte {
 // String returns the text of the set.
 func (v CursorSet) String() string { return string(v.Append(nil)) }
 
-// Move puts the reader at another place of a room that it reads.
+// Move sets the cursor of a room that the set has.
 func (v CursorSet) Move(room string, to hub.Position) {
 	for i := range v {
 		if v[i].Room == room {
@@ -95,7 +94,7 @@ func (v CursorSet) Find(room string) (hub.Position, bool) {
 	return hub.Position{}, false
 }
 
-// ParseCursorSet reads the text of a set.
+// ParseCursorSet parses the text of a set. The error is [ErrCursorSet].
 func ParseCursorSet(s string) (CursorSet, error) {
 	var v CursorSet
 	for part := range strings.SplitSeq(s, ",") {
@@ -120,10 +119,10 @@ func ParseCursorSet(s string) (CursorSet, error) {
 	return v, nil
 }
 
-// hashed begins what stands for a long name. In a name it is percent-encoded.
+// hashed begins the hash of a long name. In a name it is percent-encoded.
 const hashed = "*"
 
-// labelOf returns what stands for a room in the text of a set.
+// labelOf returns how a room is written in the text of a set.
 func labelOf(room string) string {
 	if name := appendName(nil, room); len(name) <= maxLabel {
 		return string(name)

@@ -7,25 +7,24 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// A client that is sent away comes back after a time between these two, so that
-// not all come at once.
+// A client that is sent away comes back after a random time between these two, so that
+// clients do not all come at once.
 const (
 	RetryFirst = 500 * time.Millisecond
 	RetryLast  = 3 * time.Second
 )
 
-// Ending is one row of the table that tells clients why something was refused
-// or ended, and thereby whether to come back.
+// Ending is one row of the table of endings. By its codes a client knows why its
+// connection ended, and whether to come back.
 type Ending struct {
 	Status int    // HTTP
-	Close  uint16 // WebSocket close code (RFC 6455, section 7.4), 4000 and above ours
+	Close  uint16 // WebSocket close code (RFC 6455, section 7.4); ours are 4000 and above
 	Title  string // short, for people
 }
 
-// WebSocket close codes that are not a cause's own.
-const (
-	CloseInvalidText = 1007 // a text frame that is not UTF-8
-)
+// CloseInvalidText is the close code for a text frame that is not UTF-8 (RFC 6455,
+// section 7.4.1).
+const CloseInvalidText = 1007
 
 // endings holds an Ending for each cause.
 var endings = map[hub.Cause]Ending{
@@ -43,5 +42,5 @@ var endings = map[hub.Cause]Ending{
 	hub.CauseInternal:  {http.StatusInternalServerError, 1011, "internal error"},
 }
 
-// EndingOf returns the row of a cause.
+// EndingOf returns the ending of a cause.
 func EndingOf(c hub.Cause) Ending { return endings[c] }

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// The forms in which a message is encoded, each once.
+// The forms in which a message is encoded, each of them once for all connections.
 const (
 	FormEnvelope         hub.Form = iota // JSON, for pages
 	FormLine                             // the envelope and a newline, for NDJSON
@@ -18,23 +18,23 @@ const (
 	FormEventEnvelope                    // an SSE event with the envelope
 	FormFrame                            // a WebSocket frame with the data as published
 	FormFrameEnvelope                    // a WebSocket frame with the envelope
-	FormDeflated                         // FormFrame for peers that inflate
-	FormDeflatedEnvelope                 // FormFrameEnvelope likewise
+	FormDeflated                         // FormFrame, compressed
+	FormDeflatedEnvelope                 // FormFrameEnvelope, compressed
 )
 
 // timeLayout is RFC 3339 in UTC with milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// Envelope returns the message, or the signal, as one JSON object. The result
-// is shared and must not be changed.
+// Envelope returns the message or signal as one JSON object. The result is shared and
+// must not be changed.
 func Envelope(m *hub.Message) []byte { return m.Form(FormEnvelope, envelope) }
 
-// Line returns the envelope followed by a newline, shared likewise.
+// Line returns the envelope followed by a newline, shared in the same way.
 func Line(m *hub.Message) []byte {
 	return m.Form(FormLine, func(m *hub.Message) []byte { return append(envelope(m), '\n') })
 }
 
-// envelope encodes m anew.
+// envelope encodes m.
 func envelope(m *hub.Message) []byte {
 	b := make([]byte, 0, len(m.Data)+len(m.Room)+160)
 	if m.Signal {
@@ -84,7 +84,7 @@ func appendData(b []byte, m *hub.Message) []byte {
 	}
 }
 
-// AppendBinary appends the object that stands for bytes where only text can be.
+// AppendBinary appends the object that stands for bytes where only text is possible.
 func AppendBinary(b []byte, m *hub.Message) []byte {
 	b = append(b, `{"base64":"`...)
 	b = base64.StdEncoding.AppendEncode(b, m.Data)
@@ -97,16 +97,16 @@ func AppendBinary(b []byte, m *hub.Message) []byte {
 	return append(b, '}')
 }
 
-// Opening is what a connection is told first.
+// Opening is the content of the first object on a connection.
 type Opening struct {
 	Conn       string
-	Cursor     string // left out where it is empty: the client keeps its own
+	Cursor     string // empty: left out, and the client keeps its own
 	User       *hub.User
 	Heartbeat  time.Duration
 	MaxMessage int // bytes; hub.Off: no limit
 }
 
-// Ready returns the control object that begins a stream.
+// Ready returns the control object that begins a connection.
 func (o *Opening) Ready() []byte {
 	b := append([]byte(`{"op":"ready","conn":`), quote(o.Conn)...)
 	if o.Cursor != "" {
@@ -127,8 +127,8 @@ func (o *Opening) Ready() []byte {
 	return append(b, `}}`...)
 }
 
-// Gap is the control object that announces missing messages. from is left out
-// if the client's cursor could not be read.
+// Gap returns the control object that announces missing messages. It has no from if
+// the client's cursor could not be read.
 func Gap(g *hub.Gap) []byte {
 	b := append([]byte(`{"op":"gap","room":`), quote(g.Room)...)
 	if !g.From.IsZero() {
@@ -143,8 +143,8 @@ func Gap(g *hub.Gap) []byte {
 	return append(b, `"}`...)
 }
 
-// Bye is the control object before a planned end: come back after a time
-// between first and last.
+// Bye returns the control object before a planned end: the client is to come back
+// after a random time between first and last.
 func Bye(status int, first, last time.Duration) []byte {
 	b := append([]byte(`{"op":"bye","status":`), strconv.Itoa(status)...)
 	b = append(b, `,"retry_ms":[`...)
@@ -154,7 +154,7 @@ func Bye(status int, first, last time.Duration) []byte {
 	return append(b, `]}`...)
 }
 
-// Error is the control object of a refusal on a connection that goes on.
+// Error returns the control object of a refusal on a connection that goes on.
 func Error(p *Problem) []byte {
 	b := append([]byte(`{"op":"error","status":`), strconv.Itoa(p.Status)...)
 	b = append(b, `,"title":`...)
@@ -174,7 +174,7 @@ func Error(p *Problem) []byte {
 	return append(b, '}')
 }
 
-// Receipt is the answer to a publication.
+// Receipt returns the answer to a publication.
 func Receipt(r hub.Receipt) []byte {
 	b := []byte{'{'}
 	if !r.IsZero() {
@@ -187,7 +187,7 @@ func Receipt(r hub.Receipt) []byte {
 	return append(b, `"}`...)
 }
 
-// appendWho appends a field that says who somebody is, if anybody.
+// appendWho appends a field with a user; nothing if u is nil.
 func appendWho(b []byte, field string, u *hub.User) []byte {
 	if u == nil {
 		return b
@@ -196,7 +196,7 @@ func appendWho(b []byte, field string, u *hub.User) []byte {
 	return append(appendUser(b, u.ID, u.Name), '}')
 }
 
-// appendUser appends who somebody is, but for the last brace.
+// appendUser appends a user as an object, without its last brace.
 func appendUser(b []byte, id, name string) []byte {
 	b = append(b, `{"id":`...)
 	b = appendString(b, id)
@@ -211,7 +211,7 @@ func appendMessages(b []byte, messages []*hub.Message) []byte {
 	return appendList(b, messages, func(b []byte, m *hub.Message) []byte { return append(b, Envelope(m)...) })
 }
 
-// appendList appends a JSON list, each item by one.
+// appendList appends a JSON list. one appends a single item.
 func appendList[T any](b []byte, items []T, one func([]byte, T) []byte) []byte {
 	b = append(b, '[')
 	for i, item := range items {
@@ -241,8 +241,8 @@ func appendEscaped(b []byte, s string) []byte {
 	return append(b, bytes.TrimSuffix(line(s), []byte("\n"))...)
 }
 
-// line returns v, which can always be encoded, as a line of JSON that is not made
-// safe for HTML.
+// line returns v as a line of JSON, without escapes for HTML. Encoding v must not
+// fail.
 func line(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -2,10 +2,9 @@ package protocol
 
 import "net/http"
 
-// Innermost returns the ResponseWriter that all others wrap (by a method
-// Unwrap, as for http.ResponseController). A connection that leaves net/http is
-// taken from there: wrappers would pin the request, and count bytes that are no
-// longer theirs.
+// Innermost returns the ResponseWriter below all wrappers that have a method Unwrap,
+// as for http.ResponseController. A connection that leaves net/http is taken from
+// there: wrappers would keep the request in memory, and go on counting bytes.
 func Innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })

@@ -6,24 +6,24 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// Page is a poll's answer. What is zero is left out, but for the messages.
+// Page is the content of a poll's answer. Zero fields are left out, except Messages.
 type Page struct {
 	Rooms    []string
-	Several  bool // rooms were asked for as a list: gaps are one too
+	Several  bool // write rooms and gaps as lists
 	Conn     string
 	User     *hub.User // nil: anonymous
 	Cursor   string
 	Messages []*hub.Message
 	More     bool
 	Gaps     []*hub.Gap
-	// Presence is who is in those rooms where that has changed, and
-	// PresenceCursor what to ask with for the next changes.
+	// Presence has the members of the rooms in which they have changed.
+	// PresenceCursor is the cursor for the next changes; zero: presence is left out.
 	Presence       []*hub.Presence
 	PresenceCursor hub.Position
 }
 
-// Parts gives the page as a line of JSON, part by part. Messages and presence are
-// parts of their own, which are shared and must not be changed.
+// Parts yields the page as a line of JSON, part by part. The parts with messages and
+// presence are shared and must not be changed.
 func (p *Page) Parts(yield func([]byte) bool) {
 	if !yield(p.head()) {
 		return
@@ -52,7 +52,7 @@ func (p *Page) Parts(yield func([]byte) bool) {
 
 var comma = []byte{','}
 
-// head is what stands before the messages.
+// head returns the page's JSON up to the messages.
 func (p *Page) head() (b []byte) {
 	if p.Several {
 		b = append(b, `{"rooms":`...)

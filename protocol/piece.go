@@ -6,19 +6,19 @@ import (
 )
 
 const (
-	// PieceTime is how long a client may take nothing of what net/http writes.
+	// PieceTime is how long a client may take to accept one piece.
 	PieceTime = 30 * time.Second
-	// PieceSize is how much is written at once, so little that a slow client takes it
-	// within PieceTime, in bytes.
+	// PieceSize is how many bytes are written at once: few enough for a slow client to
+	// accept within PieceTime.
 	PieceSize = 16 << 10
 )
 
-// WritePiece writes p to w, whose controller is rc, and flushes it, by a time. The
-// deadline stays: whoever has written the last piece takes it away, since it would
-// end an idle HTTP/2 stream, and the next answer of an HTTP/1.1 connection.
+// WritePiece writes p to w, whose controller is rc, and flushes it. It fails if that
+// takes longer than until the time by. The deadline stays: the caller must remove it
+// after the last piece, or it would end an idle HTTP/2 stream, or the next answer on
+// an HTTP/1.1 connection.
 func WritePiece(w http.ResponseWriter, rc *http.ResponseController, p []byte, by time.Time) error {
-	// A writer that has no deadlines (a test's) is bounded by nothing but its
-	// server.
+	// A writer without deadlines (a test's) is bounded only by its server.
 	_ = rc.SetWriteDeadline(by)
 	if _, err := w.Write(p); err != nil {
 		return err

@@ -7,30 +7,31 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// The forms in which presence is encoded, each once.
+// The forms in which presence is encoded, each of them once for all connections.
 const (
 	FormPresence         hub.Form = iota // JSON
 	FormPresenceLine                     // with a newline
 	FormPresenceEvent                    // an SSE event
 	FormPresenceFrame                    // a WebSocket frame
-	FormPresenceDeflated                 // the same for peers that inflate
+	FormPresenceDeflated                 // FormPresenceFrame, compressed
 )
 
-// Presence returns the control object of who is there. In a large room it has
-// names only if all are wanted. The result is shared and must not be changed.
+// Presence returns the control object with a room's members or their changes. In a
+// large room it lists them only if all is set, otherwise it has their number alone.
+// The result is shared and must not be changed.
 func Presence(p *hub.Presence, all bool) []byte { return p.Form(FormPresence, all, presence) }
 
 // presenceHead begins the control object of presence.
 const presenceHead = `{"op":"presence",`
 
-// presence encodes p anew.
+// presence encodes p.
 func presence(p *hub.Presence, names bool) []byte {
 	b := append(make([]byte, 0, 64+64*(len(p.Here)+len(p.Enter)+len(p.Update)+len(p.Leave))), presenceHead...)
 	b = appendMembers(b, p, names)
 	return append(b, '}')
 }
 
-// Members gives who is there as a document of its own, in parts that are shared
+// Members yields a room's members as a document of its own, in parts that are shared
 // and must not be changed.
 func Members(p *hub.Presence, all bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
@@ -58,7 +59,7 @@ func appendMembers(b []byte, p *hub.Presence, names bool) []byte {
 	if p.Snapshot {
 		return appendGroup(b, "here", p.Here)
 	}
-	b = appendGroup(b, "enter", p.Enter) // always: it tells differences from a number without names
+	b = appendGroup(b, "enter", p.Enter) // always: without names there is none, which shows the difference
 	if len(p.Update) > 0 {
 		b = appendGroup(b, "update", p.Update)
 	}

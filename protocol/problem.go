@@ -13,14 +13,14 @@ import (
 // of an error object on a connection. It is an error.
 type Problem struct { //nolint:errname // RFC 9457's word for it
 	Status     int
-	Title      string        // what is wrong, the same for all of its kind
-	Detail     string        // what is wrong this time
-	Field      string        // of a command that is to blame; may be empty
-	RetryAfter time.Duration // 0: waiting does not help
+	Title      string        // the kind of problem; the same for all of its kind
+	Detail     string        // this problem, for people; may be empty
+	Field      string        // the field of a command that is at fault; may be empty
+	RetryAfter time.Duration // when to try again; 0: trying again does not help
 	Err        error         // the cause, for logs; may be nil
 }
 
-// Bad returns the problem of a request that cannot be understood.
+// Bad returns the problem of a malformed request, with a detail.
 func Bad(format string, args ...any) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: fmt.Sprintf(format, args...)}
 }
@@ -51,14 +51,14 @@ func (p *Problem) JSON() []byte {
 	}{"about:blank", p.Title, p.Status, p.Detail, p.RetryAfter.Milliseconds()})
 }
 
-// blame says which field of a command the hub did not like.
+// blame has the field of a command that is at fault for an error of the hub.
 var blame = map[error]string{
 	hub.ErrRoomName: "room", hub.ErrScope: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
 	hub.ErrData: "data", hub.ErrType: "data", ErrContent: "data",
 }
 
-// ProblemOf returns how err is told to a client. What is not the client's
-// doing is told without detail.
+// ProblemOf returns the problem with which err is reported to a client. A problem of
+// the server has no detail.
 func ProblemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {

@@ -6,27 +6,30 @@ import (
 	"reflect"
 )
 
-// Spy is a ResponseWriter directly above net/http's own, below all that others
-// have wrapped around it. It sees what of a response comes through: handlers may
-// hold it back until they return, compress it or change its head, and a Flush that
-// succeeds says nothing of that.
+// Spy is a ResponseWriter between net/http's own and all its wrappers. It sees which
+// part of a response reaches net/http. Handlers may hold a response back until they
+// return, compress it or change its head, and a Flush succeeds all the same.
+//
+// [Plant] puts one in place. After the first bytes have been written and flushed,
+// [Spy.Unchanged] or [Spy.Status] says what has come through. [Spy.Leave] removes it;
+// [Spy.Deafen] keeps it, to shield a connection that has left net/http. It must not be
+// used concurrently.
 type Spy struct {
 	http.ResponseWriter // net/http's own
 
-	// Before, if set, is called before a head goes out.
+	// Before, if set, is called before a head goes out. It may change the headers.
 	Before func(http.Header)
 
-	expected []byte // of the body, what has not come yet
-	status   int    // of the head that came; 0: none yet
-	changed  bool   // head or body are not as expected
-	deaf     bool   // nothing that comes goes out any more
-	field    reflect.Value
+	expected []byte        // the part of the body that has not come yet
+	status   int           // of the head that came; 0: none yet
+	changed  bool          // head or body are not as expected
+	deaf     bool          // drop everything that comes
+	field    reflect.Value // of the innermost wrapper, that holds this; invalid: no wrapper
 }
 
-// Plant puts a Spy below w that expects a body to begin with these bytes. What
-// is written to the returned writer goes through all that w goes through. The
-// Spy is nil if there is no place for it, and the writer is w then. Nothing may
-// have been written yet.
+// Plant puts a Spy below w, which expects a body to begin with the given bytes. Write
+// to the returned writer from then on: its bytes pass through all wrappers of w. If
+// there is no place for a Spy it returns w and nil. Nothing may have been written yet.
 func Plant(w http.ResponseWriter, expected []byte) (http.ResponseWriter, *Spy) {
 	s := &Spy{ResponseWriter: w, expected: expected}
 	var last http.ResponseWriter // the innermost wrapper
@@ -48,8 +51,8 @@ func Plant(w http.ResponseWriter, expected []byte) (http.ResponseWriter, *Spy) {
 	return w, s
 }
 
-// place returns the field in which a wrapper keeps the writer that it wraps. By
-// custom it is embedded, as in Caddy's ResponseWriterWrapper.
+// place returns the field in which a wrapper keeps the writer that it wraps. Usually
+// that is embedded, as in Caddy's ResponseWriterWrapper.
 func place(wrapper, wrapped http.ResponseWriter) (field reflect.Value, ok bool) {
 	v, inner := reflect.ValueOf(wrapper), reflect.ValueOf(wrapped)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct || inner.Kind() != reflect.Pointer {
@@ -64,22 +67,22 @@ func place(wrapper, wrapped http.ResponseWriter) (field reflect.Value, ok bool) 
 	return field, ok && field.Elem().Kind() == reflect.Pointer && field.Elem().Pointer() == inner.Pointer()
 }
 
-// Leave takes the Spy away: what is written from now on does not pass it.
+// Leave undoes Plant: what is written from now on does not pass the Spy.
 func (s *Spy) Leave() {
 	if s.field.IsValid() {
 		s.field.Set(reflect.ValueOf(s.ResponseWriter))
 	}
 }
 
-// Deafen drops all that comes through the chain from now on: the connection is
-// somebody else's.
+// Deafen drops everything that comes through the chain from now on: the connection
+// has left net/http.
 func (s *Spy) Deafen() { s.deaf = true }
 
 // Status returns the status of the head that came, or 0 if none came.
 func (s *Spy) Status() int { return s.status }
 
-// Unchanged reports whether a head with status 200 came, of a body that is sent
-// as it is, and then exactly what was expected.
+// Unchanged reports whether a head with status 200 has come, without a coding or a
+// length, and then exactly the expected body.
 func (s *Spy) Unchanged() bool {
 	return s.status == http.StatusOK && !s.changed && len(s.expected) == 0
 }
