@@ -5,14 +5,13 @@ import (
 	"strings"
 )
 
-// offer is a media type that can be had, and what it stands for.
+// offer is a media type that is available, and the value that it stands for.
 type offer struct{ media, value string }
 
-// accept chooses among the offers by an Accept header (RFC 9110, section
-// 12.5.1): for each offer the most specific range that matches gives its
-// quality; the best quality wins, then what is named rather than covered by a
-// wildcard, then what comes first in the header, then in the offers. Without a
-// header the first offer is chosen.
+// accept chooses among the offers by an Accept header (RFC 9110, section 12.5.1). The
+// most specific range that matches an offer gives its quality. The best quality wins,
+// then the more specific range, then the order of the header, then that of the
+// offers. Without a header the first offer is chosen.
 func accept(header []string, offers []offer) (value string, ok bool) {
 	ranges := parseAccept(header)
 	if len(ranges) == 0 {
@@ -71,8 +70,8 @@ func mostSpecific(ranges []mediaRange, media string) (best mediaRange, ok bool) 
 	return best, ok
 }
 
-// parseAccept reads the ranges of an Accept header, leaving out what it cannot
-// read. Parameters other than q are ignored.
+// parseAccept parses the ranges of an Accept header. It skips malformed ones, and
+// ignores parameters other than q.
 func parseAccept(header []string) []mediaRange {
 	var ranges []mediaRange
 	for _, v := range header {

@@ -15,28 +15,28 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// App puts the settings of the realtime handlers into force. It has no options
-// and is loaded by the handlers.
+// App applies the settings of the realtime handlers to their hubs. It has no options;
+// the handlers load it.
 //
-// Hubs outlive configurations, so a configuration must not change one that another
-// uses before it can no longer be refused. That is not known in Provision, nor in
-// Start, nor when its servers already answer: only the end of the configuration
-// before tells. Handlers leave their hub's settings here when they are provisioned.
-// A hub that is new takes them at once, the others when the old configuration stops.
-// So a configuration that is refused has nothing to undo.
+// Hubs outlive configurations. So a configuration must not change a hub that another
+// one uses as long as it can still be refused, which is possible in Provision, in
+// Start, and even while its servers already answer. Only the end of the previous
+// configuration is proof. Handlers leave their hub's settings here when they are
+// provisioned. A new hub gets them at once, the others when the old configuration
+// stops. A configuration that is refused has nothing to undo.
 type App struct {
-	adopted map[string]*adoption
+	adopted map[string]*adoption // by the hub's name
 	refused refusedOrigins
 	settled sync.Once
-	servers map[*caddyhttp.Server]bool // those that keepConns has been called for
+	servers map[*caddyhttp.Server]bool // that keepConns has been called for
 }
 
-// adoption is what one configuration wants of one hub.
+// adoption holds the settings of one configuration for one hub.
 type adoption struct {
 	pooled   *pooledHub
-	made     bool // by this configuration: nobody else uses it
+	made     bool // this configuration has made the hub: no other uses it
 	settings *hub.Settings
-	own      bool // some handler has given options, these are them
+	own      bool // settings are the options of a handler, not the defaults
 	log      *slog.Logger
 }
 
@@ -48,8 +48,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision asks to be told of the end of this configuration, with which another
-// one comes into force. Caddy tells it before it waits for anything.
+// Provision subscribes to the event "stopping", the end of this configuration: another
+// one is in force then. Caddy emits it before it waits for anything.
 func (*App) Provision(ctx caddy.Context) error {
 	events, err := ctx.App("events")
 	if err != nil {
@@ -58,8 +58,8 @@ func (*App) Provision(ctx caddy.Context) error {
 	return events.(*caddyevents.App).On("stopping", successor{})
 }
 
-// adopt notes what a handler wants of its hub. made says that the hub was made for
-// the handler.
+// adopt notes the settings of a handler for its hub. made says that the hub was made
+// for the handler, own that the handler has set options.
 func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own bool, log *slog.Logger) error {
 	if a.adopted == nil {
 		a.adopted = make(map[string]*adoption)
@@ -79,11 +79,11 @@ func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own b
 	return nil
 }
 
-// connKey is where a request's context has its connection.
+// connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// keepConns has the server keep each connection in the contexts of its requests,
-// once, however many handlers it has.
+// keepConns makes the server add each connection to the contexts of its requests. It
+// does so once, however many handlers the server has.
 func (a *App) keepConns(srv *caddyhttp.Server) {
 	if a.servers[srv] {
 		return
@@ -97,8 +97,8 @@ func (a *App) keepConns(srv *caddyhttp.Server) {
 	})
 }
 
-// settle puts the settings into force: this is the configuration that Caddy runs
-// now. Errors cannot be: the settings have been checked.
+// settle applies the settings: Caddy now runs this configuration. Errors are not
+// expected, since the settings have been checked.
 func (a *App) settle() {
 	a.settled.Do(func() {
 		for name, o := range a.adopted {
@@ -113,13 +113,14 @@ func (a *App) settle() {
 	})
 }
 
-// successor puts the settings of the configuration into force that comes after one
-// that stops. It is an events.Handler.
+// successor handles the end of a configuration: it applies the settings of the next
+// one.
 type successor struct{}
 
 // Handle implements caddyevents.Handler.
 func (successor) Handle(context.Context, caddy.Event) error {
-	// It is nobody's at the process's end, and the old one's if the new one was refused.
+	// There is none when the process ends. If the new configuration was refused it is
+	// the old one, which is settled already.
 	app, err := caddy.ActiveContext().AppIfConfigured("realtime")
 	if a, ok := app.(*App); ok && err == nil {
 		a.settle()
@@ -127,11 +128,11 @@ func (successor) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// Start implements caddy.App. Nothing is in force for good yet.
+// Start implements caddy.App. The configuration may still be refused.
 func (*App) Start() error { return nil }
 
-// Stop implements caddy.App. Another handler of the event may have aborted it, so
-// this is the latest moment for the configuration that comes after this one.
+// Stop implements caddy.App. Another handler may have aborted the event, so this is the
+// last opportunity to apply the settings of the next configuration.
 func (*App) Stop() error { return successor{}.Handle(context.Background(), caddy.Event{}) }
 
 // Interface guards

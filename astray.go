@@ -13,20 +13,20 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// astray is what is known of requests for rooms that do not get to the handler as
-// such: another directive has changed their path, or the handler stands where they
-// do not come. Rooms are not served by the original path, since what protects them
-// has judged by the present one.
+// astray is what is known about requests for rooms that miss the handler: another
+// directive has changed their path, or the handler is in a block that they do not
+// reach. Rooms are not served by the original path, since the handlers that protect
+// them have judged by the present one.
 type astray struct {
-	deeper []string // prefixes below ours, of handlers that come later
-	later  []string // their other prefixes
-	by     string   // the directive that takes paths of rooms away; may be empty
+	deeper []string // prefixes below ours of later handlers
+	later  []string // other prefixes of later handlers
+	by     string   // the directive that changes the paths of rooms; may be empty
 	remedy string   // what to write instead; empty: nothing is known to be wrong
-	never  bool     // nobody else answers in the block that the handler is in for other paths
+	never  bool     // no other handler answers in the block for other paths that we are in
 }
 
-// findAstray looks for what keeps rooms from requests, and warns of it. asked says
-// that the prefix was given.
+// findAstray finds out whether requests for rooms can reach the handler, and logs a
+// warning if not. asked says that the prefix was configured.
 func (h *Handler) findAstray(s *surroundings, asked bool) {
 	h.astray.deeper, h.astray.later = s.deeper, s.later
 	const room = "lobby" // an example
@@ -46,10 +46,10 @@ func (h *Handler) findAstray(s *surroundings, asked bool) {
 	for _, pattern := range j.closed {
 		base, many := strings.CutSuffix(pattern, "*")
 		if strings.ContainsAny(base, "*{%") {
-			return // too much for us
+			return // too complex to judge
 		}
 		if alone := s.travel(base, h.Prefix); !many && alone.arrived && isBelow(alone.end, h.Prefix) {
-			return // one room, by its name
+			return // the block is for a single room
 		}
 		base, _ = strings.CutSuffix(base, "/")
 		here, below := s.travel(base+"/"+room, h.Prefix), s.travel(base+h.Prefix+room, h.Prefix)
@@ -70,27 +70,28 @@ func (h *Handler) findAstray(s *surroundings, asked bool) {
 	case other == "" && changed != "":
 		h.hidden(changed)
 	case nested != "" && asked:
-		// Rooms below both paths are what is wanted.
+		// Rooms below both paths are intended.
 	default:
 		h.misplaced(j.closed, nested, other)
 		h.astray.never = !s.shares(j.block)
 	}
 }
 
-// hidden notes that a directive before this one takes the paths of rooms.
+// hidden notes that a directive before the handler changes the paths of rooms.
 func (h *Handler) hidden(by string) {
 	h.astray.by, h.astray.remedy = by, h.apart()
 	h.log.Warn("a directive before realtime rewrites the paths of rooms, so no request reaches them",
 		"directive", by, "prefix", h.Prefix, "remedy", h.astray.remedy)
 }
 
-// apart says how rooms are kept from what rewrites paths.
+// apart returns the remedy for rooms whose paths are rewritten.
 func (h *Handler) apart() string {
 	return fmt.Sprintf("put realtime in a block of its own, handle %s* { realtime }, and the rest of the site, with the rewrite, in handle { … }", h.Prefix)
 }
 
-// misplaced notes that the handler is in a block for other paths than its rooms have.
-// nested is where they are all the same, if anywhere; other the prefix that would do.
+// misplaced notes that the block around the handler matches other paths than its
+// prefix. nested is the path below which rooms are found all the same, if any; other is
+// the prefix that would match the block.
 func (h *Handler) misplaced(block []string, nested, other string) {
 	h.astray.remedy = fmt.Sprintf("put realtime in handle %s* { … }", h.Prefix)
 	if other != "" {
@@ -104,9 +105,9 @@ func (h *Handler) misplaced(block []string, nested, other string) {
 	h.log.Warn("the block around realtime matches other paths than its prefix: no request can reach a room", told...)
 }
 
-// pass gives a request that is for no room to the next handler, but not in silence
-// if it was for one before its path was changed, or if it can only have been meant
-// for one.
+// pass passes a request outside the prefix on to the next handler. If the request was
+// for a room before its path was changed, or can only have been meant for one, it gets
+// an answer that says why it failed.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	original, _ := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	taken := original.URL != nil && isBelow(original.URL.Path, h.Prefix) && !isBelow(r.URL.Path, h.Prefix)
@@ -132,13 +133,13 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		}
 	case late.status != 0:
 		late.begin()
-	default: // nobody has answered
+	default: // no handler has answered
 		return h.stray(w, r, "", h.astray.remedy)
 	}
 	return err
 }
 
-// stray answers a request that missed its room, and says why.
+// stray answers a request that has missed its room, and says why.
 func (h *Handler) stray(w http.ResponseWriter, r *http.Request, by, remedy string) error {
 	detail := fmt.Sprintf("rooms are below %s, and this path is not; in the Caddyfile, %s", h.Prefix, remedy)
 	if by != "" {

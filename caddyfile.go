@@ -17,13 +17,13 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterDirective("realtime", parseDirective)
-	// After authentication; before encode, whose buffers would cost megabytes a
-	// stream, and before what answers every request.
+	// After authentication; before encode, whose buffers would take megabytes for each
+	// stream, and before the handlers that answer every request.
 	httpcaddyfile.RegisterDirectiveOrder("realtime", httpcaddyfile.Before, "encode")
 }
 
-// parseDirective parses the directive. It takes the prefix from the matcher and
-// sees to it that no two sites share rooms by accident.
+// parseDirective parses the directive. It takes the prefix from the matcher, and makes
+// sure that no two sites share rooms by accident.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive's name
 	named := h.NextArg() && strings.HasPrefix(h.Val(), "@")
@@ -43,8 +43,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		}
 	}
 	if path := prefixOf(matcher, false); path != "" && isBelow(m.Prefix, path) {
-		// The prefix says it all. A route that is matched by path would not be asked
-		// where a directive before it has rewritten the path, and be silent.
+		// The prefix is enough. With a path matcher the handler would not notice
+		// requests whose path a directive before it has rewritten.
 		matcher = nil
 	}
 	if err := m.checkRooms(); err != nil {
@@ -109,8 +109,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		ui                          on|off
 //	}
 //
-// Without a prefix it is taken from the matcher, which must then be one path
-// like /rt/*; without a matcher it is /rt/.
+// If the prefix is left out it is taken from the matcher, which must be one path like
+// /rt/*; without a matcher it is /rt/.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -127,7 +127,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	// What single options cannot show is told by the directive's line.
+	// Errors that concern several options name the directive's line.
 	if _, _, err := h.settings(); err != nil {
 		d.Reset()
 		d.Next()
@@ -182,7 +182,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 	return endOfOption(d, name)
 }
 
-// endOfOption refuses what follows an option that is complete.
+// endOfOption returns an error if something follows a complete option.
 func endOfOption(d *caddyfile.Dispenser, name string) error {
 	if d.NextArg() {
 		return d.Errf("%s: unexpected argument %q", name, d.Val())
@@ -240,8 +240,8 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkPattern checks the pattern of a room. A prefix that a matcher says is not
-// known yet: [Handler.check] looks again.
+// checkPattern checks the pattern of a room. A prefix that comes from the matcher is
+// not known yet: [Handler.check] checks again.
 func (h *Handler) checkPattern(pattern string) error {
 	if strings.HasPrefix(pattern, "/") {
 		return checkRoom(h.prefix(), pattern)
@@ -266,7 +266,7 @@ func word(d *caddyfile.Dispenser, check func(string) error) (string, error) {
 	return d.Val(), nil
 }
 
-// words reads one argument or more; no two of them are the same.
+// words reads one or more arguments, which must differ.
 func words(d *caddyfile.Dispenser, check func(string) error, same func(a, b string) bool) ([]string, error) {
 	name := d.Val()
 	all := d.RemainingArgs()
@@ -308,7 +308,7 @@ func size(d *caddyfile.Dispenser) (int64, error) {
 	return int64(n), nil
 }
 
-// count reads a number from 1 on, or off.
+// count reads a positive number, or off.
 func count(d *caddyfile.Dispenser) (int, error) {
 	name := d.Val()
 	arg, err := word(d, nil)
@@ -322,7 +322,7 @@ func count(d *caddyfile.Dispenser) (int, error) {
 	return n, nil
 }
 
-// duration reads a time above 0, or off.
+// duration reads a positive duration, or off.
 func duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	name := d.Val()
 	arg, err := word(d, nil)
@@ -336,8 +336,7 @@ func duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	return caddy.Duration(t), nil
 }
 
-// rate reads how often, a second unless it says otherwise, and how many at
-// once, or off.
+// rate reads a rate, per second unless it has another unit, and its burst; or off.
 func rate(d *caddyfile.Dispenser) (*Rate, error) {
 	name := d.Val()
 	arg, err := word(d, nil)
@@ -365,7 +364,7 @@ func rate(d *caddyfile.Dispenser) (*Rate, error) {
 	return r, nil
 }
 
-// history reads how many messages are kept, and how long.
+// history reads how many messages are kept, and up to what age.
 func history(d *caddyfile.Dispenser) (*History, error) {
 	arg, err := word(d, nil)
 	if err != nil {
@@ -392,8 +391,8 @@ func history(d *caddyfile.Dispenser) (*History, error) {
 	return h, nil
 }
 
-// presence reads what a room tells of who is there, and how long somebody who
-// has gone is still there.
+// presence reads what a room shows of its members, and how long they stay after their
+// connections have ended.
 func presence(d *caddyfile.Dispenser) (*Presence, error) {
 	arg, err := word(d, nil)
 	if err != nil {

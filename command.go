@@ -23,7 +23,7 @@ configuration.`,
 	})
 }
 
-// assetsCommand is caddy realtime assets.
+// assetsCommand returns the command caddy realtime assets.
 func assetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "assets [--prefix <path>]",

@@ -7,14 +7,14 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// crossSite reports whether a page of another site has a browser send a request
-// that does not say its origin, as an image, a link and a fetch without CORS do.
-// Its visitor's cookies come along, so it does not speak for them. What is of the
-// same site but of another origin counts as another site (Fetch Metadata Request
-// Headers, "The Sec-Fetch-Site HTTP Request Header").
+// crossSite reports whether a page of another site has made a browser send a request
+// without an Origin, as images, links and fetch without CORS do. The visitor's cookies
+// come with it, but the page does not act for the visitor. Another origin of the same
+// site counts as another site (Fetch Metadata Request Headers, "The Sec-Fetch-Site HTTP
+// Request Header").
 func crossSite(r *http.Request) bool {
 	if r.Header.Get("Origin") != "" {
-		return false // admitOrigin knows better
+		return false // admitOrigin decides
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
@@ -24,9 +24,9 @@ func crossSite(r *http.Request) bool {
 	}
 }
 
-// withoutEffect takes from what a page of another site asks for all that would
-// change something: nobody is shown, joins, or waits. What is nothing but that is
-// refused.
+// withoutEffect removes from the request of another site's page everything that has an
+// effect: it shows no member, joins no room, and does not wait. Requests that consist
+// of an effect are refused.
 func (req *request) withoutEffect() error {
 	switch req.mode {
 	case modePage, modeHead, modeUI:

@@ -10,18 +10,18 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// Bounds of what is read of a body only to drop it.
+// Bounds for reading a body only to drop it.
 const (
 	maxRest  = 1 << 20
 	restTime = time.Second
 )
 
-// dropRest reads and drops what is left of the body of a request that is about
-// to be refused. Closing a connection while the client is still sending resets
-// it, and then the client may never see the answer. begun says that the body has
-// been read from. Whoever answers after this finds a request without a body.
+// dropRest reads and drops the rest of the body of a request that is about to be
+// refused. Closing a connection while the client is still sending resets it, and the
+// client may never see the answer. begun says that a part of the body has been read.
+// Afterwards the request has no body.
 //
-// Other versions of HTTP end one stream without such harm.
+// HTTP/2 and HTTP/3 can end a single stream and do not need this.
 func dropRest(w http.ResponseWriter, r *http.Request, begun bool) {
 	if r.ContentLength == 0 {
 		return
@@ -31,19 +31,19 @@ func dropRest(w http.ResponseWriter, r *http.Request, begun bool) {
 	switch {
 	case body == http.NoBody, r.ProtoMajor != 1:
 	case !begun && hasToken(r.Header.Values("Expect"), "100-continue"):
-		// Reading would ask for the body (RFC 9110, section 10.1.1). Some send it
-		// without being asked.
+		// Reading would ask for the body (RFC 9110, section 10.1.1). Some clients send
+		// it without being asked.
 		closeGently(w)
 	case !readRest(w, body):
 		closeGently(w)
 	}
 }
 
-// readRest reports whether the body has come to its end within the bounds.
+// readRest reports whether the body has ended within the bounds.
 func readRest(w http.ResponseWriter, body io.Reader) bool {
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Now().Add(restTime)); err != nil {
-		return false // nothing would bound the time
+		return false // there would be no bound of time
 	}
 	if _, err := io.CopyN(io.Discard, body, maxRest+1); !errors.Is(err, io.EOF) {
 		return false // net/http must not wait any longer either: the deadline stays
@@ -52,8 +52,8 @@ func readRest(w http.ResponseWriter, body io.Reader) bool {
 	return true
 }
 
-// closeGently makes net/http end its side of the connection after the answer and
-// wait for half a second before it closes it: what it does to whoever exceeds an
+// closeGently makes net/http end its side of the connection after the answer, and wait
+// for half a second before closing it, as it does if a body exceeds an
 // [http.MaxBytesReader].
 func closeGently(w http.ResponseWriter) {
 	exceeded := http.MaxBytesReader(protocol.Innermost(w), io.NopCloser(strings.NewReader("x")), 0)

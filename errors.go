@@ -14,11 +14,10 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// documents is the first of the error routes that a refusal of ours may meet.
-// They may be another site's, or for other statuses: whoever matches none of them
-// gets a status and an empty body from Caddy. So the others are let run, and if
-// none of them has a body the problem document is written after all. Errors of
-// other modules pass.
+// documents is the handler of an error route that is put before the others. Those may
+// be another site's, or for other statuses; if none matches, Caddy answers with an
+// empty body. So documents runs the others, and writes the problem document if none of
+// them writes a body. Errors of other modules pass.
 type documents struct{ log *slog.Logger }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
@@ -28,7 +27,7 @@ func (d *documents) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 		return next.ServeHTTP(w, r)
 	}
 	late := newLateWriter(w)
-	w.Header().Del("Content-Type") // of what was not to be had
+	w.Header().Del("Content-Type") // of the response that failed
 	w.Header().Del("Content-Length")
 	err := next.ServeHTTP(late, r)
 	switch {
@@ -48,20 +47,20 @@ func (d *documents) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return nil
 }
 
-// lateWriter holds the status back until a body follows, so that one can still be
-// written if none does.
+// lateWriter holds the status back until a body follows, so that another answer can
+// still be written if there is no body.
 type lateWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	status int  // 0: none
-	begun  bool // the status is out, and something with it
+	begun  bool // the status was written, and a part of the body
 }
 
 func newLateWriter(w http.ResponseWriter) *lateWriter {
 	return &lateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
-// answers reports whether what was held back is an answer as it is: one that has
-// no body, or one of which HEAD gets none.
+// answers reports whether the status that was held back is an answer by itself: one
+// that needs no body, or one to HEAD.
 func (l *lateWriter) answers(r *http.Request) bool {
 	if l.status == 0 {
 		return false
@@ -81,7 +80,7 @@ func (l *lateWriter) WriteHeader(status int) {
 	}
 }
 
-// begin lets the status out.
+// begin writes the status.
 func (l *lateWriter) begin() {
 	if l.begun {
 		return
@@ -100,8 +99,7 @@ func (l *lateWriter) Write(b []byte) (int, error) {
 	return l.ResponseWriterWrapper.Write(b)
 }
 
-// ReadFrom implements [io.ReaderFrom]. Whether something comes, the first bytes
-// tell.
+// ReadFrom implements [io.ReaderFrom]. Until the first byte it goes through Write.
 func (l *lateWriter) ReadFrom(r io.Reader) (int64, error) {
 	if l.begun {
 		return l.ResponseWriterWrapper.ReadFrom(r)
@@ -123,8 +121,8 @@ func (l *lateWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // documentErrors puts [documents] before the error routes of the server and of the
-// subroutes that hold this handler. They are provisioned after the handlers, but
-// for handlers of named routes, and those in error routes.
+// subroutes around this handler. Caddy provisions error routes after the handlers,
+// except for handlers in named routes and in error routes.
 func (h *Handler) documentErrors(ctx caddy.Context) {
 	if h.server != nil && h.server.Errors != nil {
 		h.documentRoutes(h.server.Errors, h.server.Routes)
@@ -136,8 +134,8 @@ func (h *Handler) documentErrors(ctx caddy.Context) {
 	}
 }
 
-// documentRoutes does so for the errors of some routes, if those are still being
-// provisioned: else it is too late.
+// documentRoutes does so for the error routes of one list of routes, if that is still
+// being provisioned. Otherwise it is too late.
 func (h *Handler) documentRoutes(of *caddyhttp.HTTPErrorConfig, routes caddyhttp.RouteList) {
 	if len(of.Routes) == 0 {
 		return
@@ -156,8 +154,8 @@ func (h *Handler) documentRoutes(of *caddyhttp.HTTPErrorConfig, routes caddyhttp
 	of.Routes = append(caddyhttp.RouteList{first}, of.Routes...)
 }
 
-// raise gives a problem to the error routes, if there are any. Those that serve an
-// error already are asked no more.
+// raise passes a problem to the error routes, if there are any, and unless they are
+// serving an error already.
 func (h *Handler) raise(w http.ResponseWriter, r *http.Request, p *protocol.Problem) (raised bool, err error) {
 	switch {
 	case len(h.errors) == 0, r.Context().Value(caddyhttp.ErrorCtxKey) != nil:

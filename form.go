@@ -14,14 +14,14 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// Bounds of a form, beside those of the message that it becomes.
+// Bounds of a form, in addition to those of its message.
 const (
 	maxFormFields = 100
-	maxFormRest   = 16 << 10 // bytes of all that is not the text
-	maxFormNames  = 5        // that an error names
+	maxFormRest   = 16 << 10 // bytes of everything except the text
+	maxFormNames  = 5        // fields that an error names
 )
 
-// isFormData reports whether a script, or a page's form, posts its fields as parts.
+// isFormData reports whether a body is a form of the type multipart/form-data.
 func isFormData(h http.Header) bool { return isOfType(h, "multipart/form-data") }
 
 // formFields reads the fields of a form.
@@ -57,7 +57,7 @@ func formFields(contentType string, body []byte) (url.Values, error) {
 		_, disposition, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 		if file, ok := disposition["filename"]; ok {
 			if file == "" && len(value) == 0 {
-				continue // none was chosen
+				continue // no file was chosen
 			}
 			return nil, protocol.Bad("the field %q is a file, which a form cannot publish: POST the file as the body", clip(part.FormName(), maxFormName))
 		}
@@ -65,8 +65,8 @@ func formFields(contentType string, body []byte) (url.Values, error) {
 	}
 }
 
-// withoutText is the refusal of a form that has nothing to publish. It names what
-// the form has instead.
+// withoutText refuses a form without the field text. It names the fields that the form
+// has.
 func withoutText(fields url.Values) error {
 	names := make([]string, 0, len(fields))
 	for name := range fields {
@@ -83,8 +83,8 @@ func withoutText(fields url.Values) error {
 	return protocol.Bad("the form has no field named text, which holds what is published; it has %s", strings.Join(names, ", ")+more)
 }
 
-// back sends the browser back to the page of its form, if that is ours, or leaves
-// it where it is. A path that begins like //evil.example would name another host
+// back redirects the browser to the page of its form, if that is on this site;
+// otherwise the browser stays where it is. A path that begins like //evil.example would name another host
 // (RFC 3986, section 4.2; for browsers a backslash is a slash).
 func back(w http.ResponseWriter, r *http.Request) {
 	referer, err := url.Parse(r.Referer())

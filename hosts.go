@@ -7,9 +7,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// tellShared tells whoever runs the site which hosts share the rooms, unless they
-// are one site for people, like example.com and www.example.com, or the hub has been
-// given a name. No hub is named by the Host of a request, which strangers choose.
+// tellShared logs which hosts share the rooms, unless people see them as one site, like
+// example.com and www.example.com, or the hub has a name. (The header Host
+// cannot name the hub: strangers choose it.)
 func (h *Handler) tellShared(s *surroundings) {
 	const remedy = "to separate the rooms, give each host a site of its own with a hub of its own; to share them, name the hub"
 	if h.Hub != "" {
@@ -26,7 +26,7 @@ func (h *Handler) tellShared(s *surroundings) {
 	}
 }
 
-// severalSites reports whether hosts seem to be of more than one site.
+// severalSites reports whether hosts seem to belong to more than one site.
 func severalSites(hosts []string) bool {
 	var first string
 	for i, host := range hosts {
@@ -43,8 +43,8 @@ func severalSites(hosts []string) bool {
 	return false
 }
 
-// hosts returns the hosts whose requests come to the handler; none if they all do.
-// The innermost route that asks for them decides, since it is the narrower one.
+// hosts returns the hosts whose requests reach the handler; none means all. The
+// innermost route with a host matcher decides, since it is the narrowest.
 func (s *surroundings) hosts() (hosts []string) {
 	for _, step := range s.steps {
 		if step.rewrite != nil {
@@ -59,7 +59,7 @@ func (s *surroundings) hosts() (hosts []string) {
 	return hosts
 }
 
-// hostsOf returns the hosts that matchers ask for, if each set does.
+// hostsOf returns the hosts of host matchers, if each set has one.
 func hostsOf(sets caddyhttp.MatcherSets) (hosts []string, some bool) {
 	for _, set := range sets {
 		i := slices.IndexFunc(set, func(m any) bool { _, ok := m.(*caddyhttp.MatchHost); return ok })
@@ -71,7 +71,7 @@ func hostsOf(sets caddyhttp.MatcherSets) (hosts []string, some bool) {
 	return hosts, len(sets) > 0
 }
 
-// othersHaveHosts reports whether the server has sites that ask for hosts.
+// othersHaveHosts reports whether the server has routes with host matchers.
 func (s *surroundings) othersHaveHosts() bool {
 	return s.server != nil && slices.ContainsFunc(s.server.Routes, func(r caddyhttp.Route) bool {
 		_, some := hostsOf(r.MatcherSets)

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// identify says who a request comes from. The user is whom an authentication
-// handler before us has found, never what the client says.
+// identify returns the client that sent a request. Its user is the one that an
+// authentication handler before us has set, never one that the client claims.
 func identify(r *http.Request) hub.Client {
 	var c hub.Client
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -22,13 +22,13 @@ func identify(r *http.Request) hub.Client {
 		}
 	}
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
-		c.Address, _ = netip.ParseAddr(ip) // of a unix socket: invalid
+		c.Address, _ = netip.ParseAddr(ip) // stays invalid for a unix socket
 	}
 	return c
 }
 
-// sameUser refuses a request of a client that takes itself for somebody else: its
-// user has signed in or out meanwhile.
+// sameUser refuses a request whose ?user= is not the user of its credentials: the user
+// has signed in or out meanwhile.
 func (req *request) sameUser(u *hub.User) error {
 	id := ""
 	if u != nil {

@@ -11,18 +11,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 )
 
-// verdict is what matchers say of a request of which only an example of its path is
-// known. Of several that must all match the least counts, of several of which one
-// must the greatest.
+// verdict is whether matchers match a request of which nothing is known except an
+// example of its path. If several must match the least verdict counts, if one of
+// several must match the greatest.
 type verdict int
 
 const (
 	no verdict = iota
 	maybe
-	yes // less a verdict: its opposite
+	yes // yes - v is the opposite of v
 )
 
-// match returns what the matchers around a step say of a request.
+// match returns the verdict of the matchers around a step.
 func (s *step) match(r *http.Request) verdict {
 	all := yes
 	for _, sets := range s.sets {
@@ -31,9 +31,9 @@ func (s *step) match(r *http.Request) verdict {
 	return all
 }
 
-// matchSets returns what sets of matchers say, of which one must match. The path is
-// an example: what is true of it alone, and not of every path like it, is only said
-// where exact asks for that.
+// matchSets returns the verdict of sets of matchers, one of which must match. The path
+// is an example: if a matcher may decide otherwise for similar paths the verdict is
+// maybe, unless exact is set.
 func matchSets(sets caddyhttp.MatcherSets, r *http.Request, exact bool) verdict {
 	if len(sets) == 0 {
 		return yes
@@ -69,8 +69,8 @@ func matchOne(m any, r *http.Request, exact bool) verdict {
 	return maybe
 }
 
-// judge makes a verdict of what a matcher has said, if that is known to be true of
-// all such paths.
+// judge returns the verdict for a matcher's result, which counts only if it is known to
+// hold for all similar paths.
 func judge(ok, known bool) verdict {
 	switch {
 	case !known:
@@ -82,17 +82,17 @@ func judge(ok, known bool) verdict {
 	}
 }
 
-// hasFallback reports whether a matcher of files tries any whose name does not come
-// from the path, like /index.html, or refuses with a status, like =404. The others
-// are no rooms: a room is found there only if there is a file of its name.
+// hasFallback reports whether a file matcher tries a file whose name does not depend on
+// the path, like /index.html, or ends with a status, like =404. Without that it matches
+// a room's path only if there is a file of the same name.
 func hasFallback(m *fileserver.MatchFile) bool {
 	return slices.ContainsFunc(m.TryFiles, func(file string) bool {
 		return !strings.Contains(file, "{http.request.uri") && !strings.Contains(file, "{http.request.orig_uri")
 	})
 }
 
-// rawMatchers returns matchers that are not loaded yet, if they are of paths and
-// files alone.
+// rawMatchers decodes matchers that Caddy has not loaded yet, if all of them are path
+// and file matchers.
 func rawMatchers(raw caddyhttp.RawMatcherSets) (sets caddyhttp.MatcherSets, ok bool) {
 	for _, modules := range raw {
 		var set caddyhttp.MatcherSet
@@ -105,7 +105,7 @@ func rawMatchers(raw caddyhttp.RawMatcherSets) (sets caddyhttp.MatcherSets, ok b
 				}
 				set = append(set, m)
 			case "file":
-				m := new(fileserver.MatchFile) // only what it tries is looked at
+				m := new(fileserver.MatchFile) // only TryFiles is used
 				if json.Unmarshal(raw, m) != nil {
 					return nil, false
 				}
@@ -119,7 +119,7 @@ func rawMatchers(raw caddyhttp.RawMatcherSets) (sets caddyhttp.MatcherSets, ok b
 	return sets, true
 }
 
-// paths returns the patterns of paths in matchers.
+// paths returns the patterns of the path matchers.
 func paths(around []caddyhttp.MatcherSets) (all []string) {
 	for _, sets := range around {
 		for _, set := range sets {

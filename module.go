@@ -1,6 +1,6 @@
-// Package realtime is a Caddy module that serves live rooms: a room is a URL,
-// and WebSocket, server-sent events, NDJSON streaming, long-polling and plain
-// polling all work on it, as does publishing with one POST.
+// Package realtime is a Caddy module that serves live rooms. A room is a URL:
+// WebSocket, server-sent events, NDJSON streaming, long-polling and plain polling all
+// work on it, and one POST publishes.
 package realtime
 
 import (
@@ -24,156 +24,168 @@ func init() {
 }
 
 // Handler serves rooms below a path prefix. A room is a URL, and standard HTTP
-// chooses what to do with it: a request that asks for a WebSocket gets one, one
-// that accepts `text/event-stream` gets server-sent events, one that accepts
-// `application/x-ndjson` an endless stream of lines, any other GET a page of the
-// newest messages, with `Prefer: wait=25` as soon as there is something; a POST
-// publishes.
+// chooses what to do with it: a request for a WebSocket gets one, a GET that accepts
+// `text/event-stream` gets server-sent events, one that accepts
+// `application/x-ndjson` an endless stream of lines, and any other GET a page of the
+// newest messages, or with `Prefer: wait=25` the next ones as soon as there are any.
+// A POST publishes.
 //
-// Rooms live in a hub in this process. A reload of the configuration keeps the
-// hub, its rooms and its connections; only a change of its name makes a new one.
+// Rooms live in a hub in this process. A reload of the configuration keeps the hub,
+// its rooms and its connections; only another name of the hub makes a new one.
+// Requests outside the prefix go to the next handler.
 //
-// Without further configuration every room is public: whoever reaches the site
-// can read and write in it. Put an authentication handler before it to change
-// that; messages then carry the user's id.
+// Without further configuration every room is public: everybody who reaches the site
+// can read and write. To change that, put an authentication handler before this one;
+// messages then carry the user's id.
 type Handler struct {
-	// The path below which rooms live; it begins and ends with a slash.
-	// Requests outside of it go to the next handler. Letter case is ignored.
-	// In a Caddyfile it is taken from the path matcher. Of handlers in one list of
-	// routes the one with the longest prefix takes a path. Default: `/rt/`.
+	// The path below which rooms live. It must begin and end with a slash; letter
+	// case is ignored. Requests outside it go to the next handler. If several
+	// handlers in one list of routes match, the longest prefix wins. In a Caddyfile
+	// it is taken from the path matcher. Default: `/rt/`.
 	Prefix string `json:"prefix,omitempty"`
 
-	// The name of the hub. Handlers that name the same hub share its rooms;
-	// different names part them. At most 64 letters, digits, `-` and `_`.
-	// Default: the hub without a name.
+	// The name of the hub: up to 64 letters, digits, `-` and `_`. Handlers with the
+	// same name share their rooms and settings, handlers with different names do
+	// not. Default: the hub without a name.
 	Hub string `json:"hub,omitempty"`
 
-	// Limits for some rooms. An exact name wins over a pattern, a longer pattern
-	// over a shorter one; what a rule leaves out comes from the next less
-	// specific rule that matches, then from the hub's options.
+	// Options for some rooms. An exact name wins over a pattern, a longer pattern
+	// over a shorter one. An option that a rule leaves out comes from the next less
+	// specific rule that matches, then from the hub.
 	Rooms []Room `json:"rooms,omitempty"`
 
-	// The bytes that the data of one message may have; -1 for no limit. A
-	// larger one is refused with 413, or close code 1009. It cannot be above
-	// `history_memory`, so -1 needs -1 there. Default: 65536 (64 KiB).
+	// The maximum size of a message's data, in bytes; -1 for no limit. A larger
+	// message is refused with 413, or close code 1009. It must not exceed
+	// `history_memory`, so -1 requires -1 there. Default: 65536 (64 KiB).
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 
-	// How many rooms the hub may have; -1 for no limit. The least used room
-	// without members makes way for a new one; when all have members a new one
-	// is refused with 503. Default: 10000.
+	// The maximum number of rooms in the hub; -1 for no limit. Beyond it a new room
+	// replaces the least recently used room without members; if all rooms have
+	// members it is refused with 503. Default: 10000.
 	MaxRooms int `json:"max_rooms,omitempty"`
 
-	// How many connections the hub may have, WebSockets, streams, waiting polls
-	// and pages that are being written together; -1 for no limit. More are refused with 503. Default: 100000,
-	// or 90 % of the process's limit of open files if that is less.
+	// The maximum number of connections of the hub: WebSockets, streams, waiting
+	// polls and pages that are being written, all together; -1 for no limit. More are
+	// refused with 503. Default: 100000, or 90 % of the process's limit of open files
+	// if that is less.
 	MaxConnections int `json:"max_connections,omitempty"`
 
-	// How many connections one client address may have (IPv6: one /64); -1 for
-	// no limit. More are refused with 503. Behind a proxy, set `trusted_proxies`,
-	// or all clients have one address. Default: 200.
+	// The maximum number of connections of one client address (IPv6: of one /64); -1
+	// for no limit. More are refused with 503. Behind a proxy, set `trusted_proxies`,
+	// or all clients share the proxy's address. Default: 200.
 	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
 
-	// How often one connection, and all requests of one client address together,
-	// may publish, and how often an address may make a new room. More is refused
-	// with 429, or close code 4429. Default: 10 a second, 20 at once.
+	// How often one connection, and all requests of one client address together, may
+	// publish; how often an address may create a room; and, with a burst of at least
+	// 100, how often it may join a room, show a state or ask for history by command.
+	// More is refused with 429, or close code 4429. Default: 10 per second with a
+	// burst of 20.
 	Rate *Rate `json:"rate,omitempty"`
 
-	// The bytes that the hub may keep: messages with 400 each beside their data,
-	// cached encoded forms, frames of presence, and the states that members show,
-	// which have no more than half of it; -1 for no limit. When it is reached the
-	// oldest messages go. Default: 67108864 (64 MiB).
+	// How many bytes the hub may keep: messages (their data and 400 bytes each),
+	// cached encoded forms, presence frames, and members' states, which take no more
+	// than half of it; -1 for no limit. When it is used up the oldest messages are
+	// removed. Default: 67108864 (64 MiB).
 	HistoryMemory int64 `json:"history_memory,omitempty"`
 
-	// How often an idle connection shows a sign of life: a WebSocket is pinged
-	// (and ended if nothing comes back for two heartbeats), a stream gets a
-	// comment or an empty line; -1 for never. Between 1s and 1h. It holds for
-	// connections made after a change. Default: `25s`.
+	// How often an idle connection is sent a sign of life: a WebSocket gets a ping,
+	// and is ended if nothing comes back for two heartbeats; a stream gets a comment
+	// or an empty line. From 1s to 1h, or -1 for never. A change applies to new
+	// connections. Default: `25s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// Origins of pages that may use the rooms beside the site's own:
+	// The origins whose pages may use the rooms, in addition to the site's own:
 	// `https://app.example.com`, `https://*.example.com`, `app.example.com` (any
-	// scheme), `null` (pages of files, and sandboxed frames), or `*` for any;
-	// whoever only `*` or `null` lets in is anonymous, whatever credentials come
-	// along. Requests from other origins are refused with 403, and the first of
-	// each origin is logged. Default: the site's own alone.
+	// scheme), `null` (pages loaded from files, and sandboxed frames), or `*` (any).
+	// A client that only `*` or `null` admits is anonymous, whatever its credentials.
+	// Requests from other origins are refused with 403, and the first from each origin
+	// is logged. Default: only the site's own.
 	Origins []string `json:"origins,omitempty"`
 
-	// WebSocket subprotocols that clients may ask for beside `realtime.raw`. The
-	// first one offered that is known is chosen; an offer of unknown names alone
-	// is refused with 400. They change nothing in what is sent.
+	// The WebSocket subprotocols that clients may ask for, in addition to
+	// `realtime.v1` and `realtime.raw`. The first known one in a client's offer is
+	// chosen; an offer without a known one is refused with 400. Except for
+	// `realtime.v1`, the choice does not change what is sent. Default: none.
 	Subprotocols []string `json:"subprotocols,omitempty"`
 
-	// Agree on permessage-deflate (RFC 7692) with WebSocket clients that offer it,
-	// without context takeover. Messages from 256 bytes on are compressed, each
-	// once for all. It holds for connections made after a change. Default: off,
-	// since it saves bytes and costs time.
+	// Accept permessage-deflate (RFC 7692), without context takeover, from WebSocket
+	// clients that offer it. A message of 256 bytes or more is compressed, once for
+	// all of them. It saves bytes and costs time. A change applies to new
+	// connections. Default: off.
 	Compression bool `json:"compression,omitempty"`
 
-	// Keep a goroutine for each WebSocket and each HTTP/1.1 stream, instead of
-	// waiting for all that are idle in one place (epoll, on Linux). It costs some
-	// 5 KB a connection more, and is what other systems always do. It holds for
-	// connections made after a change. Default: off.
+	// Keep a goroutine for each WebSocket and each HTTP/1.1 stream, about 5 KB more
+	// for each, instead of waiting for all idle ones in one place (epoll, on Linux).
+	// On other systems there always is one. A change applies to new connections.
+	// Default: off.
 	DisablePoller bool `json:"disable_poller,omitempty"`
 
-	// Show a room to people: a browser that opens a room's URL gets a page with
-	// a chat in it, which works without JavaScript, too. Other clients get what
-	// they got. Default: off, and a browser gets a page of JSON.
+	// Serve a page with a chat to browsers that open a room's URL. It works without
+	// JavaScript, too. Nothing changes for other clients. Default: off; browsers get
+	// the JSON page.
 	UI bool `json:"ui,omitempty"`
 
+	// Set once, by Provision.
 	log     *slog.Logger
 	astray  astray
 	pooled  *pooledHub
 	poller  *netpoll.Poller // where idle connections wait
 	poolKey string
-	taken   bool // the hub, and not given back; Provision's and Cleanup's
-	server  *caddyhttp.Server
-	errors  []*caddyhttp.HTTPErrorConfig // that decide how our refusals look, before us
-	late    *caddyhttp.HTTPErrorConfig   // of them, the one that calls no route of ours
+	server  *caddyhttp.Server            // may be nil
+	errors  []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
+	late    *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
 	refused *refusedOrigins
-	down    chan struct{} // closed when the server of this handler shuts down
-	downed  sync.Once
-	held    sync.Once // a stream was held back, and that was said
+	down    chan struct{} // closed when the handler's server shuts down
+
+	taken  bool      // the hub was taken and not given back; owned by Provision and Cleanup
+	downed sync.Once // closes down
+	held   sync.Once // the warning that a stream was held back
 }
 
-// Room sets limits for the rooms that match a pattern.
+// Room sets options for the rooms that match a pattern.
 type Room struct {
-	// The name of a room, or the beginning of names followed by one `*`, which
-	// also spans slashes.
+	// The name of a room, or the beginning of names followed by one `*`, which also
+	// matches slashes.
 	Pattern string `json:"pattern"`
-	// What the room keeps. Default: 100 messages, none older than 24 hours.
+	// Which messages the room keeps. Default: the last 100, up to 24 hours old.
 	History *History `json:"history,omitempty"`
-	// The bytes that the data of one message may have; -1 for no limit.
+	// The maximum size of a message's data, in bytes; -1 for no limit. Default: the
+	// hub's.
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
-	// How often one connection or address may publish in it.
+	// How often one connection, and one client address, may publish in the room.
+	// Default: the hub's.
 	Rate *Rate `json:"rate,omitempty"`
-	// What the room tells of who is there. Default: all, with a grace of 10s.
+	// Whether the room shows its members. Default: on, with a grace of 10s.
 	Presence *Presence `json:"presence,omitempty"`
 }
 
-// Presence says what a room tells of who is there.
+// Presence says what a room shows of its members.
 type Presence struct {
-	// `on`: who shows himself, and how many there are; `count`: how many;
-	// `off`: nothing. Default: `on`.
+	// `on`: the number of members, and each member that shows a state; `count`: the
+	// number alone; `off`: nothing. Default: `on`.
 	Mode string `json:"mode,omitempty"`
-	// How long somebody whose connection has ended is still there, so that a
-	// page that is loaded anew, or the time between two polls, is no leaving and
-	// coming; -1 for not at all. At most 1h. Default: `10s`.
+	// How long a member stays after the last connection has ended, so that reloading
+	// a page, or polling, is not seen as leaving and entering. At most 1h; -1 for not
+	// at all. Default: `10s`.
 	Grace caddy.Duration `json:"grace,omitempty"`
 }
 
-// History says what a room keeps for those who come later or come back.
+// History says which messages a room keeps, for clients that come later or come back.
 type History struct {
-	// How many messages; 0 for none, -1 for no limit but `history_memory`.
+	// How many messages; 0 for none, -1 for as many as fit into `history_memory`. It
+	// does not lift the limit of `age`.
 	Count int `json:"count"`
-	// How old they may get; -1 for any age. Default: `24h`.
+	// How old they may be; -1 for any age. Default: `24h`, for any count.
 	Age caddy.Duration `json:"age,omitempty"`
 }
 
-// Rate bounds how often something may be done.
+// Rate limits how often something may happen.
 type Rate struct {
-	// How many a second, on average; -1 for no limit.
+	// How often per second, on average: above 0 and up to 1000000, or -1 for no
+	// limit.
 	PerSecond float64 `json:"per_second"`
-	// How many at once. Default: twice as many as a second brings, at least 1.
+	// How often at once, from 1 to 1000000. Default: what two seconds allow, at least
+	// 1.
 	Burst int `json:"burst,omitempty"`
 }
 
@@ -190,8 +202,9 @@ const (
 	defaultHeartbeat = caddy.Duration(25 * time.Second)
 )
 
-// Provision takes the hub, making it if it is new. Its settings come into force
-// when the whole configuration can no longer be refused: see [App].
+// Provision takes the hub from the pool, which makes it if it is new. The hub's
+// settings come into force when the whole configuration can no longer be refused: see
+// [App].
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Slogger()
 	h.down = make(chan struct{})
@@ -219,7 +232,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.taken = true
 	if h.poller = &h.pooled.idle; h.DisablePoller {
-		h.poller = &netpoll.Poller{Goroutines: true} // nothing waits there, so nothing is to be closed
+		h.poller = &netpoll.Poller{Goroutines: true} // nothing waits in it, so it need not be closed
 	}
 	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
 		return err
@@ -236,8 +249,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Validate checks the configuration. (Provision has done so already, since a
-// hub cannot be made of settings that cannot be.)
+// Validate checks the configuration. (Provision has done so already, since a hub
+// cannot be made with invalid settings.)
 func (h *Handler) Validate() error { return h.check() }
 
 // Cleanup gives the hub back. It is also called after a Provision that failed.
@@ -249,15 +262,15 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	h.taken = false
-	// A request may still be under way, so pooled stays.
+	// Requests may still be under way, so pooled stays set.
 	return releaseHub(h.poolKey)
 }
 
-// shutDown ends the streams and polls that this handler's server still holds. Their
-// clients come back to the new one and lose nothing.
+// shutDown ends the streams and polls that the handler's server still holds. Their
+// clients come back to the new server, and miss nothing.
 func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
 
-// ServeHTTP serves what lies below the prefix, and passes on the rest.
+// ServeHTTP serves paths below the prefix, and passes other requests on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	name, owned := h.room(r)
 	if !owned {
@@ -270,8 +283,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return h.refuse(w, r, err)
 }
 
-// room returns the rest of the path after the prefix, and whether the path is
-// the handler's at all.
+// room returns the path after the prefix, and whether the handler owns the path at
+// all.
 func (h *Handler) room(r *http.Request) (rest string, owned bool) {
 	path := r.URL.Path
 	if !isBelow(path, h.Prefix) || slices.ContainsFunc(h.astray.deeper, func(p string) bool { return isBelow(path, p) }) {
@@ -280,8 +293,8 @@ func (h *Handler) room(r *http.Request) (rest string, owned bool) {
 	return path[len(h.Prefix):], true
 }
 
-// check says what is wrong with the handler's own options; the hub's options
-// are checked where they become settings.
+// check checks the handler's own options. Those of the hub are checked when they
+// become settings.
 func (h *Handler) check() error {
 	if h.Prefix != "" {
 		if err := checkPrefix(h.Prefix); err != nil {

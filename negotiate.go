@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-realtime/realtime/ws"
 )
 
-// mode is one way to be served.
+// mode is a way of serving a request.
 type mode string
 
 const (
@@ -30,7 +30,7 @@ const (
 	modePreflight mode = "preflight"
 )
 
-// Bounds of what a request may ask for.
+// Bounds for the options of a request.
 const (
 	defaultLimit = protocol.DefaultPage
 	maxLimit     = protocol.MaxPage
@@ -43,10 +43,10 @@ type request struct {
 	subprotocol string // chosen among those offered
 
 	// Where to begin.
-	invalidCursor bool               // a cursor came that is none of ours
-	after         hub.Position       // a cursor that came
-	cursors       protocol.CursorSet // or one of several rooms
-	conditional   bool               // it came as If-None-Match
+	invalidCursor bool               // the client sent a cursor that cannot be parsed
+	after         hub.Position       // the client's cursor
+	cursors       protocol.CursorSet // or its cursor of several rooms
+	conditional   bool               // the cursor came as If-None-Match
 	last          int
 	age           time.Duration
 	before        hub.Position
@@ -56,18 +56,18 @@ type request struct {
 	envelope bool
 	noEcho   bool
 
-	// Who is there.
+	// Presence and the client.
 	presence  hub.PresenceLevel
-	told      hub.Position // what a page has told before
-	state     []byte       // JSON to show; nil: none
-	answers   bool         // of each room how it was joined
-	members   bool         // nothing but who is there
-	conn      string       // that the client says is its own
-	anonymous bool         // whoever the credentials say it is
-	user      *string      // who the client takes itself for; nil: it does not say
+	told      hub.Position // the presence cursor of an earlier page
+	state     []byte       // JSON that the client shows; nil: none
+	answers   bool         // begin with an answer to each join
+	members   bool         // presence alone
+	conn      string       // the conn that the client claims
+	anonymous bool         // ignore the credentials
+	user      *string      // the user that the client expects to be; nil: not given
 }
 
-// cursorOf returns the cursor that came for a room, or zero.
+// cursorOf returns the client's cursor for a room, or zero.
 func (req *request) cursorOf(room string) hub.Position {
 	if p, ok := req.cursors.Find(room); ok {
 		return p
@@ -75,14 +75,14 @@ func (req *request) cursorOf(room string) hub.Position {
 	return req.after
 }
 
-// The subprotocols that every hub knows: data as it is, and commands.
+// The subprotocols of every handler: bare data, and commands.
 const (
 	rawSubprotocol     = "realtime.raw"
 	sessionSubprotocol = "realtime.v1"
 )
 
-// negotiate says what a request asks for, from its method, headers and query
-// alone. An error is a *protocol.Problem.
+// negotiate parses what a request asks for. It looks only at the method, the headers
+// and the query. An error is a *protocol.Problem.
 func negotiate(r *http.Request, subprotocols []string) (request, error) {
 	req := request{limit: defaultLimit}
 	query, err := parseQuery(r.URL.RawQuery)
@@ -121,21 +121,21 @@ func negotiate(r *http.Request, subprotocols []string) (request, error) {
 	return req, req.membership(query)
 }
 
-// isOfType reports whether a body is of the media type.
+// isOfType reports whether the body has the media type.
 func isOfType(h http.Header, media string) bool {
 	given, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(given), media)
 }
 
-// offers is what a room can be had as.
+// offers are the media types in which a room is available.
 var offers = []offer{
 	{"application/json", string(modePage)},
 	{"text/event-stream", string(modeEvents)},
 	{"application/x-ndjson", string(modeLines)},
 }
 
-// chooseMode says how a request is to be served. Several may fit: an
-// upgrade first, then the best of Accept.
+// chooseMode returns how a request is to be served. If several modes fit, an upgrade
+// wins, then the best one by Accept.
 func chooseMode(r *http.Request) (mode, error) {
 	switch r.Method {
 	case http.MethodConnect:
@@ -173,15 +173,15 @@ func chooseMode(r *http.Request) (mode, error) {
 // allowedMethods is the value of Allow.
 const allowedMethods = "GET, HEAD, POST, OPTIONS"
 
-// asksForWebSocket reports whether an HTTP/1.1 request means to be upgraded. A
-// request that a proxy has robbed of half of its headers means it, too, and is
-// told so by ws.CheckHandshake.
+// asksForWebSocket reports whether an HTTP/1.1 request is meant as a WebSocket
+// handshake, even if a proxy has dropped some of its headers: then ws.CheckHandshake
+// refuses it.
 func asksForWebSocket(r *http.Request) bool {
 	return r.Header.Get("Sec-Websocket-Key") != "" || hasToken(r.Header.Values("Upgrade"), "websocket")
 }
 
-// isForm reports whether a page's form posts, which no script does: only a
-// browser that navigates accepts HTML.
+// isForm reports whether a page's form posts, without a script: only a browser that
+// navigates accepts HTML.
 func isForm(h http.Header) bool {
 	if !isOfType(h, "application/x-www-form-urlencoded") && !isFormData(h) {
 		return false
@@ -197,9 +197,9 @@ func isForm(h http.Header) bool {
 	return false
 }
 
-// chooseSubprotocol chooses the first name offered that is known (RFC 6455,
-// section 4.2.2). Without an offer there is none; an offer of unknown names
-// alone is an error, since a browser would drop a connection without a choice.
+// chooseSubprotocol returns the first known name in the client's offer (RFC 6455,
+// section 4.2.2), or "" without an offer. An offer without a known name is an error,
+// since a browser closes a connection for which none was chosen.
 func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	known = append([]string{sessionSubprotocol, rawSubprotocol}, known...)
 	offered := h.Values("Sec-Websocket-Protocol")
@@ -217,9 +217,9 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 	return "", protocol.Bad("none of the offered subprotocols is supported; supported are: %s", strings.Join(known, ", "))
 }
 
-// begin finds where to begin. The first that is there decides: a last event id,
-// in the header (an EventSource repeats its first URL for ever, so the header
-// knows better) or in the query; since; If-None-Match; last.
+// begin parses where to begin. The first of these that is present decides: a last
+// event id in the header (an EventSource always repeats its first URL, so the header is
+// newer), or in the query; since; If-None-Match; last.
 func (req *request) begin(h http.Header, query url.Values) error {
 	if before := query.Get("before"); before != "" {
 		if req.mode != modePage {
@@ -244,7 +244,7 @@ func (req *request) begin(h http.Header, query url.Values) error {
 			if req.mode == modePage && req.wait == 0 {
 				return protocol.Bad("%s: %v", name, err)
 			}
-			req.invalidCursor = true // a gap, never a 400: the client would end for good
+			req.invalidCursor = true // a gap: a 400 would end the client for good
 		}
 	case req.mode == modePage:
 		req.conditional = req.etag(h.Values("If-None-Match"))
@@ -260,9 +260,9 @@ func (req *request) begin(h http.Header, query url.Values) error {
 	return nil
 }
 
-// lastEventID returns the last event id of the query, under whichever name an
-// EventSource that can't send headers gives it: lastEventId, last-event-id,
-// lastEventID, Last-Event-ID.
+// lastEventID returns the last event id of the query, and its parameter's name.
+// EventSource libraries that cannot send headers write it lastEventId, last-event-id,
+// lastEventID or Last-Event-ID.
 func lastEventID(query url.Values) (name, id string) {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if id := query.Get(name); id != "" && isLastEventID(name) {
@@ -276,7 +276,7 @@ func isLastEventID(name string) bool {
 	return strings.EqualFold(strings.NewReplacer("-", "", "_", "").Replace(name), "lasteventid")
 }
 
-// cursor reads a cursor, of one room or of several.
+// cursor parses a cursor of one room or of several.
 func (req *request) cursor(s string) (err error) {
 	if len(s) > protocol.MaxCursor {
 		return fmt.Errorf("a cursor may have at most %d bytes, this one has %d", protocol.MaxCursor, len(s))
@@ -288,12 +288,12 @@ func (req *request) cursor(s string) (err error) {
 	return err
 }
 
-// codings end the entity tag of an answer that a proxy, or another handler, has
-// compressed.
+// codings are the suffixes that proxies and other handlers add to the entity tag of a
+// response that they compress.
 var codings = []string{"-gzip", "-br", "-zstd", "-deflate", ";gzip", ";br"}
 
-// etag takes the first cursor of ours among entity tags (RFC 9110, section
-// 13.1.2), weak ones too; what is not ours is ignored.
+// etag takes the first cursor among entity tags, weak or strong (RFC 9110, section
+// 13.1.2). It ignores tags that are not cursors.
 func (req *request) etag(values []string) (found bool) {
 	for _, v := range values {
 		for {
@@ -315,7 +315,7 @@ func (req *request) etag(values []string) (found bool) {
 	return false
 }
 
-// membership reads who the client is in the room, and what of it he is told.
+// membership parses the client's state, and how much presence it asks for.
 func (req *request) membership(query url.Values) error {
 	if state := query.Get("state"); state != "" {
 		req.state = []byte(state)
@@ -352,7 +352,7 @@ func (req *request) membership(query url.Values) error {
 	return nil
 }
 
-// options reads what shapes the answer.
+// options parses the options for the form of the answer.
 func (req *request) options(h http.Header, query url.Values) error {
 	var err error
 	if req.envelope, err = boolean(query, "envelope", false); err != nil {
@@ -376,14 +376,14 @@ func (req *request) options(h http.Header, query url.Values) error {
 	} else if !isSeconds(wait) {
 		return protocol.Bad("wait=%s: must be a number of seconds", wait)
 	}
-	if isSeconds(wait) { // a preference that cannot be read is ignored (RFC 7240, section 2)
+	if isSeconds(wait) { // a malformed preference is ignored (RFC 7240, section 2)
 		n, _ := strconv.Atoi(wait)
 		req.wait = min(time.Duration(n)*time.Second, maxWait)
 	}
 	return nil
 }
 
-// isSeconds reports whether s is a number that is not negative and not absurd.
+// isSeconds reports whether s is a number of seconds from 0 to 2^31.
 func isSeconds(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 31)
 	return err == nil && n <= 1<<31
@@ -401,8 +401,8 @@ func boolean(query url.Values, name string, byDefault bool) (bool, error) {
 	return b, nil
 }
 
-// preference returns the value of a preference (RFC 7240, section 2); the first
-// one counts.
+// preference returns the value of a preference (RFC 7240, section 2). If there are
+// several the first one counts.
 func preference(values []string, name string) string {
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {

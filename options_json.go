@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// encoding/json does not tell which field a type of its own could not read, and
-// caddy.Duration is such a type. So the structs that have one read it themselves.
+// The errors of an UnmarshalJSON method, like that of caddy.Duration, do not name the
+// field. So structs with a duration decode it themselves.
 
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its field, and
 // unknown fields are errors, as they are for Caddy.
@@ -27,7 +27,7 @@ func (r *Room) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	var named struct{ Pattern string }
-	_ = json.Unmarshal(b, &named) // what can be read of it will do
+	_ = json.Unmarshal(b, &named) // the pattern, if it can be read
 	return fmt.Errorf("room %q: %w", named.Pattern, err)
 }
 
@@ -49,8 +49,8 @@ func (p *Presence) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// unmarshalOptions reads a struct without methods, and its one duration, which has
-// a name, or none.
+// unmarshalOptions decodes a struct without methods. name is the field with its one
+// duration, which is decoded into d; empty if it has none.
 func unmarshalOptions(b []byte, to any, name string, d *caddy.Duration) error {
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	decoder.DisallowUnknownFields()

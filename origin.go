@@ -8,18 +8,17 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// admitOrigin refuses requests that a page of a foreign origin makes: its
-// visitor's cookies would speak for them (RFC 6454, RFC 6455 section 10.2).
-// Where a listed origin asks, it sets the headers that let its page read the
-// answer (Fetch standard, "CORS protocol"). anyOrigin says that nothing but "*" or
-// "null" let it in.
+// admitOrigin refuses requests from pages of foreign origins, which would act with
+// their visitors' cookies (RFC 6454, RFC 6455 section 10.2). For an origin that is
+// listed it sets the headers that let the page read the answer (Fetch standard, "CORS
+// protocol"). anyOrigin reports that the origin is admitted only by "*" or "null".
 func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
 	from := r.Header.Get("Origin")
 	if from == "" || sameHost(from, r.Host) {
 		return false, nil
 	}
 	if from == nowhere && r.Header.Get("Sec-Fetch-Site") == "same-origin" {
-		return false, nil // a page of ours whose Referrer-Policy hides where it is
+		return false, nil // our own page, whose Referrer-Policy hides its origin
 	}
 	header := w.Header()
 	switch {
@@ -36,17 +35,17 @@ func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin
 	return anyOrigin, nil
 }
 
-// listed reports whether the option names the origin, other than by "*" or
-// "null", which any page can be of.
+// listed reports whether the option origins lists the origin, other than by "*" or
+// "null", which every page can match.
 func (h *Handler) listed(from string) bool {
 	return slices.ContainsFunc(h.Origins, func(p string) bool { return p != "*" && !isNull(p) && matchOrigin(p, from) })
 }
 
 func isNull(pattern string) bool { return strings.EqualFold(pattern, nowhere) }
 
-// refuseOrigin refuses a page, in words that the page's script can read: they are
-// no secret, and come without credentials. A preflight passes, or the script
-// would see nothing but a failed network. What it asks about is then refused.
+// refuseOrigin refuses a page of a foreign origin. The page's script may read the
+// refusal, which has no secrets and allows no credentials. A preflight passes, because
+// otherwise the script would see only a network error; the request after it is refused.
 func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from string) error {
 	h.refused.warn(h.log, from, r)
 	if len(from) <= maxToldOrigin {
@@ -65,8 +64,8 @@ func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from stri
 // maxPreflightHeaders bounds what a preflight may ask for, in bytes.
 const maxPreflightHeaders = 4096
 
-// preflightHeaders are allowed whether they are asked for or not, so that one
-// preflight does for many requests.
+// preflightHeaders are always allowed, so that one preflight is enough for many
+// requests.
 const preflightHeaders = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL"
 
 func isPreflight(r *http.Request) bool {
@@ -88,9 +87,9 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// allowHeaders allows the headers that a page asks for, beside those that we know:
-// libraries add their own to every request, and none changes what we do. What is
-// no list of names, or too long, is not allowed.
+// allowHeaders returns the headers that a page may send: preflightHeaders and those that
+// it asks for, since libraries add their own to every request and these have no effect
+// here. Malformed names, and lists that are too long, are not allowed.
 func allowHeaders(asked []string) string {
 	allowed := preflightHeaders
 	known := strings.Split(strings.ToLower(preflightHeaders), ", ")
@@ -108,8 +107,8 @@ func allowHeaders(asked []string) string {
 	return allowed
 }
 
-// formProtection judges a page's form, which a foreign page can submit without
-// asking (http.CrossOriginProtection: Sec-Fetch-Site, else Origin against Host).
+// formProtection refuses a form on a page of another site: browsers submit it without a
+// preflight (http.CrossOriginProtection checks Sec-Fetch-Site or, without it, Origin and Host).
 func (h *Handler) formProtection(r *http.Request) error {
 	if h.listed(r.Header.Get("Origin")) {
 		return nil

@@ -10,18 +10,17 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// An origin as browsers write it: scheme and host in lower case, the host in
-// ASCII, the port left out where it is the scheme's own (HTML, "ASCII
-// serialization of an origin"). Here the port is always there, if the scheme has
-// one.
+// origin is an origin as browsers send it: scheme and host in lower case, the host in
+// ASCII (HTML, "ASCII serialization of an origin"). Browsers leave out the scheme's
+// default port; here it is filled in.
 type origin struct{ scheme, host, port string }
 
-// nowhere is the origin of pages that have none: those of files, and of sandboxed
-// frames.
+// nowhere is the value of Origin for pages without an origin: pages loaded from files,
+// and sandboxed frames.
 const nowhere = "null"
 
-// parseOrigin reads the header Origin. Anything but a scheme, a host and a port is
-// no origin, and so is "null".
+// parseOrigin parses the header Origin. ok is false unless that is a scheme, a host and
+// perhaps a port; so it is for "null".
 func parseOrigin(s string) (o origin, ok bool) {
 	scheme, rest, found := strings.Cut(strings.ToLower(s), "://")
 	o.scheme = scheme
@@ -35,7 +34,7 @@ func parseOrigin(s string) (o origin, ok bool) {
 	return o, true
 }
 
-// splitPort parts a host from its port, which may be missing.
+// splitPort splits off the port, which may be missing.
 func splitPort(s string) (host, port string) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 || i < strings.LastIndexByte(s, ']') {
@@ -55,8 +54,8 @@ func defaultPort(scheme string) string {
 	}
 }
 
-// sameHost reports whether the origin is the site's own. The scheme is not
-// compared: behind a proxy that ends TLS we do not know it.
+// sameHost reports whether the origin is the site's own. It does not compare the
+// scheme, which is unknown behind a proxy that terminates TLS.
 func sameHost(from, host string) bool {
 	page, ok := parseOrigin(from)
 	if !ok {
@@ -66,9 +65,9 @@ func sameHost(from, host string) bool {
 	return ok && site == page
 }
 
-// originPattern is what the option origins lists. An empty scheme stands for any,
-// an empty port for the one of the scheme. A wildcard stands for one label or more
-// before the host.
+// originPattern is an element of the option origins. An empty scheme matches any, an
+// empty port the scheme's default port. The wildcard matches one or more labels before
+// the host.
 type originPattern struct {
 	origin
 	wildcard bool
@@ -87,8 +86,8 @@ func (p originPattern) matches(o origin) bool {
 	}
 }
 
-// matchOrigin reports whether an origin matches a pattern that checkOrigin found
-// good, other than "*".
+// matchOrigin reports whether an origin matches a pattern, which must be valid and not
+// "*".
 func matchOrigin(pattern, from string) bool {
 	if strings.EqualFold(pattern, nowhere) {
 		return isNowhere(from)
@@ -101,11 +100,11 @@ func matchOrigin(pattern, from string) bool {
 	return err == nil && p.matches(o)
 }
 
-// isNowhere reports whether a page has no origin. Some web views say file:// for
-// files, where browsers say null.
+// isNowhere reports whether a page has no origin. For files, browsers send null and some
+// web views file://.
 func isNowhere(from string) bool { return from == nowhere || from == "file://" }
 
-// checkOrigin says what is wrong with a pattern of origins.
+// checkOrigin checks a pattern of origins.
 func checkOrigin(pattern string) error {
 	if pattern == "*" || strings.EqualFold(pattern, nowhere) {
 		return nil
@@ -116,7 +115,7 @@ func checkOrigin(pattern string) error {
 	return nil
 }
 
-// sameOrigins reports whether two good patterns say the same.
+// sameOrigins reports whether two valid patterns are equal.
 func sameOrigins(a, b string) bool {
 	p, bad := parseOriginPattern(a)
 	q, worse := parseOriginPattern(b)
@@ -134,8 +133,8 @@ func sameOrigins(a, b string) bool {
 
 var errOrigin = errors.New("must be like https://app.example.com, https://*.example.com, app.example.com, null or *")
 
-// parseOriginPattern reads a pattern. What no browser would ever send is an error
-// that says what to write instead.
+// parseOriginPattern parses a pattern. A pattern that no browser's origin can match is
+// an error, which says what to write instead.
 func parseOriginPattern(pattern string) (p originPattern, err error) {
 	rest := pattern
 	if scheme, after, ok := strings.Cut(pattern, "://"); ok {
@@ -169,7 +168,7 @@ func parseOriginPattern(pattern string) (p originPattern, err error) {
 	return p, err
 }
 
-// originScheme reads the scheme of a pattern.
+// originScheme parses the scheme of a pattern.
 func originScheme(scheme string) (string, error) {
 	scheme = strings.ToLower(scheme)
 	switch scheme {
@@ -190,7 +189,7 @@ func originScheme(scheme string) (string, error) {
 	return scheme, nil
 }
 
-// originPort reads the port of a pattern; there may be none.
+// originPort parses the port of a pattern, which may be empty.
 func originPort(port string) (string, error) {
 	if port == "" {
 		return "", nil
@@ -205,11 +204,11 @@ func originPort(port string) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// hosts turns names as people write them into those that browsers send (UTS 46,
-// as the URL standard has it).
+// hosts converts names as people write them to those that browsers send (UTS 46, with
+// the options of the URL standard).
 var hosts = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 
-// originHost reads the host of a pattern.
+// originHost parses the host of a pattern.
 func originHost(host string) (string, error) {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		address, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
@@ -244,7 +243,7 @@ func originHost(host string) (string, error) {
 	return name, nil
 }
 
-// ipv6 writes an address as browsers do: never with an IPv4 address in it.
+// ipv6 formats an address as browsers do, without embedded IPv4 notation.
 func ipv6(a netip.Addr) string {
 	if !a.Is4In6() {
 		return a.String()

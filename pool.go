@@ -21,18 +21,19 @@ func init() {
 // use them.
 var hubs = caddy.NewUsagePool()
 
-// pooledHub is a hub and the connections that have left net/http.
+// pooledHub is a hub, and its connections that have left net/http.
 type pooledHub struct {
 	hub   *hub.Hub
 	conns outbound.Group
-	idle  netpoll.Poller // where they wait while nothing comes
+	idle  netpoll.Poller // where they wait while they are idle
 }
 
-// poolKey is the identity of a hub: what cannot change while it lives.
+// poolKey returns the key of a hub in the pool. It has what cannot change while the hub
+// exists.
 func poolKey(name string) string { return "memory/" + name }
 
-// takeHub returns the hub of the key, making it with the settings if there is
-// none, and whether it did. releaseHub gives it back.
+// takeHub returns the hub of the key. If there is none it makes one with the settings,
+// and made is true. releaseHub undoes takeHub.
 func takeHub(key string, s *hub.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
 	v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
 		h, err := hub.New(s, hub.NewMemory())
@@ -53,14 +54,15 @@ func releaseHub(key string) error {
 	return err
 }
 
-// Destruct ends the hub when no configuration uses it any more. It does not
-// wait for the goodbyes: each connection ends itself within a bounded time.
+// Destruct implements [caddy.Destructor]: it ends the hub when no configuration uses it
+// any more. It does not wait for goodbyes, which each connection says within a bounded
+// time.
 func (p *pooledHub) Destruct() error {
 	closing.add(&p.conns)
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
 	err := p.hub.Close(ctx)
-	// Every session has ended, so none waits for anything but its end.
+	// Every session has ended, so no connection waits for input any more.
 	p.idle.Close()
 	return err
 }
@@ -68,7 +70,7 @@ func (p *pooledHub) Destruct() error {
 // goodbyeTime is how long the process waits for goodbyes before it exits.
 const goodbyeTime = 2 * time.Second
 
-// closing holds the connections whose hub has ended.
+// closing holds the connections of hubs that have ended.
 var closing closingGroups
 
 type closingGroups struct {
@@ -88,7 +90,7 @@ func (c *closingGroups) add(g *outbound.Group) {
 	c.groups = append(keep, g)
 }
 
-// waitForGoodbyes lets the goodbyes out before the process exits.
+// waitForGoodbyes waits until the goodbyes are written, before the process exits.
 func waitForGoodbyes(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
 	defer cancel()

@@ -21,10 +21,10 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// bodyTime bounds how long a body may take to arrive.
+// bodyTime is how long a body may take to arrive.
 const bodyTime = 60 * time.Second
 
-// publish takes a POST.
+// publish publishes the body of a POST.
 func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, room string, form bool) error {
 	if form {
 		if err := h.formProtection(r); err != nil {
@@ -36,12 +36,12 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		return err
 	}
 	limit := int64(h.pooled.hub.MaxMessageSize(room))
-	told := fmt.Sprintf("max_message_size is %d", limit)
+	detail := fmt.Sprintf("max_message_size is %d", limit)
 	fields := form || isFormData(r.Header)
 	if fields {
 		limit = min(limit, math.MaxInt64/4)*3 + maxFormRest // percent-encoding may triple it
 	}
-	body, err := readBody(w, r, limit, told)
+	body, err := readBody(w, r, limit, detail)
 	if err != nil {
 		return err
 	}
@@ -73,12 +73,12 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		status = http.StatusAccepted
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(protocol.Receipt(receipt), '\n')) // whoever has gone does not need it
+	_, _ = w.Write(append(protocol.Receipt(receipt), '\n')) // the client may have gone
 	return nil
 }
 
-// publication reads the options of a POST: standard headers, or query
-// parameters for clients that cannot send headers.
+// publication parses the options of a POST: standard headers, or query parameters from
+// clients that cannot send headers.
 func publication(r *http.Request, room string) (hub.Publication, error) {
 	query := queryOf(r)
 	option := func(header, parameter string) string {
@@ -88,7 +88,7 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 		return query.Get(parameter)
 	}
 	p := hub.Publication{Room: room, Event: option("Realtime-Event", "event")}
-	// The header is a string of RFC 9651, but many send it bare.
+	// The header is a string in the sense of RFC 9651, but many clients send it bare.
 	p.Key = strings.Clone(strings.Trim(option("Idempotency-Key", "key"), `"`))
 	if p.Event == protocol.DefaultEvent {
 		p.Event = ""
@@ -104,21 +104,22 @@ func publication(r *http.Request, room string) (hub.Publication, error) {
 	return p, nil
 }
 
-// readBody reads a body of at most limit bytes; told says so to whom sends more.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) ([]byte, error) {
-	tooLarge := &protocol.Problem{Status: http.StatusRequestEntityTooLarge, Title: "message too large", Detail: told}
+// readBody reads a body of at most limit bytes; detail is that of the refusal of a
+// larger one.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, detail string) ([]byte, error) {
+	tooLarge := &protocol.Problem{Status: http.StatusRequestEntityTooLarge, Title: "message too large", Detail: detail}
 	if r.ContentLength > limit {
-		return nil, tooLarge // whoever waits for 100 Continue need not send it
+		return nil, tooLarge // a client that waits for 100 Continue need not send it
 	}
-	// A server that cannot set deadlines has its own.
+	// A server without deadlines bounds the time itself.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-	// It is told of no writer: dropRest closes the connection only if it must.
+	// Without a writer it does not close the connection: dropRest does, if it must.
 	limit = min(limit, math.MaxInt64-1)
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	over, isOver := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
-		r.Body = http.NoBody // used up
+		r.Body = http.NoBody // it has been read
 		return body, nil
 	case isOver:
 		if over.Limit != limit {
@@ -139,14 +140,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, told string) 
 	}
 }
 
-// Bounds of commands in bulk.
+// Bounds of a POST of commands.
 const (
 	maxCommands     = 1000    // in one request
 	maxCommandBytes = 8 << 20 // of one request's body
 	maxAnswers      = 1 << 20 // bytes of answers after which no history is answered
 )
 
-// commands takes a POST of commands, one a line, and answers each by a line.
+// commands executes a POST of commands, one on each line, and answers each with a line.
 func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
 	caller := h.pooled.hub.Caller(c)
 	leave, err := caller.Occupy()
@@ -180,7 +181,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 			}))
 			continue
 		}
-		// What went wrong has been answered.
+		// The client has got the error as an answer.
 		if err := command.Do(r.Context(), e, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
 			h.log.Error("executing a command", "error", err)
 		}
@@ -190,7 +191,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 	return nil
 }
 
-// gatherer is a caller whose answers are gathered; it implements protocol.Executor.
+// gatherer is a caller that gathers its answers. It implements protocol.Executor.
 type gatherer struct {
 	*hub.Caller
 	answers []byte
@@ -201,8 +202,8 @@ func (g *gatherer) Answer(object []byte) {
 	g.answers = append(append(g.answers, object...), '\n')
 }
 
-// Subscribe answers, which [hub.Caller.Subscribe] leaves to its caller if there is no
-// session.
+// Subscribe implements protocol.Executor. It sends the answer, because
+// [hub.Caller.Subscribe] does so only for a session.
 func (g *gatherer) Subscribe(ctx context.Context, room string, start hub.Start) (hub.Joined, error) {
 	joined, err := g.Caller.Subscribe(ctx, room, start)
 	if err == nil {

@@ -8,22 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is remembered, and said, of refused origins.
+// Bounds for logging refused origins.
 const (
 	maxRefusedOrigins = 32  // in one configuration
 	maxToldOrigin     = 256 // bytes of each
 )
 
-// refusedOrigins are the origins that one configuration has refused, and warned of
-// in the log: each once, and not more of them than a stranger may fill the log
-// with. The zero value is ready.
+// refusedOrigins logs the origins that one configuration has refused: each once, and
+// only so many, since a stranger could fill the log. The zero value is ready for use.
+// It is safe for concurrent use.
 type refusedOrigins struct {
 	mu   sync.Mutex
 	told map[string]bool
 }
 
-// first reports whether the origin is to be warned of, and whether it is the last
-// one.
+// first reports whether the origin is to be logged, and whether it is the last one
+// that is.
 func (o *refusedOrigins) first(from string) (first, last bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -37,8 +37,8 @@ func (o *refusedOrigins) first(from string) (first, last bool) {
 	return true, len(o.told) == maxRefusedOrigins
 }
 
-// warn tells whoever runs the site which page was refused, and what to set. A
-// page cannot tell: it sees that it does not work.
+// warn logs which page was refused and what to set. The people who visit the page only
+// see that it does not work.
 func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
 	told := clip(from, maxToldOrigin)
 	first, last := o.first(told)
@@ -56,7 +56,7 @@ func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
 	}
 }
 
-// remedy says what to set for a refused origin.
+// remedy returns what to set for a refused origin.
 func remedy(from, host, forwarded string) string {
 	const proxy = "have the proxy pass on the original Host header (nginx: proxy_set_header Host $http_host)"
 	if isNowhere(from) {
@@ -77,7 +77,7 @@ func remedy(from, host, forwarded string) string {
 	return "if the page is yours, " + list + "; if it belongs to this site, a proxy changed the Host header: " + proxy
 }
 
-// clip cuts a text to at most n bytes, at the end of a character.
+// clip shortens a text to at most n bytes and an ellipsis, at the end of a character.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s

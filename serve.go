@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-realtime/realtime/ws"
 )
 
-// serve serves what lies below the prefix. An error has not been answered yet.
+// serve serves a path below the prefix. The caller has to answer its error.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	if name, ok := strings.CutPrefix(rest, "-/"); ok {
 		return scripts.Serve(w, r, name, encode.AcceptedEncodings(r, scripts.Codings))
@@ -50,8 +50,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	client := identify(r)
 	foreign := crossSite(r)
 	if anyOrigin || foreign || req.anonymous {
-		// Any page may have sent this with its visitor's cookies: it does not
-		// speak for them. Or it says so itself.
+		// Any page may have sent this with the cookies of its visitor, without acting
+		// for them. Or the client asks for it.
 		client.User = nil
 	}
 	if err := req.sameUser(client.User); err != nil {
@@ -66,9 +66,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		client.ID = strings.Clone(req.conn)
 	}
 	if len(rooms) > 0 {
-		client.Scope = rooms // what stands before us has judged by the URL
+		client.Scope = rooms // handlers before us have judged by the URL
 	}
-	if req.mode != modeWebSocket && len(rooms) > 1 { // there each room has a cursor of its own
+	if req.mode != modeWebSocket && len(rooms) > 1 { // a WebSocket has a cursor for each room
 		if err := h.checkReturn(r, client, rooms); err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	}
 }
 
-// withoutRoom serves what is about the hub, rather than rooms.
+// withoutRoom serves requests to the hub's own URL that name no room.
 func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, req request) error {
 	switch {
 	case req.mode == modeCommands:
@@ -113,9 +113,8 @@ func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Clie
 	}
 }
 
-// roomNames returns the rooms that a request is about: the path's rest, or those
-// that the query of the hub's own URL names. A room that is named twice counts
-// once.
+// roomNames returns the rooms of a request: the rest of the path or, for the hub's own
+// URL, those of the query, without duplicates.
 func roomNames(r *http.Request, rest string) ([]string, error) {
 	if rest == "-" {
 		return nil, &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "there is nothing here"}
@@ -139,8 +138,8 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 	return rooms, nil
 }
 
-// checkReturn refuses a request about several rooms that would be too large for
-// the server once it comes back with a cursor.
+// checkReturn refuses a request for several rooms if it would be too large for the
+// server once the client comes back with a cursor.
 func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) error {
 	if h.server == nil || h.server.MaxHeaderBytes <= 0 {
 		return nil
@@ -159,7 +158,7 @@ func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) err
 			size += len(name) + len(v) + line
 		}
 	}
-	// The cursor that came will be another one.
+	// The cursor of this request will be replaced.
 	size -= len(r.Header.Get("Last-Event-Id")) + len(r.Header.Get("If-None-Match"))
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
 		if name, _, _ := strings.Cut(part, "="); name == "since" || isLastEventID(name) {
@@ -202,8 +201,8 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	})
 }
 
-// abandon sees to it that a client which is gone without a word is given up, whether
-// its connection leaves net/http or not.
+// abandon has the system give up the connection of a client that has silently gone,
+// whether the connection leaves net/http or not.
 func (h *Handler) abandon(r *http.Request) {
 	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok {
 		outbound.Abandon(nc, h.heartbeat())
@@ -222,7 +221,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 		format = sse.HTML{}
 		frame(w.Header())
 	}
-	c.Alone = len(rooms) > 1 // each event's id is the cursor of all of them
+	c.Alone = len(rooms) > 1 // each event's id is the cursor of all rooms
 	return sse.Serve(w, r, sse.Options{
 		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: req.joinRequests(rooms),
 		Answered: req.answers && !req.members,
@@ -230,7 +229,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	})
 }
 
-// heldBack says, once for each configuration, what a stream suffers from.
+// heldBack logs, once for each configuration, that a handler holds streams back.
 func (h *Handler) heldBack() {
 	h.held.Do(func() {
 		h.log.Warn("a handler around realtime holds responses back, so every stream ends at once and clients come back as if they polled; move realtime out of templates, intercept, log_append with the response body and similar handlers")
@@ -263,7 +262,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	return poll.Serve(w, r, o)
 }
 
-// members answers with who is in the room.
+// members answers with the members of a room.
 func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, req request) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("members works for one room only")
@@ -283,9 +282,8 @@ func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, r
 	return nil
 }
 
-// head answers with the room's state, or with the status that a connection
-// would be refused with: a script sees nothing of a refused WebSocket but 1006,
-// and asks here.
+// head answers with the state of the rooms, or with the status with which a connection
+// would be refused. Scripts ask for it, since a refused WebSocket shows them only 1006.
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string) error {
 	if c.User != nil {
 		w.Header().Set("Realtime-User", url.PathEscape(c.User.ID))
@@ -317,19 +315,19 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	return nil
 }
 
-// heartbeat returns the time between signs of life; 0: none.
+// heartbeat returns the time between signs of life; 0 means none.
 func (h *Handler) heartbeat() time.Duration { return max(time.Duration(h.Heartbeat), 0) }
 
-// liftWriteTimeout takes a configured write timeout off one response: it is
-// meant for answers that end. Each write has its own bound.
+// liftWriteTimeout removes a configured write timeout from one response: such timeouts
+// are for responses that end. Here each write has a bound of its own.
 func liftWriteTimeout(r *http.Request) {
 	if _, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); writer != nil {
 		writer.Deadline.HardDeadline = time.Time{}
 	}
 }
 
-// refuse answers with what went wrong. Where the site has error routes they
-// decide how it looks; otherwise it is a problem document (RFC 9457).
+// refuse answers an error. If the site has error routes they decide how it looks;
+// otherwise it is a problem document (RFC 9457).
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	p := protocol.ProblemOf(err)
 	dropRest(w, r, false)
@@ -345,7 +343,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
 	}
 	if retry && p.Status != http.StatusForbidden && r.Method == http.MethodGet {
-		// Any status but 200 would end an EventSource for good.
+		// Any status except 200 would end an EventSource for good.
 		if mode, err := chooseMode(r); err == nil && mode == modeEvents {
 			sse.Head(w, sse.Events{}.ContentType())
 			_, _ = w.Write(sse.Bye(nil, p.Status, p.RetryAfter))

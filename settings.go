@@ -13,11 +13,11 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// off is how JSON says that there is no limit.
+// off is the value for "no limit" in JSON.
 const off = -1
 
-// settings turns the hub's options into the hub's settings. own says whether
-// any of them was given, since one handler's may stand for all of its hub.
+// settings converts the hub's options to the hub's settings. own reports whether any of
+// them is set: of several handlers with one hub, one may set them for all.
 func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
 	s = hub.Defaults()
 	s.MaxConnections = min(s.MaxConnections, maxFiles()*9/10)
@@ -59,7 +59,8 @@ func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
 	return s, own, s.Check()
 }
 
-// limit sets to from an option: 0 leaves the default, -1 is off.
+// limit sets *to to the value of an option: 0 leaves the default, -1 is off. given
+// reports whether it was set.
 func limit(name string, from int64, to *int) (given bool, err error) {
 	switch {
 	case from == 0:
@@ -124,7 +125,7 @@ func (r *Room) settings() (hub.RoomRule, error) {
 	return rule, nil
 }
 
-// presenceModes are the words for what a room tells of who is there.
+// presenceModes are the values of the option presence.
 var presenceModes = map[string]hub.PresenceMode{
 	"": hub.PresenceOn, "on": hub.PresenceOn, "count": hub.PresenceCount, "off": hub.PresenceOff,
 }
@@ -164,7 +165,7 @@ func (h *History) settings() (hub.History, error) {
 	return to, nil
 }
 
-// checkPrefix says what is wrong with a path prefix.
+// checkPrefix checks a path prefix.
 func checkPrefix(prefix string) error {
 	for _, c := range []byte(prefix) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`*?#%\"{}`, c) >= 0 {
@@ -180,7 +181,7 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-// prefix returns the prefix that holds.
+// prefix returns the prefix, or its default.
 func (h *Handler) prefix() string {
 	if h.Prefix == "" {
 		return defaultPrefix
@@ -188,7 +189,7 @@ func (h *Handler) prefix() string {
 	return h.Prefix
 }
 
-// checkRooms says which pattern of a room takes the path for its name.
+// checkRooms checks that no pattern of a room is a path.
 func (h *Handler) checkRooms() error {
 	for _, r := range h.Rooms {
 		if err := checkRoom(h.prefix(), r.Pattern); err != nil {
@@ -220,8 +221,8 @@ func checkHeartbeat(d caddy.Duration) error {
 	return nil
 }
 
-// checkSubprotocol says what is wrong with a subprotocol's name, which is a
-// token (RFC 6455, section 4.1; RFC 9110, section 5.6.2).
+// checkSubprotocol checks the name of a subprotocol, which is a token (RFC 6455, section
+// 4.1; RFC 9110, section 5.6.2).
 func checkSubprotocol(name string) error {
 	if strings.HasPrefix(name, "realtime.") {
 		return fmt.Errorf("invalid subprotocol %q: names that begin with realtime. are reserved", name)
@@ -242,5 +243,5 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// errConfigured is what two handlers get that tell one hub different things.
+// errConfigured is the error for two handlers that set one hub's options differently.
 var errConfigured = errors.New("set the options of a hub in one of its handlers, or set the same in all")

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// The names of options, for those who mistake one for another. The ones that both
-// blocks have stand in both lists.
+// The names of options, for suggestions. Options of both blocks are in both lists.
 var (
 	handlerOptions = []string{
 		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
@@ -16,8 +15,8 @@ var (
 	roomOptions = []string{"history", "max_message_size", "rate", "presence"}
 )
 
-// unknownOption says what is meant, perhaps, by an option that realtime's block
-// does not have.
+// unknownOption returns the error for an option that realtime's block does not have. It
+// suggests what may be meant.
 func unknownOption(name string) error {
 	if slices.Contains(roomOptions, strings.ToLower(name)) {
 		return fmt.Errorf("%s is a room option: use room * { %[1]s … }, or name a room instead of *", strings.ToLower(name))
@@ -25,7 +24,7 @@ func unknownOption(name string) error {
 	return fmt.Errorf("unrecognized subdirective %q: %s", name, didYouMean(name, handlerOptions, roomOptions))
 }
 
-// unknownRoomOption says the same of a room's block.
+// unknownRoomOption does the same for the block of a room.
 func unknownRoomOption(name, room string) error {
 	if slices.Contains(handlerOptions, strings.ToLower(name)) {
 		return fmt.Errorf("room %s: %s is not a room option: move it out of the room block", room, strings.ToLower(name))
@@ -33,8 +32,8 @@ func unknownRoomOption(name, room string) error {
 	return fmt.Errorf("room %s: unrecognized subdirective %q: %s", room, name, didYouMean(name, roomOptions, handlerOptions))
 }
 
-// didYouMean suggests the known name that is the fewest slips away: of this block
-// or, if none is near, of the other one, where it says so.
+// didYouMean suggests the known name with the fewest slips: one of this block or, if none
+// is near, one of the other block.
 func didYouMean(name string, here, elsewhere []string) string {
 	if best := nearest(name, here); best != "" {
 		return "did you mean " + best + "?"
@@ -50,8 +49,8 @@ func didYouMean(name string, here, elsewhere []string) string {
 	}
 }
 
-// nearest returns the known name that takes the fewest slips to become name, or ""
-// if they are too many for a slip: more than one in three letters, or three.
+// nearest returns the known name that is the fewest slips away from name, or "" if they
+// are more than three, or more than one for three letters.
 func nearest(name string, known []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	if len(name) > 64 {
@@ -66,8 +65,8 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// slips counts what turns one word into another: letters left out, put in, mistaken,
-// or swapped with their neighbour (optimal string alignment).
+// slips counts the edits that turn one word into another: letters that are missing,
+// added, replaced, or swapped with their neighbour (optimal string alignment).
 func slips(a, b string) int {
 	var before []int // the row before the last one
 	last := make([]int, len(b)+1)
@@ -92,8 +91,8 @@ func slips(a, b string) int {
 	return last[len(b)]
 }
 
-// checkRoom says what is wrong with the pattern of a room that would never be met,
-// since names begin after the prefix.
+// checkRoom refuses the pattern of a room that begins with a slash or the prefix: it
+// would match no room, since names begin after the prefix.
 func checkRoom(prefix, pattern string) error {
 	bare := strings.TrimLeft(pattern, "/")
 	inner := strings.TrimPrefix(prefix, "/") // rt/

@@ -13,26 +13,26 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// surroundings is the way of a request to the handler: the routes that hold it,
-// from the outermost on, and what rewrites paths before it.
+// surroundings is a request's way to the handler: the routes around the handler, from
+// the outermost inwards, and the rewrites before it.
 type surroundings struct {
 	server *caddyhttp.Server
 	steps  []step
-	deeper []string // prefixes below ours of handlers that come after this one
-	later  []string // their other prefixes
+	deeper []string // prefixes below ours of later handlers
+	later  []string // other prefixes of later handlers
 }
 
-// step is a route that holds the handler, or a rewrite that comes before it.
+// step is a route around the handler, or a rewrite before it.
 type step struct {
-	sets    []caddyhttp.MatcherSets // a request must pass them all
-	rewrite *rewrite.Rewrite        // nil: a route that holds the handler
-	name    string                  // of the directive that the rewrite is likely from
-	shared  bool                    // a route that holds the handler: others in its list may answer after it
+	sets    []caddyhttp.MatcherSets // all must match
+	rewrite *rewrite.Rewrite        // nil: a route around the handler
+	name    string                  // the directive that the rewrite probably comes from
+	shared  bool                    // of a route: other handlers in its list may answer after it
 }
 
-// lookAround finds the surroundings while the handler is provisioned: only then
-// does Caddy know them. In each list of routes on the way the first one whose
-// handlers are not all loaded is the one that holds us; those before it are ready.
+// lookAround finds the surroundings while the handler is provisioned: only then does
+// Caddy know them. In each list of routes, the first route whose handlers are not all
+// loaded is the one around the handler; those before it have been provisioned.
 func lookAround(ctx caddy.Context, server *caddyhttp.Server, h *Handler) *surroundings {
 	s := &surroundings{server: server}
 	line := ctx.Modules()
@@ -48,7 +48,7 @@ func lookAround(ctx caddy.Context, server *caddyhttp.Server, h *Handler) *surrou
 		}
 		holder := holder(routes)
 		if holder < 0 {
-			continue // a named route, or a handler that keeps routes in its own way
+			continue // a named route, or a handler with routes of its own kind
 		}
 		s.before(routes[:holder], routes[holder].Group, nil, false)
 		raw := routes[holder].HandlersRaw
@@ -74,7 +74,7 @@ func holder(routes caddyhttp.RouteList) int {
 	return slices.IndexFunc(routes, func(r caddyhttp.Route) bool { return len(r.HandlersRaw) > 0 })
 }
 
-// rawHandler is what matters here of a handler that is not loaded yet.
+// rawHandler has the fields needed here of a handler that is not loaded yet.
 type rawHandler struct {
 	Handler string              `json:"handler"`
 	Hub     string              `json:"hub"`
@@ -91,8 +91,8 @@ func isHandler(raw json.RawMessage, m caddy.Module, h *Handler) bool {
 	return m != caddy.Module(h) || r.Hub == h.Hub && (r.Prefix == h.Prefix || r.Prefix == "" && h.Prefix == defaultPrefix)
 }
 
-// answer reports whether any of the handlers may answer requests. Those that only
-// look at them, or at answers, are known by their names.
+// answer reports whether any of the handlers may answer requests. The standard ones
+// that do not are known by their names.
 func answer(raw []json.RawMessage) bool {
 	return slices.ContainsFunc(raw, func(raw json.RawMessage) bool {
 		var r rawHandler
@@ -109,9 +109,9 @@ func answer(raw []json.RawMessage) bool {
 	})
 }
 
-// before notes the rewrites in routes that come before the handler, if their way
-// leads on to it. Of routes of one group Caddy takes one, so another one of the
-// handler's own group is none of them; nothing comes after one that is terminal.
+// before notes the rewrites in routes before the handler. Routes of the handler's own
+// group are left out, since Caddy takes only one route of a group, and terminal ones,
+// since nothing comes after them.
 func (s *surroundings) before(routes caddyhttp.RouteList, group string, around []caddyhttp.MatcherSets, nested bool) {
 	for _, r := range routes {
 		if group != "" && r.Group == group || r.Terminal {
@@ -129,8 +129,7 @@ func (s *surroundings) before(routes caddyhttp.RouteList, group string, around [
 	}
 }
 
-// beforeRaw does the same for a handler in the same route, which is not shown to us
-// but as JSON.
+// beforeRaw does the same for a handler in the same route, which is known only as JSON.
 func (s *surroundings) beforeRaw(ctx caddy.Context, raw json.RawMessage, around []caddyhttp.MatcherSets, nested bool) {
 	var r rawHandler
 	if json.Unmarshal(raw, &r) != nil {
@@ -153,7 +152,7 @@ func (s *surroundings) beforeRaw(ctx caddy.Context, raw json.RawMessage, around 
 	}
 }
 
-// after notes the prefixes of handlers like this one that come after it.
+// after notes the prefixes of realtime handlers that come after this one.
 func (s *surroundings) after(raw []json.RawMessage, routes caddyhttp.RouteList, prefix string) {
 	for _, r := range routes {
 		if len(r.MatcherSets) == 0 {
@@ -177,7 +176,7 @@ func (s *surroundings) after(raw []json.RawMessage, routes caddyhttp.RouteList, 
 	}
 }
 
-// directive returns what a rewrite is likely called in the Caddyfile.
+// directive returns the directive that a rewrite probably comes from.
 func directive(rw *rewrite.Rewrite, nested bool) string {
 	switch {
 	case strings.Contains(rw.URI, "{http.matchers.file.") && nested:
@@ -193,21 +192,21 @@ func directive(rw *rewrite.Rewrite, nested bool) string {
 	}
 }
 
-// journey is what becomes of a request's path on its way to the handler.
+// journey is how a request's path changes on its way to the handler.
 type journey struct {
 	end      string
 	arrived  bool
 	changed  string   // the directive that changed the path first
 	hidden   string   // the directive that took the path out of the handler's prefix
-	stripped []string // the paths of the block that strips them off, as handle_path does
-	closed   []string // the paths of the route that does not let it in
+	stripped []string // the paths of a block that strips them, like handle_path
+	closed   []string // the paths of the route that does not match
 	block    int      // the step that is that block, or route
 }
 
-// travel lets a path take the way to the handler with the prefix. A route lets it in
-// unless its path forbids that; a rewrite is made only if its path suffices.
+// travel follows a path on the way to the handler with the prefix. A route is passed
+// unless it certainly does not match; a rewrite is applied only if it certainly matches.
 func (s *surroundings) travel(path, prefix string) (j journey) {
-	// Placeholders of rewrites expect an address.
+	// Placeholders in rewrites need an address.
 	ctx := context.WithValue(context.Background(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
@@ -247,8 +246,8 @@ func (s *surroundings) travel(path, prefix string) (j journey) {
 	return j
 }
 
-// shares reports whether others in a block, which is a step, may answer what the
-// handler passes on.
+// shares reports whether other handlers in a block, given as a step, may answer requests
+// that the handler passes on.
 func (s *surroundings) shares(block int) bool {
 	inside := slices.DeleteFunc(slices.Clone(s.steps[block+1:]), func(s step) bool { return s.rewrite != nil })
 	if len(inside) == 0 {

@@ -19,16 +19,15 @@ import (
 	"github.com/caddy-realtime/realtime/sse"
 )
 
-// The part that shows a room to a person: the option ui.
+// The part that shows rooms to people: the option ui.
 
 const (
 	modeUI  mode = "ui"  // the page with the chat
-	modeLog mode = "log" // the log as a document that never ends, for its frame
+	modeLog mode = "log" // the log as a document that never ends, for the page's frame
 )
 
-// negotiate is the function negotiate with HTML among what can be had, where
-// the option ui is on. It comes last: whoever takes anything gets the page of
-// JSON.
+// negotiate is like the function of that name, but offers HTML if the option ui is on.
+// HTML comes last: clients that accept anything get the JSON page.
 func (h *Handler) negotiate(r *http.Request) (request, error) {
 	if !h.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
 		return negotiate(r, h.Subprotocols)
@@ -36,7 +35,7 @@ func (h *Handler) negotiate(r *http.Request) (request, error) {
 	if !queryOf(r).Has("log") {
 		return request{mode: modeUI}, nil
 	}
-	// But for its bytes it is a stream of lines.
+	// Except for its bytes it is a stream of lines.
 	lines := *r
 	lines.Header = r.Header.Clone()
 	lines.Header.Set("Accept", "application/x-ndjson")
@@ -45,7 +44,7 @@ func (h *Handler) negotiate(r *http.Request) (request, error) {
 	return req, err
 }
 
-// uiOffers has HTML beside what a room can be had as otherwise.
+// uiOffers are the offers with HTML as the last one.
 var uiOffers = append(slices.Clip(offers), offer{"text/html", string(modeUI)})
 
 func prefersHTML(h http.Header) bool {
@@ -53,8 +52,8 @@ func prefersHTML(h http.Header) bool {
 	return ok && chosen == string(modeUI)
 }
 
-// uiStyle is for the page; the element brings its own. Where no script runs the
-// element is never defined.
+// uiStyle is the style sheet of the page; the element has its own. Without JavaScript
+// the element stays undefined.
 const uiStyle = `:root{color-scheme:light dark}` +
 	`body{margin:0;font:1rem/1.5 system-ui,sans-serif}` +
 	`h1{flex:1;min-width:0;margin:0;font:inherit;font-weight:650;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}` +
@@ -65,8 +64,8 @@ const uiStyle = `:root{color-scheme:light dark}` +
 	`input,button{min-width:0;padding:.5rem .75rem;border:1px solid #888;border-radius:.5rem;font:inherit}` +
 	`input{flex:1}input+input{flex:4}::placeholder{color:inherit;opacity:.7}`
 
-// uiPage takes a uiData. What is in noscript costs nothing where scripts run:
-// above all no connection for the frame.
+// uiPage is executed with a uiData. Where scripts run, the noscript element costs
+// nothing: above all its frame opens no connection.
 var uiPage = template.Must(template.New("ui").Parse(`<!doctype html>
 <html lang="{{.Lang}}"{{if eq .Lang "ar"}} dir="rtl"{{end}}>
 <head>
@@ -93,31 +92,30 @@ var uiPage = template.Must(template.New("ui").Parse(`<!doctype html>
 
 type uiData struct {
 	Room   string
-	Lang   string // one that the element speaks
+	Lang   string // a language of the element
 	Words  uiWords
-	Base   string       // the way from this page up to the prefix
-	Script string       // below -/ there
+	Base   string       // the relative URL of the prefix
+	Script string       // its name below -/
 	Query  template.URL // room=…& if the room is not in the path
 }
 
-// Policies of the page and of its frame (CSP Level 3). The element makes its
-// style sheets by script, which a policy for styles does not concern.
+// The policies of the page and of its frame (CSP Level 3). The element creates its style
+// sheets by script, to which style-src does not apply.
 var (
 	uiPolicy  = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; " + policyOf(uiStyle)
 	logPolicy = "default-src 'none'; form-action 'none'; " + policyOf(sse.HTMLStyle)
 )
 
-// policyOf lets one style sheet in, and nobody frame what it is in.
+// policyOf returns directives that allow one style sheet, and frames on this site alone.
 func policyOf(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'self'"
 }
 
-// uiWords are what the page says where no script runs.
+// uiWords are the texts of the page where no script runs.
 type uiWords struct{ Title, Name, Message, Send string }
 
-// uiLanguages are those that the element speaks, the first one for everybody
-// else.
+// uiLanguages are the languages of the element. The first one is the default.
 var (
 	uiLanguages = []language.Tag{language.English, language.Chinese, language.German, language.Spanish, language.Arabic}
 	uiMatcher   = language.NewMatcher(uiLanguages)
@@ -130,8 +128,8 @@ var (
 	}
 )
 
-// ui answers with the page of a room. rest is the path's rest after the prefix,
-// which need not hold the room.
+// ui answers with the page of a room. rest is the path after the prefix, which is empty
+// if the query names the room.
 func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("a page can show only one room")
@@ -154,19 +152,19 @@ func (h *Handler) ui(w http.ResponseWriter, r *http.Request, rooms []string, res
 	header.Set("Content-Type", sse.HTMLType)
 	header.Add("Vary", "Accept-Language")
 	header.Set("Content-Security-Policy", uiPolicy)
-	header.Set("Referrer-Policy", "same-origin") // the form's way back, and nobody else's business
+	header.Set("Referrer-Policy", "same-origin") // for redirecting the form back; other sites get none
 	w.WriteHeader(http.StatusOK)
-	_, _ = page.WriteTo(w) // whoever has gone does not need it
+	_, _ = page.WriteTo(w) // the client may have gone
 	return nil
 }
 
-// base returns the relative way from a page to the prefix that it is below. The
-// browser may know another prefix, if one was stripped before us; it does not
-// take %2F for a slash.
+// base returns the relative URL from a page to the prefix above it. The browser may see
+// another prefix, if a handler before us has stripped one. For the browser %2F is not
+// a slash.
 func base(page *url.URL, prefix string) string {
 	up := strings.Count(page.EscapedPath(), "/") - strings.Count(prefix, "/")
 	switch {
-	case up < 0: // a slash of the prefix itself was escaped
+	case up < 0: // a slash within the prefix was escaped
 		return prefix
 	case up == 0:
 		return "./"
@@ -175,17 +173,17 @@ func base(page *url.URL, prefix string) string {
 	}
 }
 
-// frame sets what is particular to the log in the page's frame.
+// frame sets the headers of the log in the page's frame.
 func frame(header http.Header) {
 	header.Set("Content-Security-Policy", logPolicy)
 	header.Set("Referrer-Policy", "no-referrer")
 }
 
-// maxFormName is how much of a form's name is taken, in characters.
+// maxFormName is how many characters of the field name are kept.
 const maxFormName = 64
 
-// formContent returns what a page's form publishes: its text, or an object with
-// a name beside the text, as chats do.
+// formContent returns the content that a page's form publishes: its text or, if it has a
+// name, an object with text and name, as chats publish it.
 func formContent(fields url.Values) (contentType string, body []byte, err error) {
 	if !fields.Has("text") {
 		return "", nil, withoutText(fields)

@@ -4,8 +4,8 @@
 //	<script type="module" src="/rt/-/realtime-chat.js"></script>
 //	<realtime-chat room="lobby"></realtime-chat>
 //
-// The sources lie beside this file. dist is made of them by tools/assets, and
-// is kept in the repository, so that building Caddy needs no tool but Go.
+// The sources are beside this file. tools/assets makes dist from them; dist is kept in
+// the repository, so that building Caddy needs no tools except Go.
 package client
 
 import (
@@ -31,32 +31,30 @@ import (
 //go:embed dist/*.js dist/*.js.gz
 var dist embed.FS
 
-// Codings are the content codings of which a client should choose, the
-// preferred one first: for scripts of this size gzip is the smaller one.
+// Codings are the content codings that are available, the preferred one first: for
+// scripts of this size gzip is smaller.
 var Codings = []string{"gzip", "zstd"}
 
-// Asset is one script. It does not change, and is safe for concurrent use.
+// Asset is a script. It is immutable, and safe for concurrent use.
 type Asset struct {
-	// Name is what it is called in every version, like realtime.js.
+	// Name is its name in every version, like realtime.js.
 	Name string
-	// Hashed is what these bytes and no others are called, like
-	// realtime.3f9a1c07b2.js.
+	// Hashed is the name of exactly these bytes, like realtime.3f9a1c07b2.js.
 	Hashed string
-	// Integrity is the value of an attribute integrity (W3C, "Subresource
+	// Integrity is the value for the attribute integrity (W3C, "Subresource
 	// Integrity").
 	Integrity string
-	// Late says that no page loads it by itself: another one does, when it is
-	// needed.
+	// Late says that pages do not load it: another script does, when it is needed.
 	Late bool
 
 	hash  string
 	plain []byte
-	gzip  []byte // made with the scripts, as small as can be
+	gzip  []byte // from dist, compressed as far as possible
 	zstd  func() []byte
 }
 
-// Assets returns all there are, in the order of their names. The slice is
-// shared and must not be changed.
+// Assets returns all assets, in the order of their names. The slice is shared and must
+// not be changed.
 var Assets = sync.OnceValue(func() []*Asset {
 	files, err := dist.ReadDir("dist")
 	if err != nil {
@@ -81,8 +79,8 @@ var Assets = sync.OnceValue(func() []*Asset {
 	return all
 })
 
-// hashLength is how many digits of the SHA-256 stand in a name. The same number
-// is in tools/assets.
+// hashLength is how many digits of the SHA-256 are in a name. tools/assets has the same
+// constant.
 const hashLength = 10
 
 func newAsset(name string, content, small []byte) *Asset {
@@ -100,8 +98,8 @@ func newAsset(name string, content, small []byte) *Asset {
 	}
 }
 
-// Bytes returns the asset in a content coding: gzip, zstd, or as it is. They
-// are shared and must not be changed.
+// Bytes returns the asset in a content coding: gzip, zstd, or else plain. The result is
+// shared and must not be changed.
 func (a *Asset) Bytes(coding string) []byte {
 	switch coding {
 	case "gzip":
@@ -113,17 +111,16 @@ func (a *Asset) Bytes(coding string) []byte {
 	}
 }
 
-// Serve answers a request for the asset with one of its two names; a browser
-// keeps for ever what has the hash in its name, and asks for the other one each
-// time. accepted are the content codings that the client takes, the best one
-// first. Pages of any origin may load an asset. An error is a
-// *protocol.Problem, and nothing has been written.
+// Serve answers a request for an asset by one of its two names. Browsers cache the one
+// with the hash for good, and revalidate the other each time. accepted are the content
+// codings that the client accepts, the best one first. Pages of any origin may load
+// assets. An error is a *protocol.Problem, and nothing has been written.
 func Serve(w http.ResponseWriter, r *http.Request, name string, accepted []string) error {
 	header := w.Header()
 	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-store") // of what goes wrong
+	header.Set("Cache-Control", "no-store") // for errors
 	asset := find(name)
 	if asset == nil {
 		return &protocol.Problem{Status: http.StatusNotFound, Title: "not found", Detail: "there is nothing here"}
@@ -149,7 +146,7 @@ func Serve(w http.ResponseWriter, r *http.Request, name string, accepted []strin
 	}
 	header.Set("ETag", `"`+tag+`"`)
 	content := asset.Bytes(coding)
-	header.Set("Content-Length", strconv.Itoa(len(content))) // which ServeContent leaves out beside a coding
+	header.Set("Content-Length", strconv.Itoa(len(content))) // ServeContent leaves it out if there is a coding
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	return nil
 }
@@ -164,7 +161,7 @@ func find(name string) *Asset {
 	return nil
 }
 
-// choose returns the coding to use; "" stands for none.
+// choose returns the coding to use; "" means none.
 func choose(accepted []string) string {
 	for _, name := range accepted {
 		switch name {
@@ -182,7 +179,7 @@ func zstandard(content []byte) []byte {
 		zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(128<<10), zstd.WithEncoderCRC(false))
 	if err != nil {
-		panic(err) // these options are good
+		panic(err) // these options are valid
 	}
 	return w.EncodeAll(content, nil)
 }

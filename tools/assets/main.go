@@ -1,10 +1,9 @@
-// Command assets makes client/dist of the scripts in client: it puts together
-// what a script imports from files beside it, minifies it, has it import other
-// scripts by the names that have their hashes, has terser make it smaller still
-// (npm ci in client/ installs it), and compresses it with
-// zopfli, which must be installed (Debian's package of that name): it saves 3 %
-// of what every visitor loads. With -check it writes nothing, needs no zopfli,
-// and says what is not current. Run it in tools/:
+// Command assets makes client/dist from the scripts in client. It bundles each script
+// with the modules that it imports, minifies it with esbuild and then with terser, which
+// npm ci in client/ installs, and lets it import other scripts by the names with their
+// hashes. It compresses the result with zopfli, which must be installed (Debian's package
+// of that name) and saves 3 % of what every visitor loads. With -check it writes
+// nothing, needs no zopfli, and reports files that are not current. Run it in tools/:
 //
 //	go run ./assets [-check]
 package main
@@ -29,16 +28,16 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// scripts are what pages load, each after those that it imports.
+// scripts are the scripts that pages load, each after those that it imports.
 var scripts = []string{"realtime-http.js", "realtime.js", "realtime-socket.js", "realtime-chat.js", "realtime-value.js"}
 
-// hashLength is how many digits of the SHA-256 stand in a name. The same number
-// is in client.go.
+// hashLength is how many digits of the SHA-256 are in a name. client.go has the same
+// constant.
 const hashLength = 10
 
 func main() {
-	check := flag.Bool("check", false, "write nothing, and fail if anything would be written")
-	dir := flag.String("dir", "../client", "the folder of the sources, in which dist lies")
+	check := flag.Bool("check", false, "write nothing, and fail if a file is not current")
+	dir := flag.String("dir", "../client", "the folder with the sources and dist")
 	flag.Parse()
 	if err := run(*dir, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "assets:", err)
@@ -75,7 +74,7 @@ func run(dir string, check bool) error {
 	return errors.Join(append(stale, strangers(filepath.Join(dir, "dist")))...)
 }
 
-// current reports whether the file and its compressed twin have the content.
+// current reports whether the file and its compressed copy have the content.
 func current(file string, content []byte) bool {
 	plain, err := os.ReadFile(file)
 	if err != nil || !bytes.Equal(plain, content) {
@@ -94,7 +93,7 @@ func current(file string, content []byte) bool {
 	return err == nil && bytes.Equal(small, content)
 }
 
-// write writes the file and its compressed twin.
+// write writes the file and its compressed copy.
 func write(file string, content []byte) error {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, content, 0o644)); err != nil {
 		return err
@@ -105,7 +104,7 @@ func write(file string, content []byte) error {
 	return nil
 }
 
-// strangers says which files of dist come from nowhere.
+// strangers returns an error for each file in dist that has no source.
 func strangers(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -125,13 +124,13 @@ func hashedName(name string, content []byte) string {
 	return strings.TrimSuffix(name, ".js") + "." + hex.EncodeToString(sum[:])[:hashLength] + ".js"
 }
 
-// builder builds one script after the other.
+// builder builds the scripts, one after the other.
 type builder struct {
-	hashed  map[string]string // the names of those that are built, by their own names
-	private map[string]any    // what private names have become, the same in all of them
+	hashed  map[string]string // the hashed names of the scripts built so far, by their names
+	private map[string]any    // the short forms of private names, the same in all scripts
 }
 
-// build returns a script, minified. It imports those that are built by their
+// build returns a script, minified. The script imports those built before by their
 // hashed names.
 func (b *builder) build(file string) ([]byte, error) {
 	result := api.Build(api.BuildOptions{
@@ -160,7 +159,7 @@ func (b *builder) build(file string) ([]byte, error) {
 	return squeeze(filepath.Dir(file), result.OutputFiles[0].Contents)
 }
 
-// squeeze has terser minify what esbuild has: compressed it is 3 % smaller.
+// squeeze minifies a script with terser, after esbuild: it is 3 % smaller, compressed.
 func squeeze(dir string, script []byte) ([]byte, error) {
 	terser := exec.Command("node", filepath.Join(dir, "node_modules/terser/bin/terser"),
 		"--module", "--compress", "passes=4", "--mangle", "--ecma", "2022")
@@ -187,8 +186,8 @@ func (b *builder) externalize(p api.PluginBuild) {
 	})
 }
 
-// template is a style sheet as a template literal: css`…` or /* css */ `…`. One
-// with substitutions, or with escapes, is left as it is.
+// template matches a style sheet in a template literal: css`…` or /* css */ `…`.
+// Literals with substitutions or escapes do not match.
 var template = regexp.MustCompile("(\\bcss|/\\*\\s*css\\s*\\*/)(\\s*`)([^`\\\\$]*)`")
 
 func minifyTemplates(b api.PluginBuild) {
@@ -202,8 +201,8 @@ func minifyTemplates(b api.PluginBuild) {
 	})
 }
 
-// minifyTemplate returns one template literal with its style sheet minified. A
-// style sheet that is not whole, or would need escapes, stays.
+// minifyTemplate minifies the style sheet in a template literal. A style sheet that is
+// incomplete, or would need escapes, is returned as it is.
 func minifyTemplate(literal string) string {
 	m := template.FindStringSubmatch(literal)
 	result := api.Transform(m[3], api.TransformOptions{
