@@ -66,7 +66,7 @@ type Conn struct {
 	guarded bool   // nc has a write deadline
 	looking *watch // renews the deadline while the peer accepts something; may be nil
 	// socket is nc's file descriptor. It is written to with mu held, so that nobody
-	// closes it meanwhile. -1: nc is closed, or is no plain socket.
+	// closes it meanwhile. -1: nc is closed, or not a plain socket.
 	socket int
 	codec  Codec // set by Start
 
