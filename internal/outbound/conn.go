@@ -59,12 +59,12 @@ type Codec interface {
 type Conn struct {
 	// Guarded by mu. These fields are all that a delivery looks at, so they stand
 	// together.
-	mu      sync.Mutex
-	state   state
-	due     bool   // the session may have items
-	said    bool   // the stream's end is queued or written: nothing may follow
-	guarded bool   // nc has a write deadline
-	looking *watch // renews the deadline while the peer accepts something; may be nil
+	mu        sync.Mutex
+	state     state
+	due       bool   // the session may have items
+	endQueued bool   // the stream's end is queued or written: nothing may follow
+	guarded   bool   // nc has a write deadline
+	looking   *watch // renews the deadline while the peer accepts something; may be nil
 	// socket is nc's file descriptor. It is written to with mu held, so that nobody
 	// closes it meanwhile. -1: nc is closed, or not a plain socket.
 	socket int
@@ -77,13 +77,13 @@ type Conn struct {
 	reader  hub.Waker // the connection's reader, or the handler's loop if relayed
 
 	// Owned by the writer.
-	left []hub.Item // items that the last buffer had no room for
+	pending []hub.Item // items that the last buffer had no room for
 
 	// Guarded by mu.
-	control []byte        // control frames that wait
-	last    []byte        // ends the stream after all that is due; nil: none is set
-	until   time.Time     // when everything must be written; zero: while there is progress
-	rested  chan struct{} // closed when the writer ends; nil: nobody waits for it
+	control    []byte        // control frames that wait
+	last       []byte        // ends the stream after all that is due; nil: none is set
+	until      time.Time     // when everything must be written; zero: while there is progress
+	writerDone chan struct{} // closed when the writer ends; nil: nobody waits for it
 }
 
 type state uint8
@@ -148,7 +148,7 @@ func (c *Conn) Dispatcher() hub.Dispatcher { return c.shard }
 func (c *Conn) Control(p []byte, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.said || c.state == broken {
+	if c.endQueued || c.state == broken {
 		return nil
 	}
 	if len(c.control)+len(p) > maxControl {
@@ -156,15 +156,15 @@ func (c *Conn) Control(p []byte, last bool) error {
 	}
 	c.control = append(c.control, p...)
 	if last {
-		c.say()
+		c.queueEnd()
 	}
 	c.kick()
 	return nil
 }
 
-// say marks the stream's end as queued. Called with mu held.
-func (c *Conn) say() {
-	c.said = true
+// queueEnd marks the stream's end as queued. Called with mu held.
+func (c *Conn) queueEnd() {
+	c.endQueued = true
 	c.hurry()
 }
 
@@ -244,7 +244,7 @@ const (
 func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.said {
+	if c.endQueued {
 		return done, nil, nil // the session is about to end
 	}
 	if c.state != idle || !m.Advance(&r.batch) {
@@ -302,7 +302,7 @@ func (c *Conn) settle(rest []byte, err error) {
 	default:
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.rest(idle)
+		c.stopWriting(idle)
 		if c.due || len(c.control) > 0 {
 			c.kick()
 		}
@@ -320,15 +320,15 @@ func (c *Conn) gather(b *buffer) bool {
 		if cap(c.control) > 256 {
 			c.control = nil
 		}
-		said := c.said
-		if len(b.bytes) == 0 && (said || !c.due) {
-			c.rest(idle)
+		endQueued := c.endQueued
+		if len(b.bytes) == 0 && (endQueued || !c.due) {
+			c.stopWriting(idle)
 			c.mu.Unlock()
 			return false
 		}
 		c.due = false
 		c.mu.Unlock()
-		if said {
+		if endQueued {
 			return true
 		}
 		c.fill(b)
@@ -341,33 +341,33 @@ func (c *Conn) gather(b *buffer) bool {
 // fill appends the session's items, until there are batchBytes, and the goodbye if
 // the session has ended.
 func (c *Conn) fill(b *buffer) {
-	left, more := c.left, true
-	c.left = nil
+	items, more := c.pending, true
+	c.pending = nil
 	ahead := len(b.bytes) // where the session's items begin
 	for len(b.bytes) < batchBytes {
-		if len(left) == 0 && more {
-			left, more = c.session.Next(b.items[:0])
+		if len(items) == 0 && more {
+			items, more = c.session.Next(b.items[:0])
 		}
-		if len(left) == 0 {
+		if len(items) == 0 {
 			break
 		}
 		var cause hub.Cause
-		if b.bytes, cause = c.codec.Append(b.bytes, left[0]); cause != 0 {
+		if b.bytes, cause = c.codec.Append(b.bytes, items[0]); cause != 0 {
 			c.session.End(cause)
-			left = nil
+			items = nil
 			break
 		}
-		left[0] = hub.Item{}
-		left = left[1:]
+		items[0] = hub.Item{}
+		items = items[1:]
 	}
-	if len(left) > 0 {
-		c.left, b.items = left, make([]hub.Item, 0, batchItems)
+	if len(items) > 0 {
+		c.pending, b.items = items, make([]hub.Item, 0, batchItems)
 	}
 	cause := c.session.Ended()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.due = c.due || more || len(left) > 0
-	if c.said {
+	c.due = c.due || more || len(items) > 0
+	if c.endQueued {
 		return
 	}
 	if len(c.control) > 0 { // queued meanwhile: they go ahead of the items
@@ -382,7 +382,7 @@ func (c *Conn) fill(b *buffer) {
 	} else {
 		b.bytes = c.codec.Goodbye(b.bytes, cause)
 	}
-	c.say()
+	c.queueEnd()
 	// The reader must not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
 	c.reader.Wake()
@@ -406,12 +406,13 @@ func (c *Conn) fail(cause hub.Cause) {
 	c.Cut()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.left = nil
-	c.rest(broken)
+	c.pending = nil
+	c.stopWriting(broken)
 }
 
-// rest ends the writer, and leaves the connection in the state. Called with mu held.
-func (c *Conn) rest(s state) {
+// stopWriting ends the writer, and leaves the connection in the state. Called with mu
+// held.
+func (c *Conn) stopWriting(s state) {
 	c.state = s
 	c.looking.stop()
 	c.looking = nil
@@ -419,8 +420,8 @@ func (c *Conn) rest(s state) {
 		c.guarded = false
 		c.writeBy(time.Time{})
 	}
-	if c.rested != nil {
-		close(c.rested)
-		c.rested = nil
+	if c.writerDone != nil {
+		close(c.writerDone)
+		c.writerDone = nil
 	}
 }

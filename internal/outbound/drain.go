@@ -33,7 +33,7 @@ func (b *buffer) free() {
 // setAside hands the connection to a goroutine of its own, which begins with rest,
 // the bytes that the socket did not take. It keeps no reference to rest.
 func (c *Conn) setAside(rest []byte) {
-	if !c.shard.group.wait(int64(len(rest))) {
+	if !c.shard.group.countWaiting(int64(len(rest))) {
 		c.fail(hub.CauseSlow)
 		return
 	}
@@ -48,7 +48,7 @@ func (c *Conn) setAside(rest []byte) {
 func (c *Conn) drain(rest []byte, waiting int64) {
 	b := buffers.Get().(*buffer)
 	defer func() {
-		c.shard.group.wait(-waiting)
+		c.shard.group.countWaiting(-waiting)
 		if p := recover(); p != nil {
 			c.session.Logger().Error("panic in a connection's writer", "panic", p, "stack", string(debug.Stack()))
 			c.fail(hub.CauseInternal)
@@ -59,12 +59,12 @@ func (c *Conn) drain(rest []byte, waiting int64) {
 	c.attend()
 	err := c.flush(rest)
 	for err == nil {
-		c.shard.group.wait(-waiting)
+		c.shard.group.countWaiting(-waiting)
 		waiting = 0
 		if !c.gather(b) {
 			return
 		}
-		if !c.shard.group.wait(int64(len(b.bytes))) {
+		if !c.shard.group.countWaiting(int64(len(b.bytes))) {
 			c.fail(hub.CauseSlow)
 			return
 		}

@@ -54,12 +54,12 @@ func (c *Conn) Conclude(last []byte) {
 // await waits until the writer ends; another may begin at once. Called with mu held,
 // which it releases meanwhile.
 func (c *Conn) await() {
-	if c.rested == nil {
-		c.rested = make(chan struct{})
+	if c.writerDone == nil {
+		c.writerDone = make(chan struct{})
 	}
-	rested := c.rested
+	ended := c.writerDone
 	c.mu.Unlock()
-	<-rested
+	<-ended
 	c.mu.Lock()
 }
 

@@ -39,9 +39,9 @@ type Group struct {
 // DefaultMaxWaiting is the MaxWaiting of a Group that sets none, in bytes.
 const DefaultMaxWaiting = 64 << 20
 
-// wait counts n more waiting bytes, or fewer if n is negative. It returns false, and
-// counts nothing, if that would exceed MaxWaiting.
-func (g *Group) wait(n int64) bool {
+// countWaiting counts n more waiting bytes, or fewer if n is negative. It returns
+// false, and counts nothing, if that would exceed MaxWaiting.
+func (g *Group) countWaiting(n int64) bool {
 	most := g.MaxWaiting
 	if most == 0 {
 		most = DefaultMaxWaiting

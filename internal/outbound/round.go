@@ -16,8 +16,8 @@ type round struct {
 	seen        [chunkMembers]*hub.Subscription // room for chunk
 	messages    []*hub.Message                  // room for the batch's messages
 	encoded     []encoding                      // the batch, once for each codec
-	alone       bool                            // encoding panicked: each member is served by itself
-	lent        bool                            // another goroutine still writes from encoded
+	oneByOne    bool                            // encoding panicked: each member is served by itself
+	shared      bool                            // another goroutine still writes from encoded
 }
 
 // encoding is a batch in one codec's bytes.
@@ -92,11 +92,11 @@ func (r *round) end() {
 	clear(r.seen[:])
 	r.batch = hub.Batch{}
 	for i := range r.encoded {
-		if r.encoded[i].codec = nil; r.lent {
+		if r.encoded[i].codec = nil; r.shared {
 			r.encoded[i].bytes = nil
 		}
 	}
-	r.encoded, r.alone, r.lent = r.encoded[:0], false, false
+	r.encoded, r.oneByOne, r.shared = r.encoded[:0], false, false
 }
 
 // small reports whether an idle shard may keep the round for the next group.

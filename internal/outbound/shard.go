@@ -108,7 +108,7 @@ func (s *shard) take() bool {
 			return true
 		}
 		s.working = false
-		s.turn.rest()
+		s.turn.release()
 		return false
 	}
 	t := &s.turn
@@ -126,8 +126,8 @@ func (t *turn) busy() bool {
 	return len(t.rounds) > 0 || t.readyAt < len(t.ready) || t.connAt < len(t.conns)
 }
 
-// rest releases what an idle shard need not keep.
-func (t *turn) rest() {
+// release drops what an idle shard need not keep.
+func (t *turn) release() {
 	if t.buffer != nil {
 		t.buffer.free()
 	}
@@ -183,7 +183,7 @@ func (s *shard) run() (again bool) {
 // survive handles a panic: it ends the session being written to, and no other.
 func (s *shard) survive(p any) (again bool) {
 	if s.round != nil {
-		s.round.alone = true // the others are served one by one
+		s.round.oneByOne = true // the others are served one by one
 	}
 	s.buffer = nil // may be in any state
 	if c := s.current; c != nil {
@@ -198,7 +198,7 @@ func (s *shard) survive(p any) (again bool) {
 func (s *shard) deliver(r *round, m *hub.Subscription) (mine bool) {
 	c := m.Waker().(*Conn) // a shard's groups have no others
 	s.current = c
-	if r.alone {
+	if r.oneByOne {
 		c.Wake()
 		return true
 	}
@@ -302,7 +302,7 @@ func (s *shard) goOn(c *Conn) {
 	c.guard()
 	// The turn is the new worker's now, except for the bytes that are being written.
 	if s.round != nil {
-		s.round.lent = true
+		s.round.shared = true
 	}
 	s.buffer = nil
 	s.workers.Go(s.work)
