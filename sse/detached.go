@@ -115,7 +115,7 @@ func (d *detached) beat() bool {
 	if d.session.Ended() != 0 {
 		return false
 	}
-	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat), false) // an error will end the writer
+	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat)) // an error will end the writer
 	return true
 }
 

@@ -213,7 +213,7 @@ func (c *conn) read() error {
 		c.completed()
 		switch event.Op {
 		case frame.Ping:
-			err = c.out.Control(frame.AppendFrame(nil, frame.Pong, event.Data), false)
+			err = c.out.Control(frame.AppendFrame(nil, frame.Pong, event.Data))
 		case frame.Pong:
 		case frame.Close:
 			return &closed{event.Data}
@@ -360,7 +360,7 @@ func (c *conn) beat() bool {
 		c.out.Cut()
 		return false
 	}
-	_ = c.out.Control(pingFrame, false) // an error will end the writer
+	_ = c.out.Control(pingFrame) // an error will end the writer
 	return true
 }
 

@@ -142,10 +142,9 @@ func (c *Conn) Wake() {
 func (c *Conn) Dispatcher() hub.Dispatcher { return c.shard }
 
 // Control queues the bytes of whole control frames. They go out ahead of the
-// session's later items. With last they end the stream: what has been gathered
-// goes out before them, and nothing follows. It does not block and keeps no
-// reference to p. After the stream's end the bytes are dropped.
-func (c *Conn) Control(p []byte, last bool) error {
+// session's later items. It does not block and keeps no reference to p. After the
+// stream's end the bytes are dropped.
+func (c *Conn) Control(p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.endQueued || c.state == broken {
@@ -155,17 +154,8 @@ func (c *Conn) Control(p []byte, last bool) error {
 		return ErrControl
 	}
 	c.control = append(c.control, p...)
-	if last {
-		c.queueEnd()
-	}
 	c.kick()
 	return nil
-}
-
-// queueEnd marks the stream's end as queued. Called with mu held.
-func (c *Conn) queueEnd() {
-	c.endQueued = true
-	c.hurry()
 }
 
 // hurry gives [Farewell] to all that is still to be written. Called with mu held.
@@ -320,17 +310,13 @@ func (c *Conn) gather(b *buffer) bool {
 		if cap(c.control) > 256 {
 			c.control = nil
 		}
-		endQueued := c.endQueued
-		if len(b.bytes) == 0 && (endQueued || !c.due) {
+		if len(b.bytes) == 0 && (c.endQueued || !c.due) {
 			c.stopWriting(idle)
 			c.mu.Unlock()
 			return false
 		}
 		c.due = false
 		c.mu.Unlock()
-		if endQueued {
-			return true
-		}
 		c.fill(b)
 		if len(b.bytes) > 0 {
 			return true
@@ -367,9 +353,6 @@ func (c *Conn) fill(b *buffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = c.due || more || len(items) > 0
-	if c.endQueued {
-		return
-	}
 	if len(c.control) > 0 { // queued meanwhile: they go ahead of the items
 		b.bytes = slices.Insert(b.bytes, ahead, c.control...)
 		c.control = c.control[:0]
@@ -382,7 +365,8 @@ func (c *Conn) fill(b *buffer) {
 	} else {
 		b.bytes = c.codec.Goodbye(b.bytes, cause)
 	}
-	c.queueEnd()
+	c.endQueued = true
+	c.hurry()
 	// The reader must not wait longer than this for the peer's answer.
 	_ = c.nc.SetReadDeadline(time.Now().Add(Farewell))
 	c.reader.Wake()

@@ -26,7 +26,7 @@ func TestOrder(t *testing.T) {
 			publish(t, h, fmt.Sprint(i+1))
 		}
 		c.session.Notify([]byte("notice"))
-		if err := c.Control([]byte("control\n"), false); err != nil {
+		if err := c.Control([]byte("control\n")); err != nil {
 			t.Error(err)
 		}
 		c.expect(t, "0")
@@ -125,7 +125,7 @@ func TestControlWhileGathering(t *testing.T) {
 		codec := new(lines)
 		c := open(t, h, g, codec)
 		control := func(frame string) {
-			if err := c.Control([]byte(frame), false); err != nil {
+			if err := c.Control([]byte(frame)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -203,14 +203,14 @@ func TestControlIsBounded(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
 		c := open(t, h, g, plain)
 		pong := []byte(strings.Repeat("p", 99) + "\n")
-		if err := c.Control(pong, false); err != nil {
+		if err := c.Control(pong); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait() // that one is being written
 		waiting := 0
 		var err error
 		for err == nil && waiting < 1000 {
-			if err = c.Control(pong, false); err == nil {
+			if err = c.Control(pong); err == nil {
 				waiting++
 			}
 		}
@@ -221,7 +221,7 @@ func TestControlIsBounded(t *testing.T) {
 			t.Errorf("wrote %q", got)
 		}
 		synctest.Wait()
-		if err := c.Control(pong, false); err != nil {
+		if err := c.Control(pong); err != nil {
 			t.Errorf("after all was read: %v", err)
 		}
 		c.take(t, 100)
@@ -238,26 +238,25 @@ func TestNothingAfterTheEnd(t *testing.T) {
 		want   string
 	}{
 		{"goodbye", false, nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},
-		{"last control", false, nil, func(c *conn) { c.Control([]byte("last\n"), true) }, "m\nlast\n"},
 		{"control meanwhile", false, func(c *conn) {
-			c.Control([]byte("pong\n"), false)
+			c.Control([]byte("pong\n"))
 			c.session.End(hub.CauseStopping)
 		}, nil, "m\npong\nbye stopping\n"},
 		{"control while the writer gathers", true, func(c *conn) {
-			c.Control([]byte("pong\n"), false)
+			c.Control([]byte("pong\n"))
 			c.session.End(hub.CauseStopping)
 		}, nil, "0\npong\nm\nbye stopping\n"},
-		{"last control meanwhile", false, func(c *conn) {
-			c.Control([]byte("last\n"), true)
+		{"concluded meanwhile", false, func(c *conn) {
+			c.concludeMeanwhile([]byte("last\n"))
 			c.session.End(hub.CauseStopping)
 		}, nil, "m\nlast\n"},
-		{"last control while the writer gathers", true, func(c *conn) {
-			c.Control([]byte("last\n"), true)
+		{"concluded while the writer gathers", true, func(c *conn) {
+			c.concludeMeanwhile([]byte("last\n"))
 			c.session.End(hub.CauseStopping)
 		}, nil, "0\nm\nlast\n"},
 		{"concluded", false, nil, func(c *conn) { c.Conclude([]byte("last\n")) }, "m\nlast\n"},
 		{"two ends", false, nil, func(c *conn) {
-			c.Control([]byte("last\n"), true)
+			c.Conclude([]byte("last\n"))
 			c.session.End(hub.CauseStopping)
 		}, "m\nlast\n"},
 	}
@@ -285,12 +284,10 @@ func TestNothingAfterTheEnd(t *testing.T) {
 					test.after(c)
 				}
 				synctest.Wait()
-				if err := c.Control([]byte("late\n"), false); err != nil {
+				if err := c.Control([]byte("late\n")); err != nil {
 					t.Error(err)
 				}
-				if err := c.Control([]byte("late last\n"), true); err != nil {
-					t.Error(err)
-				}
+				c.Conclude([]byte("late last\n"))
 				c.Wake()
 				publish(t, h, "late message")
 				synctest.Wait()
@@ -387,7 +384,7 @@ func TestFinish(t *testing.T) {
 				}
 				// The writer has gone: nothing of it is left to be woken.
 				c.Wake()
-				if err := c.Control([]byte("x"), false); err != nil {
+				if err := c.Control([]byte("x")); err != nil {
 					t.Error(err)
 				}
 				near.Close()

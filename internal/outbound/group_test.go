@@ -105,7 +105,7 @@ func TestStorm(t *testing.T) {
 		all.Go(func() {
 			for range each {
 				c.Wake()
-				if err := c.Control([]byte("control\n"), false); err != nil && !errors.Is(err, outbound.ErrControl) {
+				if err := c.Control([]byte("control\n")); err != nil && !errors.Is(err, outbound.ErrControl) {
 					t.Error(err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -143,6 +144,14 @@ func newConnIn(t testing.TB, h *hub.Hub, g *outbound.Group, room string, codec o
 type scripted struct {
 	lines
 	conn *conn
+}
+
+// concludeMeanwhile calls Conclude, which waits for the writer, from within the writer.
+func (c *conn) concludeMeanwhile(last []byte) {
+	go c.Conclude(last) // returns when the writer has ended
+	for !c.Concluding() {
+		runtime.Gosched()
+	}
 }
 
 // take reads n bytes.

@@ -338,8 +338,11 @@ func TestChurn(t *testing.T) {
 					if n%3 > 0 {
 						reading.Go(func() { _, _ = io.CopyN(io.Discard, near, 50_000) })
 					}
-					if err := c.Control([]byte("control\n"), n%5 == 0); err != nil {
+					if err := c.Control([]byte("control\n")); err != nil {
 						t.Error(err)
+					}
+					if n%5 == 0 {
+						reading.Go(func() { c.Conclude([]byte("last\n")) })
 					}
 					c.session.Notify([]byte("notice"))
 					<-time.After(time.Duration(n%4) * time.Millisecond)
