@@ -212,10 +212,10 @@ func (h *Handler) abandon(r *http.Request) {
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	liftWriteTimeout(r)
 	h.abandon(r)
-	told := sse.Told{Presence: req.presence, Only: req.members}
-	var format sse.Format = sse.Events{Envelope: req.envelope || len(rooms) > 1, Told: told}
+	presence := sse.PresenceOptions{Presence: req.presence, Only: req.members}
+	var format sse.Format = sse.Events{Envelope: req.envelope || len(rooms) > 1, PresenceOptions: presence}
 	if req.mode == modeLines {
-		format = sse.Lines{Told: told}
+		format = sse.Lines{PresenceOptions: presence}
 	}
 	if req.mode == modeLog {
 		format = sse.HTML{}

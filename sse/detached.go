@@ -29,12 +29,12 @@ type detached struct {
 	leaving atomic.Bool // the end is near and bounded in time: do not park any more
 
 	// Owned by the goroutine that executes run.
-	farewell bool // the read deadline is that of the end
-	heard    int  // bytes discarded after the request
+	farewell  bool // the read deadline is that of the end
+	discarded int  // bytes discarded after the request
 }
 
-// maxHeard bounds how many bytes are read and discarded after the request.
-const maxHeard = 64 << 10
+// maxDiscarded bounds how many bytes are read and discarded after the request.
+const maxDiscarded = 64 << 10
 
 // detach continues a stream without net/http.
 func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
@@ -87,7 +87,7 @@ func (d *detached) run() {
 // read discards what the client sends, until there is nothing to read or an error.
 func (d *detached) read() (err error) {
 	var p [512]byte
-	for d.heard <= maxHeard {
+	for d.discarded <= maxDiscarded {
 		leaving := d.leaving.Load()
 		if leaving && !d.farewell {
 			d.farewell = true
@@ -105,7 +105,7 @@ func (d *detached) read() (err error) {
 		if err != nil {
 			return err
 		}
-		d.heard += n
+		d.discarded += n
 	}
 	return nil
 }
@@ -135,8 +135,8 @@ var chunked = map[Format]*chunks{}
 
 func init() {
 	chunked[HTML{}] = &chunks{HTML{}}
-	for _, p := range []Told{{}, {Presence: hub.PresenceSome}, {Presence: hub.PresenceAll}, {hub.PresenceSome, true}, {hub.PresenceAll, true}} {
-		for _, f := range []Format{Events{Told: p}, Events{true, p}, Lines{p}} {
+	for _, p := range []PresenceOptions{{}, {Presence: hub.PresenceSome}, {Presence: hub.PresenceAll}, {hub.PresenceSome, true}, {hub.PresenceAll, true}} {
+		for _, f := range []Format{Events{PresenceOptions: p}, Events{true, p}, Lines{p}} {
 			chunked[f] = &chunks{f}
 		}
 	}

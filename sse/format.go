@@ -33,8 +33,8 @@ type Opening struct {
 	Answers [][]byte // of joined rooms
 }
 
-// Told says how much presence a stream contains.
-type Told struct {
+// PresenceOptions says how much presence a stream contains.
+type PresenceOptions struct {
 	Presence hub.PresenceLevel
 	// Only leaves out everything except presence.
 	Only bool
@@ -48,7 +48,7 @@ func slot() time.Duration {
 // Events is the format of an EventSource.
 type Events struct {
 	Envelope bool
-	Told
+	PresenceOptions
 }
 
 // ContentType implements [Format].
@@ -202,7 +202,7 @@ func (v *multiRoom) Append(b []byte, it hub.Item) []byte {
 }
 
 // Lines is the format of NDJSON: one control object or envelope a line.
-type Lines struct{ Told }
+type Lines struct{ PresenceOptions }
 
 // ContentType implements [Format].
 func (Lines) ContentType() string { return "application/x-ndjson" }

@@ -35,7 +35,7 @@ func TestAppend(t *testing.T) {
 	const gap = `{"op":"gap","room":"lobby","from":"k3f9.1042","to":"k3f9.2000","reason":"expired"}`
 	who := &hub.Presence{Room: "lobby", Members: 2, Snapshot: true, Here: []hub.Member{{ID: "u1", Name: "Ann", State: []byte(`{}`)}}}
 	const there = `{"op":"presence","room":"lobby","members":2,"here":[{"id":"u1","name":"Ann","state":{}}]}`
-	some := sse.Told{Presence: hub.PresenceSome}
+	some := sse.PresenceOptions{Presence: hub.PresenceSome}
 	raw, whole, ndjson := sse.Events{}, sse.Events{Envelope: true}, sse.Lines{}
 	tests := []struct {
 		name   string
@@ -58,10 +58,10 @@ func TestAppend(t *testing.T) {
 		{"signal", raw, item("x", signal), "event: typing\ndata: x\n\n"},
 		{"gap", raw, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: hub.GapExpired}}, "id: k3f9.2000\nevent: gap\ndata: " + gap + "\n\n"},
 		{"presence", raw, hub.Item{Presence: who}, ""},
-		{"presence told", sse.Events{Told: some}, hub.Item{Presence: who}, "event: presence\ndata: " + there + "\n\n"},
-		{"line of presence", sse.Lines{Told: some}, hub.Item{Presence: who}, there + "\n"},
-		{"presence only", sse.Events{Told: sse.Told{Presence: hub.PresenceSome, Only: true}}, item("hi"), ""},
-		{"presence only, in lines", sse.Lines{Told: sse.Told{Only: true}}, item("hi"), ""},
+		{"presence told", sse.Events{PresenceOptions: some}, hub.Item{Presence: who}, "event: presence\ndata: " + there + "\n\n"},
+		{"line of presence", sse.Lines{PresenceOptions: some}, hub.Item{Presence: who}, there + "\n"},
+		{"presence only", sse.Events{PresenceOptions: sse.PresenceOptions{Presence: hub.PresenceSome, Only: true}}, item("hi"), ""},
+		{"presence only, in lines", sse.Lines{PresenceOptions: sse.PresenceOptions{Only: true}}, item("hi"), ""},
 		{"notice", raw, hub.Item{Notice: []byte("x")}, ""},
 		{"envelope", whole, item("a\nb"), "id: k3f9.1042\ndata: " + envelope + "\n\n"},
 		{

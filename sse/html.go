@@ -103,17 +103,17 @@ func chat(m *hub.Message) (author, text string, isText bool) {
 		kind, _, _ := strings.Cut(m.Type, ";")
 		return "", strings.TrimSpace(kind + " " + strconv.Itoa(len(m.Data)) + " bytes"), false
 	}
-	var said struct {
+	var content struct {
 		Text *string         `json:"text"`
 		Name json.RawMessage `json:"name"`
 	}
-	if !bytes.HasPrefix(m.Data, []byte{'{'}) || json.Unmarshal(m.Data, &said) != nil || said.Text == nil {
+	if !bytes.HasPrefix(m.Data, []byte{'{'}) || json.Unmarshal(m.Data, &content) != nil || content.Text == nil {
 		return "", string(m.Data), m.Kind == hub.Text
 	}
-	if json.Unmarshal(said.Name, &author) != nil {
+	if json.Unmarshal(content.Name, &author) != nil {
 		author = "" // not a string
 	}
-	return author, *said.Text, true
+	return author, *content.Text, true
 }
 
 // link matches web addresses. Characters in trailing are cut off its end: they rarely

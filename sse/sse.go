@@ -170,7 +170,7 @@ type stream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	items   []hub.Item // room for the session's items
-	left    []hub.Item // the part of items that is not encoded yet
+	pending []hub.Item // the part of items that is not encoded yet
 	bytes   []byte     // gathered for the next write
 	once    bool       // write what is due and end: a handler holds the stream back until then
 }
@@ -193,7 +193,7 @@ func (s *stream) run() {
 		}
 		if s.once {
 			s.once = false
-			s.tellOnce()
+			s.sendOnce()
 			return
 		}
 		select {
@@ -217,10 +217,10 @@ func (s *stream) run() {
 	}
 }
 
-// tellOnce writes what is due and ends a stream that a handler around us holds back
+// sendOnce writes what is due and ends a stream that a handler around us holds back
 // until we return. The client comes back as if it polled, and that handler does not
 // buffer without a bound.
-func (s *stream) tellOnce() {
+func (s *stream) sendOnce() {
 	if s.Held != nil {
 		s.Held()
 	}
@@ -234,17 +234,17 @@ func (s *stream) tellOnce() {
 func (s *stream) gather() {
 	more := true
 	for len(s.bytes) < batchBytes {
-		if len(s.left) == 0 && more {
-			s.left, more = s.session.Next(s.items[:0])
+		if len(s.pending) == 0 && more {
+			s.pending, more = s.session.Next(s.items[:0])
 		}
-		if len(s.left) == 0 {
+		if len(s.pending) == 0 {
 			break
 		}
-		s.bytes = s.Format.Append(s.bytes, s.left[0])
-		s.left[0] = hub.Item{}
-		s.left = s.left[1:]
+		s.bytes = s.Format.Append(s.bytes, s.pending[0])
+		s.pending[0] = hub.Item{}
+		s.pending = s.pending[1:]
 	}
-	if more || len(s.left) > 0 {
+	if more || len(s.pending) > 0 {
 		s.wake.Wake()
 	}
 }
