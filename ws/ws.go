@@ -67,7 +67,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	c := &conn{hub: o.Hub, out: out, session: session, commands: o.Session, envelope: o.Envelope, heartbeat: o.Heartbeat}
-	c.heard.since = session.Since()
+	c.activity.since = session.Since()
 	started := false
 	defer func() {
 		if !started {
@@ -83,7 +83,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if !c.upgrade(w, r, &o) {
 		return nil // coder/websocket has answered
 	}
-	c.heard.note(time.Now())
+	c.activity.note(time.Now())
 	c.polled, _ = o.Poller.Watch(c.nc, c.run)
 	started = true
 	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
@@ -156,8 +156,8 @@ type conn struct {
 	envelope  bool
 
 	// Safe for concurrent use.
-	leaving atomic.Bool // the end is near and bounded in time: do not park any more
-	heard   heard       // when something last came from the peer
+	leaving  atomic.Bool // the end is near and bounded in time: do not park any more
+	activity activity    // when something last came from the peer
 
 	// Owned by the goroutine that executes run.
 	in       frame.Reader
@@ -274,7 +274,7 @@ func (c *conn) receive(p []byte) (n int, err error) {
 		n, err = c.nc.Read(p)
 	}
 	if n > 0 {
-		c.heard.note(time.Now())
+		c.activity.note(time.Now())
 	}
 	return n, err
 }
@@ -355,7 +355,7 @@ func (c *conn) beat() bool {
 	if c.session.Ended() != 0 {
 		return false
 	}
-	if c.heard.ago(time.Now()) > 2*c.heartbeat {
+	if c.activity.ago(time.Now()) > 2*c.heartbeat {
 		c.session.End(hub.CauseGone)
 		c.out.Cut()
 		return false

@@ -25,14 +25,14 @@ func TestClockIsSet(t *testing.T) {
 	for name, step := range map[string]int64{"forward": 3600, "back": -3600} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			h := heard{since: began}
+			h := activity{since: began}
 			h.note(began.Add(time.Minute))
 			if d := h.ago(stepped(t, began.Add(time.Minute+time.Second), step)); d != time.Second {
-				t.Errorf("heard %v ago", d)
+				t.Errorf("last activity %v ago", d)
 			}
 			h.note(stepped(t, began.Add(2*time.Minute), step))
 			if d := h.ago(began.Add(2*time.Minute + time.Second)); d != time.Second {
-				t.Errorf("heard %v ago, after the clock was set to and fro", d)
+				t.Errorf("last activity %v ago, after the clock was set to and fro", d)
 			}
 		})
 	}
