@@ -97,12 +97,12 @@ func (h *Handler) misplaced(block []string, nested, other string) {
 	if other != "" {
 		h.astray.remedy = fmt.Sprintf("set prefix %s in the realtime block", other)
 	}
-	told := []any{"block", strings.Join(block, " "), "prefix", h.Prefix, "remedy", h.astray.remedy}
+	attributes := []any{"block", strings.Join(block, " "), "prefix", h.Prefix, "remedy", h.astray.remedy}
 	if nested != "" {
-		h.log.Warn("the block around realtime matches other paths than its prefix: rooms are found only below both", append(told, "rooms", nested)...)
+		h.log.Warn("the block around realtime matches other paths than its prefix: rooms are found only below both", append(attributes, "rooms", nested)...)
 		return
 	}
-	h.log.Warn("the block around realtime matches other paths than its prefix: no request can reach a room", told...)
+	h.log.Warn("the block around realtime matches other paths than its prefix: no request can reach a room", attributes...)
 }
 
 // pass passes a request outside the prefix on to the next handler. If the request was

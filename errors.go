@@ -39,11 +39,11 @@ func (d *documents) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 		late.begin()
 		return nil
 	}
-	told := *p
+	answer := *p
 	if late.status != 0 {
-		told.Status = late.status
+		answer.Status = late.status
 	}
-	writeProblem(w, r, &told)
+	writeProblem(w, r, &answer)
 	return nil
 }
 

@@ -7,10 +7,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// tellShared logs which hosts share the rooms, unless people see them as one site, like
+// logShared logs which hosts share the rooms, unless people see them as one site, like
 // example.com and www.example.com, or the hub has a name. (The header Host
 // cannot name the hub: strangers choose it.)
-func (h *Handler) tellShared(s *surroundings) {
+func (h *Handler) logShared(s *surroundings) {
 	const remedy = "to separate the rooms, give each host a site of its own with a hub of its own; to share them, name the hub"
 	if h.Hub != "" {
 		return

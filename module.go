@@ -245,7 +245,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.server, h)
 	h.findAstray(around, asked)
-	h.tellShared(around)
+	h.logShared(around)
 	return nil
 }
 

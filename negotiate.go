@@ -57,14 +57,14 @@ type request struct {
 	noEcho   bool
 
 	// Presence and the client.
-	presence  hub.PresenceLevel
-	told      hub.Position // the presence cursor of an earlier page
-	state     []byte       // JSON that the client shows; nil: none
-	answers   bool         // begin with an answer to each join
-	members   bool         // presence alone
-	conn      string       // the conn that the client claims
-	anonymous bool         // ignore the credentials
-	user      *string      // the user that the client expects to be; nil: not given
+	presence       hub.PresenceLevel
+	presenceCursor hub.Position // the presence cursor of an earlier page
+	state          []byte       // JSON that the client shows; nil: none
+	answers        bool         // begin with an answer to each join
+	members        bool         // presence alone
+	conn           string       // the conn that the client claims
+	anonymous      bool         // ignore the credentials
+	user           *string      // the user that the client expects to be; nil: not given
 }
 
 // cursorOf returns the client's cursor for a room, or zero.
@@ -344,7 +344,7 @@ func (req *request) membership(query url.Values) error {
 		req.presence = hub.PresenceAll
 	default:
 		var err error
-		if req.told, err = hub.ParsePosition(asked); err != nil {
+		if req.presenceCursor, err = hub.ParsePosition(asked); err != nil {
 			return protocol.Bad("presence=%s: must be 0, 1, all, or the presence_cursor of a page", asked)
 		}
 		req.presence = hub.PresenceSome

@@ -113,7 +113,7 @@ func TestNegotiate(t *testing.T) {
 		{name: "members by WebSocket", target: "?members", headers: upgrade, status: 400, detail: "members"},
 		{name: "state", target: `?state={"a":+1}`, want: request{mode: modePage, limit: 50, state: []byte(`{"a": 1}`), presence: hub.PresenceSome, answers: true}},
 		{name: "state untold", target: "?state=1&presence=0", want: request{mode: modePage, limit: 50, state: []byte(`1`), answers: true}},
-		{name: "presence since", target: "?presence=e.5", want: request{mode: modePage, limit: 50, presence: hub.PresenceSome, told: pos(5), answers: true}},
+		{name: "presence since", target: "?presence=e.5", want: request{mode: modePage, limit: 50, presence: hub.PresenceSome, presenceCursor: pos(5), answers: true}},
 		{name: "presence is nothing", target: "?presence=yes", status: 400, detail: "presence"},
 		{name: "conn", target: "?conn=c9", want: request{mode: modePage, limit: 50, conn: "c9"}},
 		{name: "conn in a header", target: "?conn=c9", headers: "Realtime-Conn: c8", want: request{mode: modePage, limit: 50, conn: "c8"}},

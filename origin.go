@@ -48,7 +48,7 @@ func isNull(pattern string) bool { return strings.EqualFold(pattern, nowhere) }
 // otherwise the script would see only a network error; the request after it is refused.
 func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from string) error {
 	h.refused.warn(h.log, from, r)
-	if len(from) <= maxToldOrigin {
+	if len(from) <= maxLoggedOrigin {
 		w.Header().Set("Access-Control-Allow-Origin", from)
 	}
 	if isPreflight(r) {
@@ -57,7 +57,7 @@ func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from stri
 	}
 	return &protocol.Problem{
 		Status: http.StatusForbidden, Title: "origin refused",
-		Detail: "this page's origin, " + clip(from, maxToldOrigin) + ", is not among the origins of the handler; the server's log says what to set",
+		Detail: "this page's origin, " + clip(from, maxLoggedOrigin) + ", is not among the origins of the handler; the server's log says what to set",
 	}
 }
 

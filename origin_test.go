@@ -236,7 +236,7 @@ func TestLongOriginsAreCut(t *testing.T) {
 		t.Errorf("%v, want a short answer", resp.Header)
 	}
 	lines := logged(originRefused)
-	if len(lines) != 1 || len(lines[0]["origin"].(string)) > maxToldOrigin+len("…") {
+	if len(lines) != 1 || len(lines[0]["origin"].(string)) > maxLoggedOrigin+len("…") {
 		t.Errorf("logged %v", lines)
 	}
 }

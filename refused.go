@@ -11,15 +11,15 @@ import (
 // Bounds for logging refused origins.
 const (
 	maxRefusedOrigins = 32  // in one configuration
-	maxToldOrigin     = 256 // bytes of each
+	maxLoggedOrigin   = 256 // bytes of each
 )
 
 // refusedOrigins logs the origins that one configuration has refused: each once, and
 // only so many, since a stranger could fill the log. The zero value is ready for use.
 // It is safe for concurrent use.
 type refusedOrigins struct {
-	mu   sync.Mutex
-	told map[string]bool
+	mu     sync.Mutex
+	logged map[string]bool
 }
 
 // first reports whether the origin is to be logged, and whether it is the last one
@@ -27,30 +27,30 @@ type refusedOrigins struct {
 func (o *refusedOrigins) first(from string) (first, last bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.told[from] || len(o.told) >= maxRefusedOrigins {
+	if o.logged[from] || len(o.logged) >= maxRefusedOrigins {
 		return false, false
 	}
-	if o.told == nil {
-		o.told = make(map[string]bool)
+	if o.logged == nil {
+		o.logged = make(map[string]bool)
 	}
-	o.told[strings.Clone(from)] = true
-	return true, len(o.told) == maxRefusedOrigins
+	o.logged[strings.Clone(from)] = true
+	return true, len(o.logged) == maxRefusedOrigins
 }
 
 // warn logs which page was refused and what to set. The people who visit the page only
 // see that it does not work.
 func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
-	told := clip(from, maxToldOrigin)
-	first, last := o.first(told)
+	shown := clip(from, maxLoggedOrigin)
+	first, last := o.first(shown)
 	if !first {
 		return
 	}
-	attributes := []any{"origin", told, "host", clip(r.Host, maxToldOrigin)}
+	attributes := []any{"origin", shown, "host", clip(r.Host, maxLoggedOrigin)}
 	forwarded := r.Header.Get("X-Forwarded-Host")
 	if forwarded != "" {
-		attributes = append(attributes, "forwarded_host", clip(forwarded, maxToldOrigin))
+		attributes = append(attributes, "forwarded_host", clip(forwarded, maxLoggedOrigin))
 	}
-	log.Warn("refused a page from another origin", append(attributes, "remedy", remedy(told, r.Host, forwarded))...)
+	log.Warn("refused a page from another origin", append(attributes, "remedy", remedy(shown, r.Host, forwarded))...)
 	if last {
 		log.Warn("no further refused origins are logged until the configuration changes", "logged", maxRefusedOrigins)
 	}

@@ -239,7 +239,7 @@ func (h *Handler) heldBack() {
 func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	o := poll.Options{
 		Hub: h.pooled.hub, Client: c, Several: len(rooms) > 1, Limit: req.limit, Wait: req.wait,
-		Conditional: req.conditional, State: req.state, Told: req.told, Down: h.down,
+		Conditional: req.conditional, State: req.state, PresenceCursor: req.presenceCursor, Down: h.down,
 	}
 	waits := req.wait > 0 && req.before.IsZero()
 	if waits {

@@ -13,17 +13,17 @@ const maxPage = 1 << 20
 
 // budget is the room of a page.
 type budget struct {
-	left  int  // bytes
+	room  int  // bytes
 	taken bool // the page has a message
 }
 
 // take takes the room for a message. It returns false if there is not enough.
 func (b *budget) take(m *hub.Message) bool {
 	n := len(protocol.Envelope(m)) + 1
-	if b.taken && n > b.left {
+	if b.taken && n > b.room {
 		return false
 	}
-	b.left, b.taken = b.left-n, true
+	b.room, b.taken = b.room-n, true
 	return true
 }
 
@@ -31,7 +31,7 @@ func (b *budget) take(m *hub.Message) bool {
 // newest messages if the room is read forwards, so that the client continues there,
 // otherwise the oldest. It reports whether it removed anything.
 func cut(rooms []Room, reads []hub.Page) (more bool) {
-	b := &budget{left: maxPage}
+	b := &budget{room: maxPage}
 	forward := func(i int) bool { q := rooms[i].Query; return q.InvalidCursor || !q.After.IsZero() }
 	ends := make([]int, len(reads)) // how many messages of each room stay
 	for {
@@ -105,7 +105,7 @@ type positions map[string]hub.Position
 // the next page, signals are lost, and gaps are added all the same, unless the page has
 // them already.
 func take(page *protocol.Page, items []hub.Item, at positions) (full bool) {
-	b := &budget{left: maxPage}
+	b := &budget{room: maxPage}
 	for _, it := range items {
 		switch {
 		case it.Gap != nil:

@@ -14,24 +14,24 @@ import (
 )
 
 // Options describes the page that is asked for. Hub, Client and Limit must be set, and
-// there is at least one room. What a page contains of each room, its Query decides;
-// the client's Presence level decides whether it lists members, and Told is the
-// presence cursor of the page before: members are listed if they have changed since.
+// there is at least one room, whose Query says where its messages begin. If the client
+// asks for presence, the page lists the members of rooms in which they have changed
+// since PresenceCursor, which is that of an earlier page.
 //
-// With Wait the page comes as soon as there is a message, a gap or a change of
-// members, and when Wait is over, Down is closed or the request is cancelled, as it
-// is then. Paging backwards (Before) never waits.
+// Without Wait, and for paging backwards (Before), Serve answers at once. With Wait it
+// waits for a message, a gap or a change of members, until the time is over, Down is
+// closed or the request is cancelled; then the page may be empty.
 type Options struct {
-	Hub         *hub.Hub
-	Client      hub.Client
-	Rooms       []Room
-	Several     bool          // answer in the form for several rooms, even for one
-	Limit       int           // messages of each room
-	Wait        time.Duration // 0: answer at once
-	Conditional bool          // 304 instead of an empty page: the request had If-None-Match
-	State       []byte        // JSON that the client shows as a member; nil: none
-	Told        hub.Position
-	Down        <-chan struct{} // closed when the server shuts down
+	Hub            *hub.Hub
+	Client         hub.Client
+	Rooms          []Room
+	Several        bool          // answer in the form for several rooms, even for one
+	Limit          int           // messages of each room
+	Wait           time.Duration // 0: answer at once
+	Conditional    bool          // 304 instead of an empty page: the request had If-None-Match
+	State          []byte        // JSON that the client shows as a member; nil: none
+	PresenceCursor hub.Position
+	Down           <-chan struct{} // closed when the server shuts down
 
 	caller *hub.Caller // of Client
 }
@@ -61,7 +61,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	defer leave()
 	if o.Client.Presence != hub.PresenceNothing {
-		page.Presence, page.PresenceCursor = o.caller.PresenceSince(page.Rooms, o.Told)
+		page.Presence, page.PresenceCursor = o.caller.PresenceSince(page.Rooms, o.PresenceCursor)
 	}
 	if page.Cursor != "" {
 		w.Header().Set("ETag", `"`+page.Cursor+`"`)
@@ -207,7 +207,7 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 		if !o.cursor(session, page) {
 			return hub.ErrDraining // the session has ended, and a page needs a cursor
 		}
-		if o.told(items) {
+		if o.hasNews(items) {
 			break
 		}
 		items = items[:0] // presence that the client has
@@ -244,10 +244,10 @@ func (o *Options) places(at func(room string) hub.Position) protocol.CursorSet {
 	return v
 }
 
-// told reports whether the items end the wait.
-func (o *Options) told(items []hub.Item) bool {
+// hasNews reports whether the items end the wait.
+func (o *Options) hasNews(items []hub.Item) bool {
 	for _, it := range items {
-		if p := it.Presence; p == nil || p.Cursor().Epoch != o.Told.Epoch || p.Cursor().Offset > o.Told.Offset {
+		if p := it.Presence; p == nil || p.Cursor().Epoch != o.PresenceCursor.Epoch || p.Cursor().Offset > o.PresenceCursor.Offset {
 			return true
 		}
 	}
