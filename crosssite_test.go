@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What a foreign page's image, link or fetch without CORS can send changes nothing
-// and speaks for nobody.
+// Requests from a foreign page's images, links and fetch without CORS change nothing and
+// have no user.
 func TestForeignPagesChangeNothing(t *testing.T) {
 	// The password is "secret".
 	s := startSite(t, annOnly+"realtime {\n"+open+"ui on\norigins https://app.example.com *\n}")

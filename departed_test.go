@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// A stream that stays with net/http, because it is compressed or came by HTTP/2 or
-// 3, is as well told apart from one that broke.
+// The cause is also right for streams that stay with net/http, because they are
+// compressed or came over HTTP/2 or 3.
 func TestWhyAStreamEndsThatStays(t *testing.T) {
 	s := startTLS(t, "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n"+open+"}\n}")
 	for _, test := range []struct {

@@ -70,8 +70,8 @@ func (s *site) attempt(c *http.Client, method, target string, size int, chunked 
 	return err
 }
 
-// TestRefusalsReachTheirClient: whoever sends more than we want is told why
-// rather than cut off, whether it keeps its connection or not.
+// TestRefusalsReachTheirClient: a client that sends too much gets an answer, whether it
+// keeps its connections alive or not.
 func TestRefusalsReachTheirClient(t *testing.T) {
 	s := startSite(t, refusing)
 	keeps := &http.Transport{}
@@ -207,7 +207,8 @@ func status(t *testing.T, br *bufio.Reader, want int) {
 	}
 }
 
-// TestEndlessBody: whoever sends without end is answered, and cut after a while.
+// TestEndlessBody: a client that sends without end gets an answer, and is cut after a
+// while.
 func TestEndlessBody(t *testing.T) {
 	s := startSite(t, refusing)
 	for head, want := range map[string]int{
@@ -237,7 +238,7 @@ func TestEndlessBody(t *testing.T) {
 	}
 }
 
-// TestStalledBody: whoever stops sending is answered all the same.
+// TestStalledBody: a client that stops sending gets an answer, too.
 func TestStalledBody(t *testing.T) {
 	s := startSite(t, refusing)
 	type stalled struct {

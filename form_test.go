@@ -90,7 +90,7 @@ func TestFormSizes(t *testing.T) {
 	s.post("lobby", body, header)
 }
 
-// Another handler's limit is told as its own.
+// The refusal names the limit of the other handler, not max_message_size.
 func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 	s := startSite(t, "request_body {\nmax_size 10\n}\nrealtime {\n"+open+"}")
 	for name, header := range map[string]string{

@@ -26,8 +26,8 @@ func abandoned(t *testing.T, after int) (n int) {
 	return n
 }
 
-// Whoever vanishes without a word is not a member for long, on any transport that
-// goes on over TCP.
+// A client that vanishes without a word does not stay a member for long, on any
+// transport over TCP.
 func TestGhostsAreGivenUp(t *testing.T) {
 	s := startTLS(t, "realtime {\n"+open+"heartbeat 21s\n}")
 	want := 0

@@ -81,7 +81,7 @@ func TestStreamsBehindOtherHandlers(t *testing.T) {
 func (s *site) checkStream(c *http.Client, proto, room, accept, query, body, coding string, held bool) {
 	s.t.Helper()
 	since := ""
-	if held { // it is told what is there, and no more
+	if held { // it gets what is there, and no more
 		s.fetch(c, proto, "POST", room, "before")
 		s.fetch(c, proto, "POST", room, "after")
 		since = "?"
@@ -188,7 +188,7 @@ func TestStreamsBeginWithAHead(t *testing.T) {
 	}
 }
 
-// A stream that breaks is told apart from one that its client has ended.
+// A stream that breaks and one that its client ends have different causes.
 func TestWhyAStreamEnds(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"room * {\npresence on off\n}\n}")
 	for why, end := range map[string]func(*net.TCPConn){

@@ -225,7 +225,7 @@ func TestWebSocketOverTLS(t *testing.T) {
 	}
 }
 
-// TestExtendedConnectIsRefused: any 2xx would open a socket that nobody serves.
+// TestExtendedConnectIsRefused: any 2xx would open a socket without a server.
 func TestExtendedConnectIsRefused(t *testing.T) {
 	s := startTLS(t, "realtime {\n"+open+"}\nrespond ok")
 	target, _ := url.Parse(s.URL + "/rt/lobby")

@@ -44,7 +44,7 @@ func TestWhoAmI(t *testing.T) {
 	}
 }
 
-// Who takes itself for somebody else is refused, and nothing is done.
+// A client that expects to be another user is refused, and nothing is done.
 func TestAnotherUser(t *testing.T) {
 	s := startSite(t, "@ann header Authorization *\n"+strings.Replace(annAndOdd, "basic_auth", "basic_auth @ann", 1)+"realtime {\n"+open+"}")
 	for _, test := range []struct {
@@ -69,7 +69,7 @@ func TestAnotherUser(t *testing.T) {
 	}
 }
 
-// Who says that they are anonymous is, in every way.
+// A client that asks to be anonymous is, in every way.
 func TestAnonymous(t *testing.T) {
 	s := startSite(t, annAndOdd+"realtime {\n"+open+"}")
 	for query, want := range map[string]bool{"envelope=1": true, "envelope=1&anonymous": false, "envelope=1&anonymous=1": false} {

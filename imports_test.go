@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestImports holds the house in order: who may import whom. See
+// TestImports checks which packages each package may import. See
 // docs/ARCHITECTURE.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"

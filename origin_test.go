@@ -299,8 +299,7 @@ func TestPreflightsAllowWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-// A page without an origin comes as nobody, like any other whose origin proves
-// nothing.
+// A page without an origin is anonymous, like any other whose origin proves nothing.
 func TestNullIsListed(t *testing.T) {
 	s := startSite(t, annOnly+"realtime {\n"+open+"origins null\n}")
 	for _, from := range []string{"null", "file://"} {

@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// What stands before realtime may take its requests away. That is never silent:
-// there is an answer that says so, and a warning when the configuration is checked.
+// Directives before realtime may take its requests away. That is never silent: there is
+// an answer that says so, and a warning when the configuration is checked.
 func TestRequestsThatAreTakenAway(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "index.html"), []byte("app"), 0o600); err != nil {

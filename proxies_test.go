@@ -224,8 +224,8 @@ func TestAddressesBehindProxies(t *testing.T) {
 	})
 }
 
-// What nginx does when nobody tells it of Host is refused, in words that the page
-// can read, and in the log.
+// If nginx is not configured to pass on Host, a page is refused, in words that it can
+// read, and the log says what to set.
 func TestNginxThatChangesHost(t *testing.T) {
 	for name, test := range map[string]struct{ origin, host, remedy string }{
 		"the upstream's name": {"http://example.com", "", "a proxy changed the Host header"},
@@ -248,8 +248,8 @@ func TestNginxThatChangesHost(t *testing.T) {
 	}
 }
 
-// By a Unix socket nobody has an address: what counts by address holds for nobody,
-// and all else for everybody. A proxy's header gives clients their addresses back.
+// Over a Unix socket no client has an address: limits by address do not apply, the
+// others do. A proxy's header gives clients their addresses back.
 func TestUnixSockets(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	client := &http.Client{Transport: &http.Transport{
@@ -300,7 +300,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Errorf("%s: %d, want %d", test.address, got, test.want)
 		}
 	}
-	// The rate of a connection holds for whom no address is known.
+	// The rate of a connection applies to clients without an address.
 	load("unix3", "", "rate 1/h 1")
 	c, _, err := websocket.Dial(t.Context(), "ws://example.com/rt/lobby?envelope=1", &websocket.DialOptions{HTTPClient: client})
 	if err != nil {

@@ -19,7 +19,7 @@ func init() {
 	caddy.RegisterModule(new(awkwardLoader))
 }
 
-// awkward is an app that fails, or waits, where it is told to.
+// awkward is an app that can be made to fail, or wait.
 type awkward struct {
 	Fail  string `json:"fail,omitempty"`  // in provision, validate or start
 	Abort bool   `json:"abort,omitempty"` // the event stopping, before others hear of it
@@ -139,7 +139,7 @@ func (s *site) holds(kept int) error {
 	if len(texts) != kept+1 || texts[0] != "message 0" {
 		return fmt.Errorf("the history is %q, want %d messages", texts, kept+1)
 	}
-	// Such a request is told what another connection would be.
+	// Such a request sees what another connection would see.
 	if resp := s.do("HEAD", "/rt/lobby", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "1" {
 		return fmt.Errorf("a HEAD got %s and %q members", resp.Status, resp.Header.Get("Realtime-Members"))
 	}
@@ -230,7 +230,7 @@ func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
 	}
 }
 
-// New limits wait for nobody but Caddy's own word that they are in force.
+// New limits are applied as soon as Caddy itself says that they are in force.
 func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
 	s := startSite(t, "respond x")
 	for name, app := range map[string]string{

@@ -84,7 +84,7 @@ func TestRefusedReloadsChangeNothing(t *testing.T) {
 	}
 }
 
-// Whoever does not come by a new configuration meets its options all the same.
+// New options apply even if no request comes through the new configuration.
 func TestReloadsTakeEffectWithoutARequest(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"}")
 	for range 3 {

@@ -72,7 +72,7 @@ func TestSessionThroughCaddy(t *testing.T) {
 	speak(t, bob, `{"op":"publish","room":"a","data":{"n":1},"key":"k"}`)
 	hear(t, ann, `"data":{"n":1}`, `"key":"k"`)
 
-	s.reload("realtime {\n" + open + "room c {\nrate 1\n}\n}") // nobody notices
+	s.reload("realtime {\n" + open + "room c {\nrate 1\n}\n}") // no client notices
 	speak(t, ann, `{"op":"publish","room":"a","ref":9,"data":"after"}`)
 	hear(t, ann, `"ref":9`, `"op":"ok"`)
 	hear(t, bob, `"data":"after"`)
@@ -187,8 +187,8 @@ func TestGapsOfSeveralRooms(t *testing.T) {
 	}
 }
 
-// Whoever has no WebSocket does all by POST, and nothing is kept for him but a
-// lease.
+// A client without a WebSocket does everything by POST, and nothing but a lease is kept
+// for it.
 func TestCommandsByPost(t *testing.T) {
 	s := startSite(t, "realtime {\n"+open+"}")
 	events := s.stream("?room=a&envelope=1&presence=1", "text/event-stream")
@@ -298,7 +298,7 @@ func TestPresenceOnEveryTransport(t *testing.T) {
 		t.Errorf("%d members", n)
 	}
 
-	// Who says that he leaves has left; whoever goes has gone after the grace.
+	// A member that leaves has left at once; one whose connection ends, after the grace.
 	speak(t, v1, `{"op":"leave","room":"lobby","ref":1}`)
 	hear(t, v1, `"ref":1`)
 	if n, here := s.members("lobby"); n != 5 || here != `"ndjson" "poll" "sse"` {

@@ -133,7 +133,7 @@ func TestUILog(t *testing.T) {
 	}
 }
 
-// At a reload the log stays, or the browser is told to come back.
+// At a reload the log stays, or the browser has to come back.
 func TestUILogInEveryVersionOfHTTP(t *testing.T) {
 	for proto, c := range clients(t) {
 		t.Run(proto, func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestUIRefusesForeignOrigins(t *testing.T) {
 	refused(t, form, 403, "another site")
 }
 
-// Who gets the page, and who goes on getting what there was.
+// Browsers get the page; other clients get what they got before.
 func TestUINegotiation(t *testing.T) {
 	const problem = "application/problem+json"
 	s := startSite(t, "realtime {\n"+open+"ui on\n}")

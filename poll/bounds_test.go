@@ -106,7 +106,7 @@ func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.
 	}
 }
 
-// Whoever reads backwards gets the newest, and the rest by before.
+// Paging backwards gives the newest messages first, and the others with before.
 func TestPagesBackwardsAreBoundedInBytes(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub.Hub) {
 		texts := make([]string, 9)
@@ -183,7 +183,7 @@ func TestPagesThatAreNotRead(t *testing.T) {
 	}, large, func(s *hub.Settings) { s.MaxConnections = 1 })
 }
 
-// A gap of one room is told although another room's messages fill the page.
+// A page has the gap of one room even if another room's messages fill it.
 func TestGapsHaveRoomOnAPage(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub.Hub) {
 		var rooms []poll.Room

@@ -197,7 +197,7 @@ func TestWait(t *testing.T) {
 				}
 				after = p.position(t)
 			}
-			// Who begins now gets a cursor, too.
+			// A client that begins now gets a cursor, too.
 			after = ask(t, h, waiting).position(t)
 			publish(t, h, "later")
 			if p := ask(t, h, func(o *poll.Options) { o.Rooms[0].Query.After = after }); p.texts() != "later" {

@@ -33,7 +33,7 @@ func TestCursorSet(t *testing.T) {
 	}
 }
 
-// Of a long name a hash stands in the text, by which its place is found.
+// A long name is replaced by its hash, by which its cursor is found.
 func TestCursorSetOfLongNames(t *testing.T) {
 	long, other := strings.Repeat("日本/", 25), strings.Repeat("x", 200)
 	v := protocol.CursorSet{{Room: long, Position: pos}, {Room: "*AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}

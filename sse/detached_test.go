@@ -167,7 +167,7 @@ func TestDetachedHeartbeat(t *testing.T) {
 	})
 }
 
-// What a client sends behind its request is not looked at, and bounded.
+// What a client sends after its request is discarded, within a bound.
 func TestDetachedClientGoesOnSending(t *testing.T) {
 	detach(t, events, func(t *testing.T, s *site) {
 		nc, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))

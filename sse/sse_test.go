@@ -24,8 +24,7 @@ const room = "lobby"
 
 var errBroken = errors.New("the connection broke")
 
-// writer is a ResponseWriter that shows what was flushed, and does as it is
-// told.
+// writer is a ResponseWriter that shows what was flushed, and can be made to fail.
 type writer struct {
 	header http.Header
 	status int
@@ -396,8 +395,8 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// A stream that is always behind, because more comes than it can take, is told
-// of the end like all others.
+// A stream that is always behind, because more comes than it can take, gets its end
+// like all others.
 func TestAlwaysBehind(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *stream) {
 		s.take()

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// stepped returns the moment as time.Now would return it if somebody had set the
-// system's clock forward by so many seconds: only the wall clock's reading
+// stepped returns the moment as time.Now would return it if the system's
+// clock had been set forward by so many seconds: only the wall clock's reading
 // differs, which a Time with a monotonic one holds from bit 30 of its first word
 // on.
 func stepped(t *testing.T, moment time.Time, seconds int64) time.Time {
@@ -20,7 +20,7 @@ func stepped(t *testing.T, moment time.Time, seconds int64) time.Time {
 	return to
 }
 
-// Who sets the system's clock ends no connection, and keeps none.
+// Setting the system's clock ends no connection, and keeps none.
 func TestClockIsSet(t *testing.T) {
 	for name, step := range map[string]int64{"forward": 3600, "back": -3600} {
 		t.Run(name, func(t *testing.T) {

@@ -93,7 +93,7 @@ func TestSessionWithRooms(t *testing.T) {
 	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"members":1,*`, `text:{"op":"gap","room":"b","to":"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`))
 	c.expect(`text:{"id":"*`)
-	// Who stands before the module judges by the URL.
+	// Handlers before the module judge by the URL.
 	for _, op := range []string{`"join"`, `"publish","data":1`, `"history"`, `"state","state":1`, `"signal","event":"e"`, `"leave"`} {
 		c.send(commands(`{"op":` + op + `,"room":"staff","ref":1}`))
 		c.expect(`text:{"op":"error","ref":1,"room":"staff","status":403,"title":"not allowed"*`)
@@ -116,7 +116,7 @@ func TestBye(t *testing.T) {
 	c.expect("end")
 }
 
-// A room that is joined again is told again from the place that is asked for.
+// A room that is joined again is sent again, from the cursor that is asked for.
 func TestJoinAgain(t *testing.T) {
 	s := listen(t, settings(), session, func(o *ws.Options) { o.Client.Presence = hub.PresenceNothing })
 	c := s.dial(t)
@@ -181,7 +181,7 @@ func TestSessionLimits(t *testing.T) {
 	c.until("close:1009:*")
 }
 
-// Whoever asks for much and reads nothing has to wait, and loses nothing.
+// A client that asks for much and reads nothing has to wait, and loses nothing.
 func TestManyAnswers(t *testing.T) {
 	s := listen(t, settings(func(s *hub.Settings) { s.MaxMessageSize = 60 << 10 }), session)
 	for i := range 4 {

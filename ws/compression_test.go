@@ -75,7 +75,7 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// Nobody is compressed for who was not asked.
+// Without an agreement nothing is compressed.
 func TestNoCompression(t *testing.T) {
 	s := listen(t, settings())
 	c := s.deflating(t, websocket.CompressionNoContextTakeover)

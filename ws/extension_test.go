@@ -148,7 +148,7 @@ func (s stripping) WriteHeader(status int) {
 	s.ResponseWriter.WriteHeader(status)
 }
 
-// An answer that never reached the client binds nobody.
+// An answer that never reached the client binds neither side.
 func TestStrippedAnswer(t *testing.T) {
 	s := newServer(t, settings(), compressing)
 	s.wrap = func(w http.ResponseWriter) http.ResponseWriter { return stripping{w} }

@@ -94,7 +94,7 @@ func TestSubprotocol(t *testing.T) {
 	}
 }
 
-// Whoever is refused is told by HTTP, and leaves nothing behind.
+// A refusal is an HTTP answer, and leaves nothing behind.
 func TestRefused(t *testing.T) {
 	tests := []struct {
 		name   string

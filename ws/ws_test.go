@@ -91,8 +91,8 @@ func TestNoEcho(t *testing.T) {
 	c.expect("text:other's")
 }
 
-// A cursor that cannot be honoured is told of in envelopes, and ends what has
-// no words for it.
+// A cursor that cannot be honoured is a gap in envelopes, and ends a connection with
+// bare data.
 func TestGap(t *testing.T) {
 	foreign := func(o *ws.Options) { o.Rooms[0].Start = hub.Start{InvalidCursor: true} }
 	raw := listen(t, settings(), foreign)

@@ -53,7 +53,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
 
-// tap holds back what is written while it is told to.
+// tap can hold back what is written.
 type tap struct {
 	net.Conn
 	hold bool

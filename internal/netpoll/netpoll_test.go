@@ -230,7 +230,7 @@ func TestClosedBeforeStop(t *testing.T) {
 	}
 }
 
-// An armed Conn whose connection was closed is told when it is armed.
+// If the connection was closed before Arm, ready is called.
 func TestArmClosed(t *testing.T) {
 	server, _ := pipe(t)
 	s, calls := watch(t, server)

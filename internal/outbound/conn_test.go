@@ -153,7 +153,7 @@ func TestControlWhileGathering(t *testing.T) {
 	})
 }
 
-// Who reads nothing ends after Stall, and nobody else notices.
+// A peer that reads nothing ends after Stall, and no other notices.
 func TestStalledPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
@@ -178,7 +178,7 @@ func TestStalledPeer(t *testing.T) {
 	})
 }
 
-// Who reads slowly stays, as long as something moves.
+// A peer that reads slowly stays, as long as it accepts something.
 func TestSlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)

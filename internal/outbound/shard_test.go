@@ -154,7 +154,7 @@ func TestFanOut(t *testing.T) {
 	})
 }
 
-// Who reads nothing for a while holds up nobody, and misses nothing.
+// A peer that reads nothing for a while delays no other, and misses nothing.
 func TestFullSocket(t *testing.T) {
 	ways(t, func(t *testing.T, socket func() (far, near net.Conn)) {
 		set := hub.Defaults()
@@ -303,7 +303,7 @@ func (l *lazy) Write(p []byte) (int, error) {
 	return l.Conn.Write(p)
 }
 
-// greedy makes writes wait, but for those of a handshake, whose peer reads.
+// greedy makes writes wait, except those of a handshake, whose peer reads.
 type greedy struct{ net.Conn }
 
 func (g *greedy) CloseWrite() error { return os.ErrInvalid }

@@ -67,7 +67,7 @@ func TestProgressKeepsAPeer(t *testing.T) {
 				if took := time.Since(began); took < 2*time.Second {
 					t.Fatalf("it took %v, so nothing was tried", took)
 				}
-				publish(t, h, strings.Repeat("y", size)) // and nobody reads
+				publish(t, h, strings.Repeat("y", size)) // and the peer does not read
 				<-c.done
 				if cause := c.session.Ended(); cause != hub.CauseSlow {
 					t.Errorf("ended by %v, want slow", cause)
