@@ -47,23 +47,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	client := identify(r)
-	foreign := crossSite(r)
-	if anyOrigin || foreign || req.anonymous {
-		// Any page may have sent this with the cookies of its visitor, without acting
-		// for them. Or the client asks for it.
-		client.User = nil
-	}
-	if err := req.sameUser(client.User); err != nil {
+	client, err := h.client(r, &req, anyOrigin)
+	if err != nil {
 		return err
-	}
-	if foreign {
-		if err := req.withoutEffect(); err != nil {
-			return err
-		}
-	}
-	if h.pooled.hub.Owns(req.conn, client.User) {
-		client.ID = strings.Clone(req.conn)
 	}
 	if len(rooms) > 0 {
 		client.Scope = rooms // handlers before us have judged by the URL
@@ -97,6 +83,30 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		}
 		return h.publish(w, r, client, rooms[0], req.mode == modeForm)
 	}
+}
+
+// client returns the client that sent a request, as far as its credentials count. It
+// removes effects from the request if a page of another site has sent it.
+func (h *Handler) client(r *http.Request, req *request, anyOrigin bool) (hub.Client, error) {
+	client := identify(r)
+	foreign := crossSite(r)
+	if anyOrigin || foreign || req.anonymous {
+		// Any page may have sent this with the cookies of its visitor, without acting
+		// for them. Or the client asks for it.
+		client.User = nil
+	}
+	if err := req.sameUser(client.User); err != nil {
+		return client, err
+	}
+	if foreign {
+		if err := req.withoutEffect(); err != nil {
+			return client, err
+		}
+	}
+	if h.pooled.hub.Owns(req.conn, client.User) {
+		client.ID = strings.Clone(req.conn)
+	}
+	return client, nil
 }
 
 // withoutRoom serves requests to the hub's own URL that name no room.
