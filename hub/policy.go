@@ -187,7 +187,7 @@ func (s *Settings) Check() error {
 			return err
 		}
 		if seen[r.Pattern] {
-			return fmt.Errorf("room pattern %q stands twice", r.Pattern)
+			return fmt.Errorf("room pattern %q already specified", r.Pattern)
 		}
 		seen[r.Pattern] = true
 		if r.History != nil {
@@ -201,10 +201,10 @@ func (s *Settings) Check() error {
 			}
 		}
 		if r.MaxMessageSize != nil && *r.MaxMessageSize < 1 {
-			return fmt.Errorf("max_message_size of room pattern %q must be at least 1", r.Pattern)
+			return fmt.Errorf("room pattern %q: max_message_size must be at least 1", r.Pattern)
 		}
 		if r.MaxMessageSize != nil && int64(*r.MaxMessageSize) > s.HistoryMemory {
-			return tooLargeToKeep(fmt.Sprintf(" of room pattern %q", r.Pattern), *r.MaxMessageSize, s.HistoryMemory)
+			return tooLargeToKeep(fmt.Sprintf("room pattern %q: ", r.Pattern), *r.MaxMessageSize, s.HistoryMemory)
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func (s *Settings) Check() error {
 // check returns an error if nobody can keep so little.
 func (k History) check() error {
 	if k.Count < 0 || k.Age < 0 {
-		return fmt.Errorf("history of %d messages and %v: neither may be below 0", k.Count, k.Age)
+		return fmt.Errorf("invalid history of %d messages and %v: must not be negative", k.Count, k.Age)
 	}
 	return nil
 }
@@ -221,17 +221,17 @@ func (k History) check() error {
 // check returns an error for a grace that cannot be.
 func (p PresenceRule) check() error {
 	if p.Mode > PresenceOff || p.Grace < 0 {
-		return fmt.Errorf("presence %d with a grace of %v: the grace may not be below 0", p.Mode, p.Grace)
+		return fmt.Errorf("invalid presence %d with a grace of %v: the grace must not be negative", p.Mode, p.Grace)
 	}
 	return nil
 }
 
-func tooLargeToKeep(of string, size int, memory int64) error {
+func tooLargeToKeep(where string, size int, memory int64) error {
 	text := "off"
 	if size != Off {
 		text = strconv.Itoa(size)
 	}
-	return fmt.Errorf("max_message_size%s is %s, above history_memory, which is %d: such a message could not be delivered", of, text, memory)
+	return fmt.Errorf("%sinvalid max_message_size %s: must be at most history_memory, which is %d: a larger message could not be delivered", where, text, memory)
 }
 
 // policy is what the settings say about one room.

@@ -197,7 +197,7 @@ func TestSettingsCheck(t *testing.T) {
 		{"messages of a pattern above the memory", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(hub.Off)}), "history_memory"},
 		{"no messages of a pattern", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(0)}), "max_message_size"},
 		{"a bad pattern", rule(hub.RoomRule{Pattern: "a*b"}), "only one *"},
-		{"a pattern twice", func(s *hub.Settings) { s.Rooms = []hub.RoomRule{{Pattern: "a*"}, {Pattern: "a*"}} }, "stands twice"},
+		{"a pattern twice", func(s *hub.Settings) { s.Rooms = []hub.RoomRule{{Pattern: "a*"}, {Pattern: "a*"}} }, "already specified"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
