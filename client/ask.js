@@ -6,22 +6,31 @@
 
 /** @typedef {import('./realtime.js').Wire} Wire */
 
-/** A request that is given up by its signal, if it has one, or after so many ms. @type {(url: string, init?: RequestInit, ms?: number) => Promise<Response>} */
-export const ask = (url, init, ms = 3e4) => fetch(url, { cache: 'no-store', ...init, signal: init?.signal ?? AbortSignal.timeout(ms) });
+const SOON = 4_000; // ms in which a HEAD must be answered where much depends on it
+const LATE = 30_000; // ms in which any other request must be
 
-/** Asks for no more than an answer. @type {(url: string, ms?: number) => Promise<Response>} */
-export const head = (url, ms) => ask(url, { method: 'HEAD' }, ms);
+/** A request that its signal ends, if it has one, or else a time in ms. @type {(url: string, init?: RequestInit, ms?: number) => Promise<Response>} */
+export const ask = (url, init, ms = LATE) => fetch(url, { cache: 'no-store', ...init, signal: init?.signal ?? AbortSignal.timeout(ms) });
+
+/** Asks for the status and the headers alone. @type {(url: string) => Promise<Response>} */
+export const head = (url) => ask(url, { method: 'HEAD' });
+
+/** The same where it must be answered soon. @type {(url: string) => Promise<Response>} */
+export const probe = (url) => ask(url, { method: 'HEAD' }, SOON);
 
 /** Whom the server takes this page for, as a HEAD says: an id, or '' for nobody. */
-export const userOf = (/** @type {Response} */ { headers }) => decodeURIComponent(headers.get('Realtime-User') ?? '');
+export const userOf = (/** @type {Response} */ response) => decodeURIComponent(response.headers.get('Realtime-User') ?? '');
+
+/** Asks the server whom it takes this page for. It rejects if the server cannot be reached. */
+export const whoAmI = async (/** @type {string} */ url) => userOf(await probe(url));
 
 /** What a problem document says, or any other refusal. @type {(response: Response) => Promise<Wire>} */
 export const problem = async (response) => ({ ...(await response.json().catch(() => 0)), status: response.status });
 
-/** For how many ms an answer asks not to come back. */
-export const retryAfter = (/** @type {Response} */ { headers }) => /** @type {any} */ (headers.get('Retry-After')) * 1e3;
+/** For how many ms an answer asks the client not to come back; 0 or NaN if it does not. */
+export const retryAfter = (/** @type {Response} */ response) => /** @type {any} */ (response.headers.get('Retry-After')) * 1e3;
 
-/** A URL with parameters, without those that are nothing. @type {(url: string, parameters: Wire) => string} */
+/** A URL with parameters, without those that are empty. @type {(url: string, parameters: Wire) => string} */
 export const extend = (url, parameters) => {
   const extended = new URL(url);
   for (const name in parameters) if (parameters[name]) extended.searchParams.set(name, parameters[name]);

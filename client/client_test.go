@@ -43,8 +43,8 @@ func TestBudgets(t *testing.T) {
 		names string
 		most  int
 	}{
-		{"realtime.js", 4800},
-		{"realtime.js realtime-chat.js", 12_000},
+		{"realtime.js", 5000},
+		{"realtime.js realtime-chat.js", 13_000},
 		{"realtime-http.js", 1600},
 		{"realtime-socket.js", 1500},
 		{"realtime-value.js", 1100},

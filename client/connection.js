@@ -3,308 +3,266 @@
  *
  * @module
  */
-import { extend, head, retryAfter, userOf } from './ask.js';
-import { TRANSPORTS, load } from './transports.js';
+import { extend, probe, retryAfter, whoAmI } from './ask.js';
+import { between, pause } from './backoff.js';
+import {
+    FORBIDDEN,
+  INTERNAL_SERVER_ERROR,
+  MESSAGE_TOO_BIG,
+  REFUSED,
+  SERVICE_RESTART,
+  TOO_MANY_REQUESTS,
+  UNAUTHORIZED,
+} from './codes.js';
+import { Link } from './link.js';
+import { TOO_LARGE } from './outbox.js';
+import { Room } from './room.js';
+import { TRANSPORTS } from './transports.js';
+import { after, random } from './wire.js';
 
 /**
  * @typedef {import('./realtime.js').Wire} Wire
- * @typedef {import('./realtime.js').Options} Options
- * @typedef {import('./transports.js').End} End
- * @typedef {import('./transports.js').Joined} Joined
- * @typedef {import('./transports.js').Open} Open
- *
- * @typedef {object} Link One transport that is open, or about to be.
- * @property {number} index_ Which one it is.
- * @property {boolean} asks_ Whether it can be asked for a sign of life: otherwise it joins by its URL.
- * @property {any} [ready_] As it came; nothing before.
- * @property {(command: Wire) => void} send_
- * @property {(ms: number, last?: boolean) => void} watch_ Ends it after so long without a sign of life; before the last time it
- *   is asked for one, if it can be.
- * @property {(then: () => void, ms: number) => void} later_ Does something in time, unless it is closed by then.
- * @property {() => void} close_
+ * @typedef {import('./realtime.js').Realtime<any>} Realtime
  */
 
-export const random = () => Math.ceil(Math.random() * 1e15);
+const STABLE = 10_000; // ms after which a connection has lasted
+const BETTER = 300_000; // ms after which a better transport is tried again
+const FIRST_WAIT = 500; // ms that the first wait takes at most, each one twice as long as the last
+const LONGEST_WAIT = 30_000;
+/** @type {[number, number]} */
+const RESTART = [500, 3_000]; // ms within which clients come back to a server that restarts
+const GONE = 5_000; // ms after which the rooms of a tab that has ended are left
+const BEAT = 1_000; // ms of silence, for each second of the server's heartbeat, after which a link is asked for a sign of life
+const BEATS = 2_500; // those after which a link ends that cannot be asked
 
-/** Whether a cursor lies after another. There is no order between epochs, and none lies before all. @type {(a?: string, b?: string) => boolean} */
-export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, place] = b.split('.')) =>
-  epoch != other || +offset > +place;
-
-/** For how many ms to wait that was told to wait: not as long as all others, and no longer than a timer can. */
-export const pause = (/** @type {number} */ ms) => Math.min(ms * (1 + Math.random() / 4), 36e5);
-
-/** Whom the server takes this page for: an id, or '' for nobody. It rejects if the server cannot be asked. */
-export const whoAmI = async (/** @type {string} */ url) => userOf(await head(url, 4e3));
-
-/**
- * Keeps one transport open, for all tabs.
- * @param {string} url
- * @param {Options} options
- * @param {Wire} memory What outlives a connection: `conn`, `user`, and which transport was `used`.
- * @param {(object: Wire) => void} tell Is told the state, whenever it may have changed, and each object.
- * @param {(error: Wire) => void} fail Is told, once, that there is no coming back.
- * @returns {(command: Wire, tab?: number) => any} Takes a tab's command, this one's if none is named. One that can't be sent
- *   now is sent by its tab again.
- */
-export const connect = (url, { transports = TRANSPORTS, presence = '1' }, memory, tell, fail) => {
-  /** @type {Map<string, Joined>} */
-  const rooms = new Map();
-  let largest = 0; // publication on its way, in characters
-  let culprit = 0; // its ref
+/** Keeps one transport open. */
+export class Connection {
+  /** @type {Map<string, Room>} */
+  rooms_ = new Map();
   /** @type {Link | undefined} */
-  let link;
+  link_;
   /** @type {Link | undefined} A better one that is being tried. */
-  let beside;
-  /** @type {number[] | undefined} */
-  let slot; // when to come back, as the server says
+  beside_;
+  /** @type {[number, number] | undefined} Between how many ms to come back, as the server says. */
+  slot_;
   /** @type {any} */
-  let timer;
-  let attempt = 0; // how often it had to wait since a connection lasted
-  let down = 0; // how often in a row nothing at all could be reached
-  let retryAt = 0;
+  timer_;
+  /** How often it had to wait since a connection lasted. */
+  attempt_ = 0;
+  /** How often in a row nothing at all could be reached. */
+  down_ = 0;
+  retryAt_ = 0;
   /** @type {boolean | undefined} */
-  let closed;
+  over_;
 
-  const report = (ready = link?.ready_) =>
-    tell({
+  /**
+   * @param {Realtime} page Has the hub and the options, keeps what outlives a connection (`conn`, `user`, the transport that was
+   *   used), and is closed if there is no coming back.
+   * @param {(object: Wire) => void} tell Is called with the state, whenever it may have changed, and with each object for tabs.
+   */
+  constructor(page, tell) {
+    this.page_ = page;
+    this.tell_ = tell;
+    this.transports_ = page.transports_ ?? TRANSPORTS;
+    this.presence_ = page.presence_;
+    queueMicrotask(() => this.open_(page.index_ % this.transports_.length || 0));
+  }
+
+  /** Tells the state. */
+  report_() {
+    const { link_: link, retryAt_: retryAt } = this;
+    const { user, conn } = this.page_;
+    const ready = link?.ready_;
+    this.tell_({
       state: ready ? 'open' : retryAt ? 'waiting' : 'connecting',
-      transport: ready ? transports[/** @type {Link} */ (link).index_] : '',
+      transport: ready ? this.transports_[link.index_] : '',
       retryAt,
-      user: memory.user,
-      conn: memory.conn,
+      user,
+      conn,
       limits: ready?.limits,
     });
+  }
 
-  const address = (/** @type {Wire | void} */ query) => extend(url, { conn: memory.conn, presence, ...query });
+  /** The hub's URL, with parameters. @param {Wire} [query] */
+  address_(query) {
+    return extend(this.page_.hub_, { conn: this.page_.conn, presence: this.presence_, ...query });
+  }
 
-  /** Opens a transport. @type {(index: number) => Link} */
-  const dial = (index) => {
-    /** @type {any} */
-    let watchdog;
-    /** @type {Open | undefined} */
-    let transport;
-    /** @type {boolean | undefined} */
-    let over;
-    /** @type {End} */
-    const end = (code, wait) => {
-      if (over) return;
-      own.close_();
-      ended(own, code, wait);
-    };
-    /** @type {Link} */
-    const own = {
-      index_: index,
-      asks_: transports[index] == 'websocket',
-      send_(command) {
-        if (over) return;
-        const text = JSON.stringify(command);
-        if (command.op == 'publish' && text.length > largest) [largest, culprit] = [text.length, command.ref];
-        transport?.send_(command, text);
-        if (own.asks_) own.watch_(4e3 + text.length); // for the answer, however slowly the command goes
-      },
-      watch_(ms, last) {
-        clearTimeout(watchdog);
-        if (ms)
-          watchdog = setTimeout(() => {
-            if (last || !own.ready_ || !own.asks_) return end(1);
-            transport?.ping_?.();
-            own.watch_(4e3, true);
-          }, ms);
-      },
-      later_: (then, ms) => setTimeout(() => over || then(), ms),
-      close_() {
-        over = true;
-        clearTimeout(watchdog);
-        transport?.close_();
-      },
-    };
-    own.watch_(Math.min(16e3, 4e3 * 2 ** attempt));
-    load(transports[index], url)
-      .then((open) => over || (transport = open(address, rooms, (object) => over || receive(own, object), end)))
-      .catch(() => end(0));
-    return own;
-  };
+  /** Ends what is open, or about to be. */
+  close_() {
+    clearTimeout(this.timer_);
+    this.link_?.close_();
+    this.beside_?.close_();
+    this.beside_ = undefined;
+  }
 
-  const close = () => {
-    clearTimeout(timer);
-    link?.close_();
-    beside?.close_();
-    beside = undefined;
-  };
-
-  const open = (index = link?.index_ ?? 0) => {
-    close();
-    slot = undefined;
-    retryAt = 0;
-    if (closed) return;
-    link = dial(index);
-    report();
-  };
+  /** Opens a transport in place of the last one. */
+  open_(index = this.link_?.index_ ?? 0) {
+    this.close_();
+    this.slot_ = undefined;
+    this.retryAt_ = 0;
+    if (this.over_) return;
+    this.link_ = new Link(this, index);
+    this.report_();
+  }
 
   /** Tries a better transport beside the one that works. */
-  const better = (index = 0) => {
-    if (!beside && link?.ready_ && index < link.index_) beside = dial(index);
-  };
+  better_(index = 0) {
+    const { link_: link } = this;
+    if (!this.beside_ && link?.ready_ && index < link.index_) this.beside_ = new Link(this, index);
+  }
 
-  /** Joins a room, or moves the server's place in it: only ever back, since other tabs may be there. */
-  const join = (/** @type {Joined} */ room, /** @type {string} */ name) => {
-    const { joins_, at_, state_ } = room;
-    const ref = (room.ref_ = random());
-    const [last] = joins_.values(); // a number and a time cannot be had at once: one after the other
-    room.last_ = last;
-    room.asked_ = [...joins_.keys()].filter((ref) => joins_.get(ref) == last);
-    if (!link || (link.asks_ && !link.ready_)) return;
-    link.send_({ op: 'join', room: name, ref, since: last ? undefined : at_, last, state: state_ });
-    if (link.asks_) link.later_(() => room.ref_ == ref && join(room, name), 1e4);
-  };
-
-  /** What came of a join. @type {(room: Joined, name: string, object: Wire) => void} */
-  const joined = (room, name, object) => {
-    const { at_, last_, asked_ = [], joins_ } = room;
-    const { cursor, retry_ms, status } = object;
-    if (retry_ms) {
-      const ref = (room.ref_ = random());
-      return link?.later_(() => room.ref_ == ref && join(room, name), pause(retry_ms));
-    }
-    const again = room.link_ != link || (status && !asked_[0]); // nobody has asked: it is about all
-    room.ref_ = 0;
-    room.last_ = undefined;
-    room.asked_ = undefined;
-    if (status) {
-      if (again) rooms.delete(name);
-    } else {
-      room.link_ = link;
-      if (at_ && last_ && after(cursor, at_)) {
-        // Who wished for little made the server skip what others are still to get.
-        for (const ref of asked_) joins_.set(ref, undefined);
-        return join(room, name);
-      }
-      if (after(at_, cursor)) room.at_ = cursor;
-    }
-    for (const ref of asked_) joins_.delete(ref);
-    tell({ ...object, refs: asked_, again });
-    if (joins_.size && rooms.has(name)) join(room, name);
-  };
-
-  const receive = (/** @type {Link} */ from, /** @type {Wire} */ object) => {
-    const { op, ref, id, to, cursor, room: name } = object;
-    if (op == 'ready') {
-      const first = !from.ready_;
-      if (from == beside) {
-        link?.close_();
-        link = from;
-        beside = undefined;
-      }
-      from.ready_ = object;
-      slot = undefined; // the `retry` that begins a stream is for those who do not choose for themselves
-      memory.conn = object.conn ?? memory.conn;
-      memory.user = object.user;
-      memory.used = from.index_;
-      if (first) {
-        from.later_(() => (attempt = 0), 1e4);
-        from.later_(better, down ? 1e4 : 3e5);
-        down = 0;
-        if (from.asks_) rooms.forEach(join);
-      }
-      report();
-    }
-    if (from != link) return;
-    if (op == 'bye') slot = object.retry_ms;
-    if (from.ready_) from.watch_(from.ready_.heartbeat * (from.asks_ ? 1e3 : 2500));
-    if (ref == culprit) largest = 0;
-    const room = rooms.get(name);
+  /** Takes an object from a link; an empty one is a sign of life. @param {Link} link @param {Wire} object */
+  take_(link, object) {
+    const { op, ref, id, to, cursor } = object;
+    if (op == 'ready') this.ready_(link, object);
+    if (link != this.link_) return;
+    if (op == 'bye') this.slot_ = object.retry_ms;
+    if (link.ready_) link.watch_(link.ready_.heartbeat * (link.asks_ ? BEAT : BEATS));
+    if (ref == link.culprit_) link.largest_ = 0;
+    const room = this.rooms_.get(object.room);
     if (room) {
-      if (ref ? ref == room.ref_ : op == 'ok' && cursor) return joined(room, name, object);
+      if (ref ? ref == room.ref_ : op == 'ok' && cursor) return this.joined_(room, object);
       if (!room.joins_.size) room.at_ = (op ? to : id) ?? room.at_;
     }
-    tell(object);
-  };
+    this.tell_(object);
+  }
 
-  /** What is to be done when a transport has ended. @type {(from: Link, code: number, wait?: number | null) => Promise<void>} */
-  const ended = async (from, code, wait) => {
-    const { index_: index, ready_: opened } = from;
-    if (from == beside) {
-      beside = undefined;
-      better(index + 1);
-      return link?.later_(better, 3e5);
+  /** Takes the answer to a join. @param {Room} room @param {Wire} object */
+  joined_(room, object) {
+    const { rooms_: rooms } = this;
+    const link = /** @type {Link} */ (this.link_); // from which the answer comes
+    const { asked_: asked, joins_: joins, at_: at, last_: last, name_: name } = room;
+    const { cursor, retry_ms, status } = object;
+    if (retry_ms) {
+      room.ref_ = random();
+      return room.again_(link, pause(retry_ms));
     }
-    if (code == 1009) {
-      // One message was too large for what lies between.
-      tell({ ref: culprit, status: 413, title: 'message too large' });
+    const again = room.link_ != link || (status && !asked[0]); // no tab has asked: the answer is about all of them
+    room.ref_ = 0;
+    room.last_ = undefined;
+    room.asked_ = [];
+    if (!status) {
+      room.link_ = link;
+      if (at && last && after(cursor, at)) {
+        // The tabs that asked for a few messages have made the server skip what other tabs still need.
+        for (const ref of asked) joins.set(ref, undefined);
+        return room.join_(link);
+      }
+      if (after(at, cursor)) room.at_ = cursor;
+    } else if (again) rooms.delete(name);
+    for (const ref of asked) joins.delete(ref);
+    this.tell_({ ...object, refs: asked, again });
+    if (joins.size && rooms.has(name)) room.join_(link);
+  }
+
+  /** Takes the object that begins a link. Long polling has one in each page. @param {Link} link @param {Wire} object */
+  ready_(link, object) {
+    const { page_: page, down_: down } = this;
+    const first = !link.ready_;
+    if (link == this.beside_) {
+      this.link_?.close_();
+      this.link_ = link;
+      this.beside_ = undefined;
     }
-    largest = 0;
-    from.ready_ = 0;
-    let status = code - 4e3;
-    let rotate = opened && attempt && code != 1009;
-    if (code == 1012) slot ??= [500, 3e3];
-    if (slot || wait) rotate = false;
+    link.ready_ = object;
+    this.slot_ = undefined; // the `retry` that begins a stream is for those who do not choose a time for themselves
+    page.conn = object.conn ?? page.conn;
+    page.user = object.user;
+    page.index_ = link.index_;
+    if (first) {
+      link.later_(STABLE, () => (this.attempt_ = 0));
+      link.later_(down ? STABLE : BETTER, () => this.better_());
+      this.down_ = 0;
+      if (link.asks_) for (const room of this.rooms_.values()) room.join_(this.link_);
+    }
+    this.report_();
+  }
+
+  /** Does what is to be done when a link has ended. @param {Link} link @param {number} code @param {number} [wait] In ms, if the server has said it. */
+  async end_(link, code, wait) {
+    const { ready_: opened, index_: index } = link;
+    if (link == this.beside_) {
+      this.beside_ = undefined;
+      this.better_(index + 1);
+      return this.link_?.later_(BETTER, () => this.better_());
+    }
+    const large = code == MESSAGE_TOO_BIG; // for something between the client and the server
+    if (large) this.tell_({ ref: link.culprit_, ...TOO_LARGE });
+    link.ready_ = undefined;
+    let status = code - REFUSED;
+    let rotate = opened && this.attempt_ && !large;
+    if (code == SERVICE_RESTART) this.slot_ ??= RESTART;
+    if (this.slot_ || wait) rotate = false;
     else if (!opened) {
-      // Why, a transport does not always see, and what lies between may say anything. So HEAD says it.
-      const answer = /** @type {Response | undefined} */ (await head(address(), 4e3).catch(() => /** @type {any} */ (0)));
-      if (link != from) return;
-      status = answer?.status ?? 500;
-      rotate = status < 500 && status != 429;
+      // A transport does not always see why it was refused, and what lies between may have said anything. HEAD gets the reason.
+      const answer = await probe(this.address_()).catch(() => undefined);
+      if (link != this.link_) return;
+      status = answer?.status ?? INTERNAL_SERVER_ERROR;
+      rotate = status < INTERNAL_SERVER_ERROR && status != TOO_MANY_REQUESTS;
       wait = answer && retryAfter(answer);
-      if (!rotate && ++down % 3 == 0) from.index_++; // what refuses HEAD may let others pass
+      if (!rotate && ++this.down_ % 3 == 0) link.index_++; // what refuses HEAD may let other requests pass
     }
-    if (status == 401 || status == 403) return fail({ status, title: 'refused' });
-    if (rotate) from.index_++;
-    from.index_ %= transports.length;
-    if (rotate && from.index_) return open();
-    const [least, most] = slot ?? (wait ? [wait, wait * 1.25] : [0, Math.min(3e4, 500 * 2 ** attempt++)]);
-    const ms = Math.min(least + Math.random() * (most - least), 36e5);
-    retryAt = Date.now() + ms;
-    timer = setTimeout(open, ms);
-    report();
-  };
+    if (status == UNAUTHORIZED || status == FORBIDDEN) return this.page_.close({ status, title: 'refused' });
+    if (rotate) link.index_++;
+    link.index_ %= this.transports_.length;
+    if (rotate && link.index_) return this.open_();
+    const ms = this.slot_ ? between(...this.slot_) : wait ? pause(wait) : between(0, Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.attempt_++));
+    this.retryAt_ = Date.now() + ms;
+    this.timer_ = setTimeout(() => this.open_(), ms);
+    this.report_();
+  }
 
-  /** Asks for a sign of life, and begins anew if the server takes this page for somebody else by now. */
-  const check = (from = link) => {
-    const id = memory.user?.id ?? '';
-    if (!from?.ready_) return;
-    if (from.asks_) from.watch_(1);
-    whoAmI(address()).then((me) => me != id && from == link && open(), () => from.asks_ || from.watch_(1));
-  };
-
-  /** @type {ReturnType<typeof connect>} */
-  const relay = (command, tab = 0) => {
-    const { op, room: name, ref, since, last, state } = command;
-    /** @type {Joined} */
-    const room = rooms.get(name) ?? { tabs_: new Set(), joins_: new Map() };
-    if (state !== undefined) room.state_ = state;
-    if (op == 'ask') report();
-    else if (op == 'check') {
-      if (retryAt) slot || open(0);
-      else {
-        check();
-        better();
-      }
-    } else if (op == 'bye') {
-      if (tab) return setTimeout(() => rooms.forEach((_, room) => relay({ op: 'leave', room }, tab)), 5e3);
-      closed = true;
-      close();
-    } else if (op == 'join') {
-      rooms.set(name, room);
-      room.tabs_.add(tab);
-      room.joins_.set(ref, last);
-      if (since && after(room.at_, since)) room.at_ = since;
-      // Whoever needs to know who is there makes the connection ask.
-      if (command.presence > presence) {
-        presence = command.presence;
-        open();
-      }
-      if (!room.ref_) join(room, name);
-    } else {
+  /** Takes a tab's command, this one's if none is named. One that cannot be sent now is sent by its tab again. @param {Wire} command */
+  relay_(command, tab = 0) {
+    const { op, room: name } = command;
+    const { link_: link, rooms_: rooms } = this;
+    const room = rooms.get(name);
+    if (op == 'ask') this.report_();
+    else if (op == 'check') this.check_();
+    else if (op == 'bye') {
+      if (tab) return setTimeout(() => rooms.forEach((_, room) => this.relay_({ op: 'leave', room }, tab)), GONE);
+      this.over_ = true;
+      this.close_();
+    } else if (op == 'join') this.join_(command, tab);
+    else {
+      if (op == 'state' && room) room.state_ = command.state;
       if (op == 'leave') {
-        room.tabs_.delete(tab);
-        if (room.tabs_.size || !rooms.delete(name)) return;
+        room?.tabs_.delete(tab);
+        if (!room || room.tabs_.size) return;
+        rooms.delete(name);
         room.ref_ = 0;
       }
       // What a tab says as one user is not said as another, who may have signed in while it was on its way here.
-      if (link?.ready_ && (op != 'publish' || command.user == memory.user?.id)) link.send_(command);
+      if (link?.ready_ && (op != 'publish' || command.user == this.page_.user?.id)) link.send_(command);
     }
-  };
+  }
 
-  queueMicrotask(() => open(memory.used % transports.length || 0));
-  return relay;
-};
+  /** Asks for a sign of life, and connects anew if the server takes this page for another user by now. While it waits, it tries again. */
+  check_() {
+    const { link_: link, page_: page } = this;
+    if (this.retryAt_) return this.slot_ || this.open_(0);
+    const id = page.user?.id ?? '';
+    if (link?.ready_) {
+      if (link.asks_) link.watch_(1);
+      whoAmI(this.address_()).then((me) => me != id && link == this.link_ && this.open_(), () => link.asks_ || link.watch_(1));
+    }
+    this.better_();
+  }
+
+  /** @param {Wire} command @param {number} tab */
+  join_({ room: name, ref, since, last, state, presence }, tab) {
+    const room = this.rooms_.get(name) ?? new Room(name);
+    this.rooms_.set(name, room);
+    if (state !== undefined) room.state_ = state;
+    room.tabs_.add(tab);
+    room.joins_.set(ref, last);
+    if (since && after(room.at_, since)) room.at_ = since;
+    if (presence > this.presence_) {
+      // One tab that needs to know who is there is enough for the connection to ask.
+      this.presence_ = presence;
+      this.open_();
+    }
+    if (!room.ref_) room.join_(this.link_);
+  }
+}

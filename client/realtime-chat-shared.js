@@ -22,8 +22,10 @@ export const keep = (key, value, storage = 'localStorage') => {
   }
 };
 
-/** @type {Record<string, Realtime & {users_?: number}>} */
+/** @type {Record<string, Realtime>} */
 const connections = {};
+/** @type {Map<Realtime, number>} How many chats use each. */
+const users = new Map();
 
 /**
  * The connection of all chats with the same hub and transport, until each has said goodbye.
@@ -33,18 +35,20 @@ export const connect = ({ src, transport }) => {
   const key = transport + src;
   if (connections[key]?.state == 'closed') delete connections[key];
   const realtime = (connections[key] ??= new Realtime(src, transport ? { transports: [transport] } : {}));
-  realtime.users_ = (realtime.users_ ?? 0) + 1;
+  users.set(realtime, (users.get(realtime) ?? 0) + 1);
   return realtime;
 };
 
 /**
  * Says goodbye, once there is nothing to be sent to the room.
- * @param {ReturnType<typeof connect>} realtime
+ * @param {Realtime} realtime
  * @param {string} room
  */
 export const disconnect = (realtime, room) => {
-  if (realtime.pending(room)[0]) setTimeout(disconnect, 500, realtime, room);
-  else if (!--(/** @type {any} */ (realtime).users_)) realtime.close();
+  if (realtime.pending(room)[0]) return setTimeout(disconnect, 500, realtime, room);
+  const left = /** @type {number} */ (users.get(realtime)) - 1;
+  users.set(realtime, left);
+  if (!left) realtime.close();
 };
 
 let all = 0; // unread messages in the chats of the page

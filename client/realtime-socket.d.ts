@@ -34,23 +34,12 @@ export class RealtimeSocket extends RealtimeSocket_base {
     onerror: WebSocket["onerror"];
     /** @type {WebSocket['onclose']} */
     onclose: WebSocket["onclose"];
-    /** @internal The messages become text one after the other. */
-    tail_: Promise<void>;
     url: string;
-    /** @internal */
-    hub_: Realtime<Record<string, any>>;
-    /** @internal */
-    room_: import("./realtime.js").Subscription<any>;
     /** What the server has not acknowledged, in bytes, with what surrounds it. */
     get bufferedAmount(): number;
-    /** @internal @param {'open' | 'message' | 'error' | 'close'} type @param {object} [fields] */
-    fire_(type: "open" | "message" | "error" | "close", fields?: object): void;
-    /** @internal @param {number} code @param {string} reason */
-    end_(code: number, reason: string, wasClean?: boolean): void;
     /** Publishes. What is sent before it is open waits. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
     send(data: string | ArrayBuffer | ArrayBufferView | Blob): void;
     /** Ends when what waits is sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
     close(code?: number, reason?: string): void;
 }
-import { Realtime } from './realtime.js';
 export {};

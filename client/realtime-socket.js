@@ -33,7 +33,7 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
   onerror = null;
   /** @type {WebSocket['onclose']} */
   onclose = null;
-  /** @internal The messages become text one after the other. */
+  /** The messages become text one after the other. */
   tail_ = Promise.resolve();
 
   /** @param {string | URL} url @param {string | string[]} [protocols] Without meaning here. */
@@ -81,12 +81,12 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
     return JSON.stringify(this.hub_.pending(this.room_.room)).length - 2;
   }
 
-  /** @internal @param {'open' | 'message' | 'error' | 'close'} type @param {object} [fields] */
+  /** @param {'open' | 'message' | 'error' | 'close'} type @param {object} [fields] */
   fire_(type, fields) {
     this.dispatchEvent(Object.assign(new Event(type), fields));
   }
 
-  /** @internal @param {number} code @param {string} reason */
+  /** @param {number} code @param {string} reason */
   end_(code, reason, wasClean = false) {
     if (this.readyState > 2) return;
     this.readyState = 3;

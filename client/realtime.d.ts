@@ -1,5 +1,4 @@
 declare const RealtimeError_base: new (message: string) => Error & Refusal;
-/** @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message */
 /** Why something was refused. */
 export class RealtimeError extends RealtimeError_base {
     /** @param {Wire} answer */
@@ -35,55 +34,33 @@ export class Realtime<Rooms extends Record<string, any> = Record<string, any>> e
         message?: number;
         rooms?: number;
     } | undefined;
-    /** @internal Which of the transports opened last: tried first after a reload. */
-    used: number;
     /**
      * Begins to read a room. All its subscriptions are one member.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {{after?: string, last?: number | string, state?: any, signal?: AbortSignal}} [options] Begin with what comes `after` a
-     *   cursor, or with so many of the `last` messages, or those of so long (`10m`); show a `state` in presence.
-     * @returns {Subscription<Rooms[Room]>}
+     *
+     * Options: begin with what comes `after` a cursor, or with so many of the `last` messages, or those of so long (`10m`); show a
+     * `state` in presence; the `signal` closes it.
+     * @type {<Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>}
      */
-    subscribe: <Room extends keyof Rooms & string>(room: Room, { after: cursor, last, state, signal }?: {
-        after?: string;
-        last?: number | string;
-        state?: any;
-        signal?: AbortSignal;
-    }) => Subscription<Rooms[Room]>;
+    subscribe: <Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>;
     /**
      * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
      *
      * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
      * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {Rooms[Room]} data Text, any JSON, or `{base64, type}` for bytes.
-     * @param {PublishOptions} [options] What comes again under the same `key` is not published again; after `ttl` seconds it is
-     *   forgotten (0: at once); the `signal` discards it, and rejects with its reason.
-     * @returns {Published}
+     *
+     * The data is text, any JSON, or `{base64, type}` for bytes. Options: what comes again under the same `key` is not published again;
+     * after `ttl` seconds it is forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+     * @type {<Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published}
      */
-    publish: <Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], { event, key, ttl, signal }?: PublishOptions) => Published;
-    /**
-     * Sends what is stored nowhere: as well as it goes, and not at all while not open.
-     * @param {string} room
-     * @param {string} event
-     * @param {any} [data]
-     */
+    publish: <Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published;
+    /** Sends what is stored nowhere: as well as it goes, and not at all while not open. @type {(room: string, event: string, data?: any) => any} */
     signal: (room: string, event: string, data?: any) => any;
     /**
      * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
-     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {HistoryOptions} [options] `limit` is 50 by default, and at most 1000.
-     * @returns {Promise<{messages: Envelope<Rooms[Room]>[], cursor: string, more: boolean}>}
+     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
+     * @type {<Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>}
      */
-    history: <Room extends keyof Rooms & string>(room: Room, { signal, ...query }?: HistoryOptions) => Promise<{
-        messages: Envelope<Rooms[Room]>[];
-        cursor: string;
-        more: boolean;
-    }>;
+    history: <Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>;
     /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
     presence: (room: string) => Presence;
     /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
@@ -149,7 +126,7 @@ export type Options = {
     signal?: AbortSignal | undefined;
 };
 /**
- * `status` is an HTTP status, or 499 for what was not sent; `title` says what it is, in a few words; `detail` what it was here;
+ * `status` is an HTTP status, or 499 for what the client has given up without a confirmation; `title` says what it is, in a few words; `detail` what it was here;
  * `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
  */
 export type Refusal = {
@@ -196,6 +173,12 @@ export type Published = Promise<{
 }> & {
     key: string;
 };
+export type SubscribeOptions = {
+    after?: string;
+    last?: number | string;
+    state?: any;
+    signal?: AbortSignal;
+};
 export type PublishOptions = {
     event?: string;
     key?: string;
@@ -207,6 +190,14 @@ export type HistoryOptions = {
     since?: string;
     limit?: number;
     signal?: AbortSignal;
+};
+/**
+ * Messages, oldest first.
+ */
+export type Page<Data = any> = {
+    messages: Envelope<Data>[];
+    cursor: string;
+    more: boolean;
 };
 /**
  * What the events of a {@link Subscription} have for `detail`.
@@ -275,14 +266,9 @@ export type Reader<Data = any> = {
      */
     signal: (event: string, data?: any) => void;
     /**
-     * As
-     * {@link Realtime#history}.
+     * As {@link Realtime#history}.
      */
-    history: (options?: HistoryOptions) => Promise<{
-        messages: Envelope<Data>[];
-        cursor: string;
-        more: boolean;
-    }>;
+    history: (options?: HistoryOptions) => Promise<Page<Data>>;
     /**
      * Shows something else in presence: any JSON.
      */
@@ -300,10 +286,4 @@ export type Subscription<Data = any> = Listening<SubscriptionEvents<Data>> & Rea
  * An EventTarget with events of these types.
  */
 export type Listening<Events> = Omit<EventTarget, "addEventListener" | "removeEventListener"> & Record<"addEventListener" | "removeEventListener", <Type extends keyof Events>(type: Type, listener: ((event: CustomEvent<Events[Type]>) => void) | null, options?: AddEventListenerOptions | boolean) => void>;
-export type Message = Pending & {
-    ref_?: number;
-    undo_?: () => void;
-    resolve_?: (answer: any) => void;
-    reject_?: (reason: any) => void;
-};
 export {};

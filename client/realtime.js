@@ -9,14 +9,27 @@
  * Nothing is lost and nothing comes twice: each subscription keeps a cursor and drops what is at or before it, and what
  * could not be kept is announced as `gap`.
  *
- * From the wire up: a transport (`websocket`, `sse`, `poll`) carries objects; `connect` keeps one open; `share` lets one tab
- * do that for all; `Realtime` is what each tab has, and `Subscription` one reader of one room. Names that end in an underscore are private.
+ * From the wire up: a transport (`websocket`, `sse`, `poll`) carries objects; a `Link` watches one from its opening to its end; a
+ * `Connection` keeps one open; a `Team` of tabs lets one of them do that for all; `Realtime` is what each tab has, with an `Outbox`
+ * for what it publishes, and `Subscription` is one reader of one room.
+ *
+ * Private members end in an underscore, in every file: tools/assets shortens these names, to the same ones in all scripts, and
+ * declarations.js leaves them out of the `.d.ts`. Names that others see (events, the protocol, what is stored, what tabs tell each
+ * other) never end in one.
  *
  * @module
  */
-import { ask, extend, problem } from './ask.js';
-import { after, connect, pause, random, whoAmI } from './connection.js';
-import { onAbort, share } from './tabs.js';
+import { ask, extend, problem, whoAmI } from './ask.js';
+import { BAD_REQUEST } from './codes.js';
+import { RealtimeError } from './errors.js';
+import { emit, onAbort } from './events.js';
+import { GIVEN_UP, Outbox } from './outbox.js';
+import { leavePlace, takePlace } from './place.js';
+import { RoomReader } from './subscription.js';
+import { Team } from './tabs.js';
+import { copy, plain, random } from './wire.js';
+
+export { RealtimeError };
 
 /**
  * @template [Data=any] Text, any JSON, or `{base64, type}` for bytes.
@@ -40,7 +53,7 @@ import { onAbort, share } from './tabs.js';
  * @property {AbortSignal} [signal] Closes.
  *
  * @typedef {{status: number, title: string, detail?: string, field?: string, retry_ms?: number, key?: string, room?: string}} Refusal
- *   `status` is an HTTP status, or 499 for what was not sent; `title` says what it is, in a few words; `detail` what it was here;
+ *   `status` is an HTTP status, or 499 for what the client has given up without a confirmation; `title` says what it is, in a few words; `detail` what it was here;
  *   `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
  *
  * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: [number, string | undefined]}}
@@ -52,8 +65,14 @@ import { onAbort, share } from './tabs.js';
  * @typedef {{statechange: Status, error: RealtimeError}} RealtimeEvents
  * @typedef {{state: State, transport: TransportName | '', retryAt: number, user?: User, conn?: string}} Status
  * @typedef {Promise<{id: string, at: string, key: string}> & {key: string}} Published
+ * @typedef {{after?: string, last?: number | string, state?: any, signal?: AbortSignal}} SubscribeOptions
  * @typedef {{event?: string, key?: string, ttl?: number, signal?: AbortSignal}} PublishOptions
  * @typedef {{before?: string, since?: string, limit?: number, signal?: AbortSignal}} HistoryOptions
+ */
+
+/**
+ * @template [Data=any]
+ * @typedef {{messages: Envelope<Data>[], cursor: string, more: boolean}} Page Messages, oldest first.
  */
 
 /**
@@ -76,8 +95,7 @@ import { onAbort, share } from './tabs.js';
  * @property {number} members How many are in the room.
  * @property {(data: Data, options?: PublishOptions) => Published} publish As {@link Realtime#publish}.
  * @property {(event: string, data?: any) => void} signal As {@link Realtime#signal}.
- * @property {(options?: HistoryOptions) => Promise<{messages: Envelope<Data>[], cursor: string, more: boolean}>} history As
- *   {@link Realtime#history}.
+ * @property {(options?: HistoryOptions) => Promise<Page<Data>>} history As {@link Realtime#history}.
  * @property {(state: any) => void} setState Shows something else in presence: any JSON.
  * @property {() => void} close Ends it; with its last one the room is left.
  */
@@ -94,43 +112,17 @@ import { onAbort, share } from './tabs.js';
  *   AddEventListenerOptions | boolean) => void>} Listening An EventTarget with events of these types.
  */
 
-/** @type {(target: any, type: string, detail: any) => boolean} */
-const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, { detail }));
-
-/** What comes of a value as JSON, now and whoever sends it. It throws where nothing can. @type {(value: any) => any} */
-const copy = (value) => JSON.parse(JSON.stringify(value));
-/** The same of what may be left out. @type {typeof copy} */
-const plain = (value) => (value === undefined ? value : copy(value));
-
-/** A state, if it is one. @type {typeof copy} */
-const small = (state) => {
-  if (size((state = plain(state))) > 1024) throw new RealtimeError({ status: 413, title: 'state too large' });
-  return state;
-};
-
-/** In bytes, as JSON. */
-const size = (/** @type {any} */ value) => new Blob([JSON.stringify(value)]).size;
-
-/** In ms; it only goes forward while the page lives. */
-const now = () => performance.timeOrigin + performance.now();
-
-/** @typedef {Pending & {ref_?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message */
-
-/** Why something was refused. */
-export class RealtimeError extends /** @type {new (message: string) => Error & Refusal} */ (/** @type {unknown} */ (Error)) {
-  /** @param {Wire} answer */
-  constructor(answer) {
-    super(answer.detail ?? answer.title ?? answer.status);
-    Object.assign(this, answer);
+/** Brings what is known of a room's members up to date, and tells all of it in the object, too. @type {(presence: Presence, object: Wire) => void} */
+const count = (presence, object) => {
+  const { op, members, here = [], enter, update = [], leave = [] } = object;
+  presence.members = members;
+  if (op == 'presence') {
+    if (!enter) presence.here.clear(); // a snapshot, or a number without names
+    for (const member of [...here, ...(enter ?? []), ...update]) presence.here.set(member.id, member);
+    for (const { id } of leave) presence.here.delete(id);
   }
-}
-
-const NOT_SENT = { status: 499, title: 'not sent' };
-const AGAIN = 3e4; // ms after which a message without an answer is sent again, under the same key
-const GIVEN_UP = 24e4; // ms after which it is not: the server knows keys for five minutes
-
-/** @type {Record<string, number[]>} Which of a URL's places in storage this page's clients have, however often this is loaded. */
-const places = (/** @type {any} */ (globalThis)['realtime.v1'] ??= {});
+  Object.assign(object, presence);
+};
 
 /**
  * A hub's rooms.
@@ -152,8 +144,33 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   conn;
   /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
   limits;
-  /** @internal Which of the transports opened last: tried first after a reload. */
-  used = 0;
+
+  /** Which of the transports opened last: tried first after a reload. */
+  index_ = 0;
+  /** This tab's id among those that share the hub. */
+  tab_ = random();
+  /** @type {Set<RoomReader>} */
+  subscriptions_ = new Set();
+  /** @type {Map<string, Presence>} */
+  rooms_ = new Map();
+  /** @type {Set<number>} The refs of changed states that have no answer yet. */
+  changes_ = new Set();
+  /** @type {string | undefined} Where it keeps what outlives a reload; nowhere before it is used. */
+  place_;
+  /** @type {any} The storage; none where the browser refuses it. */
+  storage_;
+  /** @type {Team | undefined} */
+  team_;
+  /** The leader that this page may use; 0: none. */
+  leader_ = 0;
+  /** @type {string | undefined} The last status, as JSON. */
+  told_;
+  /** @type {string | undefined} Which leader, with which user, speaks for this page. */
+  verified_;
+  /** Ends what listens to the page: freeze and resume do not bubble. */
+  life_ = Object.assign(new AbortController(), { capture: true });
+  /** @type {(() => void) | undefined} Takes the listener of its signal back. */
+  undo_;
 
   /**
    * Opens nothing, and looks at nothing, before it is used.
@@ -162,339 +179,219 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
    */
   constructor(url = '/rt/', options = {}) {
     super();
-    let limit = options.outbox ?? 100;
-    const life = Object.assign(new AbortController(), { capture: true }); // freeze and resume do not bubble
-    /** @type {Set<Subscription & {join_: () => void, take_: (object: Wire) => void}>} */
-    const subscriptions = new Set();
-    /** @type {Map<string, Presence>} */
-    const rooms = new Map();
-    /** @type {Set<number>} The changes of states that have no answer. */
-    const changes = new Set();
-    /** @type {Message[]} */
-    let outbox = [];
-    let hub = ''; // its URL
-    let storage = /** @type {any} */ (0);
-    let key = ''; // of what is stored
-    let id = random(); // this tab's
-    let place = 1;
-    /** @type {ReturnType<typeof share> | undefined} */
-    let team;
-    let leader = 0;
-    let told = '', verified = ''; // the last status; which leader, with which user, speaks for this page
-    let undo = () => {};
+    const { share, transports, outbox = 100, presence = '1', signal } = options;
+    /** The hub's URL, which is resolved when it is used. */
+    this.hub_ = url;
+    this.alone_ = share == false;
+    this.transports_ = transports;
+    this.presence_ = presence;
+    this.outbox_ = new Outbox(this, outbox);
+    this.undo_ = onAbort(signal, () => this.close());
+  }
 
-    /** Looks at the page, once. */
-    const load = () => {
-      if (hub) return;
-      const { href, origin } = new URL(url, /** @type {any} */ (location));
-      hub = origin == location.origin ? href : extend(href, { anonymous: 1 });
-      const taken = (places[hub] ??= []);
-      while (taken[place]) place++;
-      taken[place] = 1;
-      key = 'realtime.v1' + hub + place;
-      try {
-        storage = sessionStorage;
-        let kept;
-        [this.conn, this.used, kept, id] = JSON.parse(storage[key]);
-        outbox = kept.filter((/** @type {any} */ it) => it.key && it.room);
-      } catch {}
-      const on = (/** @type {string} */ types, /** @type {() => any} */ then) => types.split(' ').forEach((type) => addEventListener(type, then, life));
-      on('pagehide freeze', () => stop('idle'));
-      on('pageshow resume', () => (subscriptions.size || outbox[0]) && start());
-      on('online offline visibilitychange', () => self.document?.hidden || team?.send_({ op: 'check' }));
+  // The public methods are fields, so that they can be handed on by themselves.
+
+  /**
+   * Begins to read a room. All its subscriptions are one member.
+   *
+   * Options: begin with what comes `after` a cursor, or with so many of the `last` messages, or those of so long (`10m`); show a
+   * `state` in presence; the `signal` closes it.
+   * @type {<Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>}
+   */
+  subscribe = (room, options = {}) => {
+    const subscription = new RoomReader(this, room, options);
+    this.subscriptions_.add(subscription);
+    this.start_();
+    subscription.join_();
+    subscription.undo_ = onAbort(options.signal, subscription.close);
+    return /** @type {any} */ (subscription);
+  };
+
+  /**
+   * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
+   *
+   * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
+   * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
+   *
+   * The data is text, any JSON, or `{base64, type}` for bytes. Options: what comes again under the same `key` is not published again;
+   * after `ttl` seconds it is forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+   * @type {<Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published}
+   */
+  publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
+    /** @type {import('./outbox.js').Message} */
+    const message = { key, room, data, event, ttl, at: Date.now() };
+    const promise = new Promise((resolve_, reject_) => Object.assign(message, { resolve_, reject_ }));
+    promise.catch(() => {}); // whoever does not listen to it has the event
+    this.start_();
+    try {
+      message.data = copy(data);
+      this.outbox_.send_(message, signal);
+    } catch (error) {
+      this.outbox_.settle_(message, { status: BAD_REQUEST, title: 'data: ' + error });
+    }
+    return Object.assign(promise, { key });
+  };
+
+  /** Sends what is stored nowhere: as well as it goes, and not at all while not open. @type {(room: string, event: string, data?: any) => any} */
+  signal = (room, event, data) => this.send_({ op: 'signal', room, event, data: plain(data) });
+
+  /**
+   * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
+   * of its own: rejected with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
+   * @type {<Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>}
+   */
+  history = async (room, { signal, ...query } = {}) => {
+    this.load_();
+    const response = await ask(extend(this.hub_, { room, ...query }), { signal });
+    if (response.ok) return response.json();
+    throw new RealtimeError(await problem(response));
+  };
+
+  /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
+  presence = (room) => this.rooms_.get(room) ?? { members: 0, here: new Map() };
+
+  /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
+  pending = (room) => {
+    this.load_();
+    return this.outbox_.of_(room);
+  };
+
+  /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
+  discard = (key) => this.outbox_.discard_(GIVEN_UP, key);
+
+  /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
+  close = (error) => {
+    if (this.state == 'closed') return;
+    this.life_.abort();
+    this.undo_?.();
+    this.close_('closed');
+    const answer = { ...GIVEN_UP, ...error };
+    this.outbox_.limit_ = -1;
+    this.outbox_.discard_(answer);
+    leavePlace(this.place_);
+    if (!error) return;
+    const reason = new RealtimeError(answer);
+    for (const subscription of this.subscriptions_) {
+      subscription.close();
+      emit(subscription, 'error', reason);
+    }
+    emit(this, 'error', reason);
+  };
+
+  /** Looks at the page, once. */
+  load_() {
+    if (this.place_) return;
+    const { href, origin } = new URL(this.hub_, /** @type {any} */ (location));
+    this.hub_ = origin == location.origin ? href : extend(href, { anonymous: 1 });
+    this.place_ = takePlace(this.hub_);
+    try {
+      this.storage_ = sessionStorage;
+      let kept;
+      [this.conn, this.index_, kept, this.tab_] = JSON.parse(this.storage_[this.place_]);
+      this.outbox_.messages_ = kept.filter((/** @type {any} */ it) => it.key && it.room);
+    } catch {}
+    const on = (/** @type {string} */ types, /** @type {() => void} */ then) => {
+      for (const type of types.split(' ')) addEventListener(type, then, this.life_);
     };
+    on('pagehide freeze', () => this.close_('idle'));
+    on('pageshow resume', () => {
+      if (this.subscriptions_.size || this.outbox_.messages_[0]) this.start_();
+    });
+    on('online offline visibilitychange', () => {
+      if (!self.document?.hidden) this.team_?.send_({ op: 'check' });
+    });
+  }
 
-    const start = () => {
-      load();
-      if (this.state != 'idle') return;
-      rest('connecting');
-      meet();
-    };
+  /** Begins, unless it has already. */
+  start_() {
+    this.load_();
+    if (this.state != 'idle') return;
+    this.rest_('connecting');
+    this.open_(this.alone_);
+  }
 
-    /** Joins the other tabs that have the same hub and ways. */
-    const meet = (alone = options.share == false) => {
-      leader = 0;
-      team = share(
-        `realtime.v1${hub}${options.transports ?? ''}`,
-        alone,
-        id,
-        (tell) => connect(hub, options, this, tell, this.close),
-        take,
-        () => {
-          this.conn = undefined;
-          outbox = outbox.filter((message) => message.resolve_);
-          return (id = random());
-        },
-      );
-    };
+  /** Joins the other tabs that have the same hub and transports. @param {boolean} alone */
+  open_(alone) {
+    this.leader_ = 0;
+    this.team_ = new Team(this, alone);
+  }
 
-    /** Hands the connection on. @param {State} state */
-    const stop = (state) => {
-      team?.close_();
-      team = undefined;
-      rest(state);
-    };
+  /** Begins anew under another id: another tab has this one's, with all that was kept. */
+  copied_() {
+    this.conn = undefined;
+    this.outbox_.messages_ = this.outbox_.messages_.filter((message) => message.resolve_);
+    return (this.tab_ = random());
+  }
 
-    /** To the leader, if there is one that this page may use. @param {Wire} command */
-    const send = (command) => leader && team?.send_(command);
+  /** Hands the connection on to another tab. @param {State} state */
+  close_(state) {
+    this.team_?.close_();
+    this.team_ = undefined;
+    this.rest_(state);
+  }
 
-    /** The one place where the state changes. @type {(status: Wire, from?: number) => void} */
-    const become = (status, from = 0) => {
-      const text = JSON.stringify(status);
-      Object.assign(this, status);
-      if (from != leader) {
-        leader = from;
-        for (const subscription of subscriptions) subscription.join_();
+  /** Has a state without a connection. @param {State} state */
+  rest_(state) {
+    this.become_({ state, transport: '', retryAt: 0 });
+  }
+
+  /** The one place where the state changes. @param {Wire} status @param {number} [leader] Who has told it. */
+  become_(status, leader = 0) {
+    const text = JSON.stringify(status);
+    Object.assign(this, status);
+    if (leader != this.leader_) {
+      this.leader_ = leader;
+      for (const subscription of this.subscriptions_) subscription.join_();
+    }
+    if (text == this.told_) return;
+    this.told_ = text;
+    if (this.state == 'open') for (const message of this.outbox_.messages_) message.ref = 0; // nothing that was sent before has an answer
+    this.outbox_.pump_();
+    emit(this, 'statechange', status);
+  }
+
+  /** Sends a command to the leader, if there is one that this page may use. @param {Wire} command */
+  send_(command) {
+    return this.leader_ && this.team_?.send_(command);
+  }
+
+  /** Takes what the leader tells: a status, or an object from the wire. @param {Wire} object @param {number} leader @param {boolean} [own] Whether this tab leads. */
+  take_(object, leader, own) {
+    if (object.state) {
+      // What another tab's connection says must be for this page's user.
+      const user = object.user?.id ?? '';
+      const pair = leader + user;
+      if (own || object.state != 'open' || this.verified_ == pair) return this.become_(object, leader);
+      this.leader_ = 0;
+      return this.check_(user, pair);
+    }
+    if (leader != this.leader_ || (object.op == 'presence' && /** @type {any} */ (this.presence_) == 0)) return;
+    this.outbox_.take_(object);
+    if (this.changes_.delete(object.ref) && object.status) emit(this, 'error', new RealtimeError(object));
+    for (const subscription of this.subscriptions_) {
+      if (subscription.room != object.room) continue;
+      if (object.members != null) {
+        const presence = this.presence(object.room);
+        this.rooms_.set(object.room, presence);
+        count(presence, object);
+        subscription.members = object.members;
       }
-      if (text == told) return;
-      told = text;
-      if (this.state == 'open') for (const message of outbox) message.ref_ = 0;
-      pump();
-      emit(this, 'statechange', status);
-    };
+      subscription.take_(object);
+    }
+  }
 
-    const rest = (/** @type {State} */ state) => become({ state, transport: '', retryAt: 0 });
-
-    /** Asks whether a leader's connection speaks for this page's user. If not, this page has one of its own. */
-    const verify = async (/** @type {string} */ theirs, /** @type {string} */ pair, own = /** @type {any} */ (team)) => {
-      const mine = await whoAmI(hub).catch(() => 0);
-      if (own != team || mine === 0) return;
-      if (mine == theirs) {
-        verified = pair;
-        own.send_({ op: 'ask' });
-      } else {
-        own.send_({ op: 'check' }); // perhaps the user has changed, and the leader does not know yet
-        own.close_();
-        meet(true);
-      }
-    };
-
-    /** What the leader tells: a status, or an object from the wire. @type {(object: Wire, from: number, own?: boolean) => any} */
-    const take = (object, from, own) => {
-      const { state, op, room, ref, members, here = [], enter, update = [], leave = [] } = object;
-      if (state) {
-        const theirs = object.user?.id ?? '';
-        if (own || state != 'open' || verified == from + theirs) return become(object, from);
-        leader = 0;
-        return verify(theirs, from + theirs);
-      }
-      if (from != leader || (op == 'presence' && /** @type {any} */ (options.presence) == 0)) return;
-      const message = ref && outbox.find((message) => message.ref_ == ref);
-      if (message)
-        if (object.retry_ms) {
-          message.ref_ = random(); // keeps those behind it back
-          retry(message, pause(object.retry_ms));
-        } else settle(message, object);
-      if (changes.delete(ref) && object.status) emit(this, 'error', new RealtimeError(object));
-      for (const subscription of subscriptions) {
-        if (subscription.room != room) continue;
-        if (members != null) {
-          const presence = this.presence(room);
-          rooms.set(room, presence);
-          presence.members = subscription.members = members;
-          if (op == 'presence') {
-            enter ?? presence.here.clear(); // a snapshot, or a number without names
-            for (const member of [...here, ...(enter ?? []), ...update]) presence.here.set(member.id, member);
-            for (const { id } of leave) presence.here.delete(id);
-          }
-          Object.assign(object, presence);
-        }
-        subscription.take_(object);
-      }
-    };
-
-    /** Sends what may be sent now, and keeps the rest over a reload. */
-    const pump = () => {
-      for (const message of outbox) {
-        const { key, room, data, event, ttl, sent } = message;
-        const me = this.user?.id;
-        // The server knows a key for some time, and of one user.
-        if (sent && (sent[0] < now() - GIVEN_UP || (this.state == 'open' && sent[1] != me))) return settle(message, NOT_SENT); // which goes on
-        if (this.state == 'open' && leader && !message.ref_ && this.pending(room)[0] == message) {
-          const command = { op: 'publish', ref: (message.ref_ = random()), room, key, data, event, ttl, user: me };
-          // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
-          if (size(command) > 2 * /** @type {any} */ (this.limits)?.message + 4e3)
-            return settle(message, { status: 413, title: 'message too large' });
-          message.sent ??= [now(), me];
-          retry(message, AGAIN);
-          send(command);
-        }
-      }
-      try {
-        storage[key] = JSON.stringify([this.conn, this.used, limit ? outbox : [], id]);
-      } catch {}
-    };
-
-    /** Sends a message again if there is no answer by then. @type {(message: Message, ms: number) => void} */
-    const retry = (message, ms, ref = message.ref_) => {
-      setTimeout(() => {
-        if (ref != message.ref_) return;
-        message.ref_ = 0;
-        pump();
-      }, ms);
-    };
-
-    /** Tells what came of a message. @type {(message: Message, answer: Wire, quiet?: boolean) => void} */
-    const settle = (message, answer, quiet) => {
-      const { key, room, resolve_, reject_ } = message;
-      message.undo_?.();
-      outbox = outbox.filter((it) => it != message);
-      pump();
-      answer = { ...answer, key, room };
-      if (!answer.status) return resolve_?.(answer);
-      const error = new RealtimeError(answer);
-      reject_?.(error);
-      if (!quiet) emit(this, 'error', error);
-    };
-
-    /**
-     * Begins to read a room. All its subscriptions are one member.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {{after?: string, last?: number | string, state?: any, signal?: AbortSignal}} [options] Begin with what comes `after` a
-     *   cursor, or with so many of the `last` messages, or those of so long (`10m`); show a `state` in presence.
-     * @returns {Subscription<Rooms[Room]>}
-     */
-    this.subscribe = (room, { after: cursor, last, state, signal } = {}) => {
-      let waiting = 0; // for the answer to this join: it says where to begin, and nothing else is taken before
-      let undo = () => {};
-      state = small(state);
-      const subscription = Object.assign(/** @type {Listening<SubscriptionEvents>} */ (/** @type {unknown} */ (new EventTarget())), {
-        room,
-        cursor,
-        members: 0,
-        publish: this.publish.bind(this, room),
-        signal: this.signal.bind(this, room),
-        history: this.history.bind(this, room),
-        setState: (/** @type {any} */ shown) => {
-          state = small(shown);
-          const ref = random();
-          changes.add(ref);
-          send({ op: 'state', ref, room, state });
-        },
-        close: () => {
-          if (!subscriptions.delete(subscription)) return;
-          undo();
-          for (const other of subscriptions) if (other.room == room) return;
-          rooms.delete(room);
-          send({ op: 'leave', room });
-        },
-        join_: () =>
-          send({ op: 'join', room, ref: (waiting = random()), since: subscription.cursor, last, state, presence: options.presence ?? '1' }),
-        take_: (/** @type {any} */ object) => {
-          let { op: type = 'message', id, to = id, refs, again, cursor, status } = object;
-          if (refs) {
-            if (refs.includes(waiting)) waiting = 0;
-            else if (waiting || !again) return;
-            subscription.cursor ??= cursor;
-            type = status ? 'error' : 'join';
-            if (status) object = new RealtimeError(object);
-          } else if (/ok|error/.test(type)) return;
-          else if (to) {
-            if (waiting || !after(to, subscription.cursor)) return;
-            subscription.cursor = to;
-          }
-          if (/left|error/.test(type)) subscription.close();
-          emit(subscription, type, object);
-        },
-      });
-      subscriptions.add(subscription);
-      start();
-      subscription.join_();
-      undo = onAbort(signal, subscription.close);
-      return /** @type {any} */ (subscription);
-    };
-
-    /**
-     * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
-     *
-     * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
-     * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {Rooms[Room]} data Text, any JSON, or `{base64, type}` for bytes.
-     * @param {PublishOptions} [options] What comes again under the same `key` is not published again; after `ttl` seconds it is
-     *   forgotten (0: at once); the `signal` discards it, and rejects with its reason.
-     * @returns {Published}
-     */
-    this.publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
-      /** @type {Message} */
-      const message = { key, room, data, event, ttl, at: Date.now() };
-      const promise = new Promise((resolve_, reject_) => Object.assign(message, { resolve_, reject_ }));
-      promise.catch(() => 0); // whoever does not listen to it has the event
-      start();
-      try {
-        message.data = copy(data);
-        if (outbox.length < (limit || (this.state == 'open' ? 100 : 0))) {
-          outbox.push(message);
-          message.undo_ = onAbort(signal, () => {
-            message.reject_?.(/** @type {AbortSignal} */ (signal).reason);
-            settle(message, NOT_SENT, true);
-          });
-        } else settle(message, NOT_SENT);
-      } catch (error) {
-        settle(message, { status: 400, title: 'data: ' + error });
-      }
-      pump();
-      return Object.assign(promise, { key });
-    };
-
-    /**
-     * Sends what is stored nowhere: as well as it goes, and not at all while not open.
-     * @param {string} room
-     * @param {string} event
-     * @param {any} [data]
-     */
-    this.signal = (room, event, data) => send({ op: 'signal', room, event, data: plain(data) });
-
-    /**
-     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
-     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does.
-     * @template {keyof Rooms & string} Room
-     * @param {Room} room
-     * @param {HistoryOptions} [options] `limit` is 50 by default, and at most 1000.
-     * @returns {Promise<{messages: Envelope<Rooms[Room]>[], cursor: string, more: boolean}>}
-     */
-    this.history = async (room, { signal, ...query } = {}) => {
-      load();
-      const response = await ask(extend(hub, { room, ...query }), { signal });
-      if (response.ok) return response.json();
-      throw new RealtimeError(await problem(response));
-    };
-
-    /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
-    this.presence = (room) => rooms.get(room) ?? { members: 0, here: new Map() };
-
-    /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
-    this.pending = (room) => {
-      load();
-      return outbox.filter((message) => message.room == room);
-    };
-
-    /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
-    this.discard = (key) => {
-      for (const message of outbox) if (message.key == key) settle(message, NOT_SENT, true);
-    };
-
-    /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
-    this.close = (error) => {
-      if (this.state == 'closed') return;
-      life.abort();
-      undo();
-      stop('closed');
-      limit = -1;
-      const answer = { ...NOT_SENT, ...error };
-      for (const message of outbox) settle(message, answer, true);
-      if (hub) places[hub][place] = 0;
-      if (!error) return;
-      const reason = new RealtimeError(answer);
-      for (const subscription of subscriptions) {
-        subscription.close();
-        emit(subscription, 'error', reason);
-      }
-      emit(this, 'error', reason);
-    };
-
-    undo = onAbort(options.signal, () => this.close());
+  /** Asks whether a leader's connection speaks for this page's user. If not, this page has a connection of its own. @param {string} theirs @param {string} pair */
+  async check_(theirs, pair) {
+    const team = /** @type {Team} */ (this.team_);
+    const mine = await whoAmI(this.hub_).catch(() => undefined);
+    if (team != this.team_ || mine == undefined) return;
+    if (mine == theirs) {
+      this.verified_ = pair;
+      team.send_({ op: 'ask' });
+    } else {
+      team.send_({ op: 'check' }); // perhaps the user has changed, and the leader does not know yet
+      team.close_();
+      this.open_(true);
+    }
   }
 }

@@ -3,154 +3,169 @@
  *
  * @module
  */
-import { random } from './connection.js';
+import { Connection } from './connection.js';
+import { onAbort } from './events.js';
+import { random } from './wire.js';
 
 /** @typedef {import('./realtime.js').Wire} Wire */
-/** @typedef {(command: Wire, tab?: number) => any} Relay */
+/** @typedef {import('./realtime.js').Realtime<any>} Realtime */
 
-/** Has something done on abort, once. It returns what takes it back. @type {(signal: AbortSignal | undefined, then: () => void) => () => void} */
-export const onAbort = (signal, then) => {
-  if (signal?.aborted) then();
-  else signal?.addEventListener('abort', then);
-  return () => signal?.removeEventListener('abort', then);
-};
+const FORMER = 1_000; // ms within which the page that this one replaces gives its id up
+const QUIET = 10_000; // ms without a word of the leader after which it is asked for one
+const DOUBT = 2_000; // ms that it has for an answer
+const WAKE = 1_000; // ms more: a tab that was frozen itself finds the answer first
+const TAKEOVER = 4_000; // ms in which the lock must change hands
 
 /**
- * Joins the tabs that share a name. Whoever holds the lock of that name leads. What a browser refuses (locks, channels) is done
- * without: the tab is alone then.
- * @param {string} name
- * @param {boolean} alone Whether to share nothing.
- * @param {number} tab This one's id, which no other one in this browser may have: it is stored, and a duplicated tab has it too.
- * @param {(tell: (object: Wire) => void) => Relay} lead Begins to lead: it gives what takes the tabs' commands, and tells all tabs.
- * @param {(object: Wire, leader: number, own?: boolean) => void} take Is told what the leader tells.
- * @param {() => number} copied Is called first of all if another tab has the id, and gives a new one.
+ * The tabs that share a hub and its transports, as one of them sees them. Whoever holds the lock of that name leads. A browser may
+ * refuse locks or channels: then the tab is alone.
  */
-export const share = (name, alone, tab, lead, take, copied) => {
-  const { locks } = navigator;
-  const life = new AbortController();
-  const { signal } = life;
-  /** @type {Set<number>} */
-  const tabs = new Set();
+export class Team {
+  life_ = new AbortController();
+  /** @type {Set<number>} The other tabs that this one leads. */
+  tabs_ = new Set();
   /** @type {BroadcastChannel | undefined} */
-  let channel;
-  /** @type {Relay | undefined} */
-  let link; // while this tab leads
-  let leader = 0;
-  /** @type {any} */
-  let doubt; // whether the leader is alive
-  /** @type {any} */
-  let question;
+  channel_;
+  /** @type {Connection | undefined} While this tab leads. */
+  connection_;
+  /** @type {number | undefined} The id of whoever leads, while it does. */
+  leader_;
+  /** @type {any} The timer that ends in taking over, while the leader may be gone. */
+  doubt_;
+  /** @type {any} The timer of the next question whether it is. */
+  timer_;
 
-  /** Holds a lock until the end. @type {(name: string, options: LockOptions, then: (value: any) => void) => Promise<unknown>} */
-  const hold = (name, options, then) =>
-    locks.request(name, options, () => {
-      then(0);
-      return new Promise((/** @type {any} */ done) => onAbort(signal, done));
+  /**
+   * @param {Realtime} page Is told what the leader tells. Its id no other tab of this browser may have; a duplicated tab has it, too.
+   * @param {boolean} alone Whether to share nothing.
+   */
+  constructor(page, alone) {
+    this.page_ = page;
+    this.name_ = `realtime.v1${page.hub_}${page.transports_ ?? ''}`;
+    this.start_(alone).catch(() => this.separate_());
+  }
+
+  /** @param {boolean} alone */
+  async start_(alone) {
+    const { page_: page, life_: life } = this;
+    // Each tab holds the lock of its own id. A page that is loaded anew may have to wait for its former self.
+    if (navigator.locks)
+      await new Promise((done, fail) => {
+        setTimeout(fail, FORMER);
+        this.hold_(page.tab_, {}, done).catch(fail);
+      }).catch(() => {
+        this.hold_(page.copied_(), {}).catch(() => {});
+      });
+    if (alone || life.signal.aborted) return this.separate_(); // it may have ended meanwhile
+    this.channel_ = new BroadcastChannel(this.name_);
+    this.channel_.onmessage = ({ data }) => this.take_(data);
+    this.join_();
+  }
+
+  /**
+   * Holds a lock from when it is granted to the end.
+   * @param {string | number} name @param {LockOptions} options @param {(value?: any) => void} [then] Is called when it is granted.
+   */
+  hold_(name, options, then = () => {}) {
+    return navigator.locks.request(this.name_ + name, options, () => {
+      then();
+      return new Promise((/** @type {any} */ done) => onAbort(this.life_.signal, done));
     });
-
-  const post = (/** @type {Wire} */ message) => channel?.postMessage({ tab, ...message });
-
-  const calm = () => {
-    clearTimeout(question);
-    doubt = clearTimeout(doubt);
-  };
-
-  const begin = () => {
-    calm();
-    if (signal.aborted || link) return;
-    const own = (leader = random());
-    link = lead((object) => {
-      if (own != leader || signal.aborted) return;
-      post({ leader, object });
-      take(object, own, true);
-    });
-  };
-
-  /** Nothing is shared. */
-  const separate = () => {
-    channel?.close();
-    channel = undefined;
-    begin();
-  };
+  }
 
   /** Leads while it has the lock. @param {LockOptions} options */
-  const request = async (options) => {
+  async request_(options) {
     try {
-      await hold(name, options, begin);
+      await this.hold_('', options, () => this.open_());
     } catch {
-      if (signal.aborted) return;
-      if (!link) return separate();
+      if (this.life_.signal.aborted) return;
+      if (!this.connection_) return this.separate_();
       // Another tab has taken the lock, since this one gave no sign of life.
-      link({ op: 'bye' });
-      link = undefined;
-      follow();
+      this.connection_.relay_({ op: 'bye' });
+      this.connection_ = undefined;
+      this.join_();
     }
-  };
+  }
 
-  const follow = () => {
-    request({ signal });
-    send({ op: 'ask' });
-  };
+  join_() {
+    this.request_({ signal: this.life_.signal });
+    this.send_({ op: 'ask' });
+  }
 
-  /** To whoever leads, who answers at once. A tab that is frozen does not: another one takes over. @type {Relay} */
-  const send = (command) => {
-    if (link) return link(command);
-    post({ command });
-    // Who was frozen itself finds an answer behind the first of these times.
-    doubt ||= setTimeout(() => {
-      doubt = setTimeout(() => {
-        doubt = setTimeout(separate, 4e3);
-        request({ steal: true });
-      }, 1e3);
-    }, 2e3);
-  };
+  /** Shares nothing from now on. */
+  separate_() {
+    this.channel_?.close();
+    this.channel_ = undefined;
+    this.open_();
+  }
 
-  const listen = (/** @type {MessageEvent} */ { data: { tab: other, leader: from, command, object } }) => {
-    if (command) {
-      if (!link) return;
-      post({ leader }); // a sign of life
-      // A tab is forgotten when it is gone, however it went.
-      if (!tabs.has(other)) locks.request(name + other, { signal }, () => link?.({ op: 'bye' }, other)).catch(() => 0);
-      tabs.add(other);
-      link(command, other);
-    } else if (!link) {
-      calm();
-      question = setTimeout(send, 1e4, { op: 'ask' });
-      if (from != leader) {
-        leader = from;
-        send({ op: 'ask' });
-      }
-      if (object) take(object, from);
+  open_() {
+    const { life_: life, page_: page } = this;
+    this.calm_();
+    if (life.signal.aborted || this.connection_) return;
+    const own = (this.leader_ = random());
+    this.connection_ = new Connection(page, (object) => {
+      if (own != this.leader_ || life.signal.aborted) return;
+      this.tell_({ leader: own, object });
+      page.take_(object, own, true);
+    });
+  }
+
+  /** Sends a command to whoever leads, who answers at once. A frozen tab does not: another one takes over. @param {Wire} command */
+  send_(command) {
+    if (this.connection_) return this.connection_.relay_(command);
+    this.tell_({ command });
+    this.doubt_ ||= setTimeout(() => {
+      this.doubt_ = setTimeout(() => {
+        this.doubt_ = setTimeout(() => this.separate_(), TAKEOVER);
+        this.request_({ steal: true });
+      }, WAKE);
+    }, DOUBT);
+  }
+
+  /** Does not doubt the leader any more. */
+  calm_() {
+    clearTimeout(this.timer_);
+    this.doubt_ = clearTimeout(this.doubt_);
+  }
+
+  /** @param {Wire} message */
+  tell_(message) {
+    this.channel_?.postMessage({ tab: this.page_.tab_, ...message });
+  }
+
+  /** Takes what another tab has posted: a command, if this one leads, or else what the leader tells. @param {Wire} message */
+  take_({ tab, leader, command, object }) {
+    if (this.connection_) return command && this.relay_(tab, command);
+    if (command) return;
+    this.calm_();
+    this.timer_ = setTimeout(() => this.send_({ op: 'ask' }), QUIET);
+    if (leader != this.leader_) {
+      this.leader_ = leader;
+      this.send_({ op: 'ask' });
     }
-  };
+    if (object) this.page_.take_(object, leader);
+  }
 
-  (async () => {
-    try {
-      // A page that was loaded anew may have to wait for its former self.
-      if (locks)
-        await new Promise((done, fail) => {
-          setTimeout(fail, 1e3);
-          hold(name + tab, {}, done).catch(fail);
-        }).catch(() => {
-          hold(name + (tab = copied()), {}, calm).catch(calm);
-        });
-      if (alone || signal.aborted) return separate(); // it may have ended meanwhile
-      channel = new BroadcastChannel(name);
-      channel.onmessage = listen;
-      follow();
-    } catch {
-      separate();
+  /** @param {number} tab @param {Wire} command */
+  relay_(tab, command) {
+    this.tell_({ leader: this.leader_ }); // a sign of life
+    if (!this.tabs_.has(tab)) {
+      this.tabs_.add(tab);
+      // The lock of its id is free when the tab is gone, however it went.
+      navigator.locks
+        .request(this.name_ + tab, { signal: this.life_.signal }, () => this.connection_?.relay_({ op: 'bye' }, tab))
+        .catch(() => {});
     }
-  })();
+    this.connection_?.relay_(command, tab);
+  }
 
-  return {
-    send_: send,
-    close_() {
-      send({ op: 'bye' });
-      life.abort();
-      calm();
-      channel?.close();
-      channel = link = undefined;
-    },
-  };
-};
+  /** Ends it, and the connection if this tab leads. */
+  close_() {
+    this.send_({ op: 'bye' });
+    this.life_.abort();
+    this.calm_();
+    this.channel_?.close();
+    this.channel_ = this.connection_ = undefined;
+  }
+}

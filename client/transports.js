@@ -3,47 +3,37 @@
  *
  * @module
  */
+import { BROKEN } from './codes.js';
 
 /**
  * @typedef {import('./realtime.js').Wire} Wire
  * @typedef {import('./realtime.js').TransportName} TransportName
- * @typedef {(code: number, wait?: number) => void} End Takes a close code, an HTTP status, 0 where the network is to blame,
- *   or 1 for silence; and for how many ms not to come back.
+ * @typedef {import('./room.js').Room} Room
  *
- * @typedef {object} Joined What the connection knows of a room, for all tabs.
- * @property {Set<number>} tabs_ Who is in it.
- * @property {Map<number, number | string | undefined>} joins_ The joins that have no answer yet, and the `last` of each.
- * @property {number[]} [asked_] Those of them that the one on the wire stands for.
- * @property {number} [ref_] That one's own.
- * @property {number | string} [last_] What it wants to begin with.
- * @property {string} [at_] Up to here all tabs have what they need.
- * @property {any} [state_] What is shown in presence.
- * @property {object} [link_] The transport that has joined it.
- *
- * @typedef {(query?: Wire) => string} Address The hub's URL, with parameters.
- *
- * @typedef {object} Open
+ * @typedef {object} Open A transport.
  * @property {(command: Wire, text: string) => any} send_ Takes a command, as an object and as its JSON.
  * @property {() => void} close_
- * @property {() => any} [ping_] Asks for a sign of life.
+ * @property {() => any} [ping_] Asks for a sign of life. One without `ping_` joins the rooms itself.
  *
- * @typedef {(address: Address, rooms: Map<string, Joined>, receive: (object: any) => void, end: End) => Open} Transport
- *   Opens one. It calls `receive` with each object, or an empty one for a sign of life, and `end` once. One without `ping_`
- *   joins the rooms itself.
+ * @typedef {(link: import('./link.js').Link) => Open} Transport Opens one. It calls the link's `take_` with each object, or an
+ *   empty one for a sign of life, and `end_` once: with a close code or an HTTP status, BROKEN or SILENT, and for how many ms not to
+ *   come back if the server has said it.
  */
 
+const OPEN = 1; // WebSocket.OPEN
+
 /** @type {Transport} */
-const websocket = (address, rooms, receive, end) => {
-  const socket = new WebSocket(address().replace('http', 'ws'), 'realtime.v1');
-  const send = (/** @type {string} */ text) => socket.readyState == 1 && socket.send(text);
+const websocket = (link) => {
+  const socket = new WebSocket(link.connection_.address_().replace('http', 'ws'), 'realtime.v1');
+  const send = (/** @type {string} */ text) => socket.readyState == OPEN && socket.send(text);
   socket.onmessage = ({ data }) => {
     try {
-      for (const line of data.split('\n')) receive(line ? JSON.parse(line) : {});
+      for (const line of data.split('\n')) link.take_(line ? JSON.parse(line) : {});
     } catch {
-      end(0);
+      link.end_(BROKEN);
     }
   };
-  socket.onclose = ({ code }) => end(code);
+  socket.onclose = ({ code }) => link.end_(code);
   return { send_: (_, text) => send(text), ping_: () => send('\n'), close_: () => socket.close() };
 };
 

@@ -37,20 +37,29 @@ const hashLength = 10
 
 func main() {
 	check := flag.Bool("check", false, "write nothing, and fail if a file is not current")
+	anew := flag.Bool("names", false, "choose the short forms of private names anew")
 	dir := flag.String("dir", "../client", "the folder with the sources and dist")
 	flag.Parse()
-	if err := run(*dir, *check); err != nil {
+	if err := run(*dir, *check, *anew); err != nil {
 		fmt.Fprintln(os.Stderr, "assets:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, check bool) error {
+func run(dir string, check, anew bool) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	b := builder{hashed: map[string]string{}, private: map[string]any{}}
+	b := builder{hashed: map[string]string{}}
+	if b.names, err = newNames(dir, anew); err != nil {
+		return err
+	}
+	if anew {
+		if err := b.chooseNames(dir); err != nil {
+			return err
+		}
+	}
 	var stale []error
 	for _, name := range scripts {
 		content, err := b.build(filepath.Join(dir, name))
@@ -126,8 +135,9 @@ func hashedName(name string, content []byte) string {
 
 // builder builds the scripts, one after the other.
 type builder struct {
-	hashed  map[string]string // the hashed names of the scripts built so far, by their names
-	private map[string]any    // the short forms of private names, the same in all scripts
+	hashed   map[string]string // the hashed names of the scripts built so far, by their names
+	names    *names
+	choosing bool // whether short names are being chosen, and not used yet
 }
 
 // build returns a script, minified. The script imports those built before by their
@@ -142,21 +152,40 @@ func (b *builder) build(file string) ([]byte, error) {
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
 		MinifyWhitespace:  true,
-		MangleProps:       `_$`,
-		MangleCache:       b.private,
 		Define:            map[string]string{"import.meta.http": `"-/` + b.hashed["realtime-http.js"] + `"`},
 		LegalComments:     api.LegalCommentsNone,
 		Plugins: []api.Plugin{
 			{Name: "scripts stay apart", Setup: b.externalize},
-			{Name: "css in templates", Setup: minifyTemplates},
+			{Name: "sources", Setup: shorten},
 		},
 	})
-	b.private = result.MangleCache
 	if problems := append(result.Errors, result.Warnings...); len(problems) > 0 {
 		lines := api.FormatMessages(problems, api.FormatMessagesOptions{})
 		return nil, fmt.Errorf("building %s: %s", file, strings.Join(lines, ""))
 	}
-	return squeeze(filepath.Dir(file), result.OutputFiles[0].Contents)
+	script, err := squeeze(filepath.Dir(file), result.OutputFiles[0].Contents)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.names.complete(script); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if b.choosing {
+		b.names.choose(script)
+	}
+	return b.names.apply(script), nil
+}
+
+// chooseNames chooses the private names, first of all in the script that every
+// page loads.
+func (b *builder) chooseNames(dir string) error {
+	b.choosing = true
+	defer func() { b.choosing = false }()
+	b.hashed["realtime-http.js"] = hashedName("realtime-http.js", nil)
+	if _, err := b.build(filepath.Join(dir, "realtime.js")); err != nil {
+		return err
+	}
+	return b.names.write()
 }
 
 // squeeze minifies a script with terser, after esbuild: it is 3 % smaller, compressed.
@@ -190,13 +219,17 @@ func (b *builder) externalize(p api.PluginBuild) {
 // Literals with substitutions or escapes do not match.
 var template = regexp.MustCompile("(\\bcss|/\\*\\s*css\\s*\\*/)(\\s*`)([^`\\\\$]*)`")
 
-func minifyTemplates(b api.PluginBuild) {
+// declaration is a private field without a value, which is there for its type.
+var declaration = regexp.MustCompile(`(?m)^  \w+_;$`)
+
+// shorten does to the sources what neither esbuild nor terser does.
+func shorten(b api.PluginBuild) {
 	b.OnLoad(api.OnLoadOptions{Filter: `\.js$`}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {
 		source, err := os.ReadFile(a.Path)
 		if err != nil {
 			return api.OnLoadResult{}, err
 		}
-		script := template.ReplaceAllStringFunc(string(source), minifyTemplate)
+		script := template.ReplaceAllStringFunc(declaration.ReplaceAllString(string(source), ""), minifyTemplate)
 		return api.OnLoadResult{Contents: &script, Loader: api.LoaderJS}, nil
 	})
 }

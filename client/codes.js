@@ -1,0 +1,28 @@
+/**
+ * The numbers by which it is said why something ended or was refused.
+ *
+ * @module
+ */
+
+// HTTP statuses (RFC 9110, section 15).
+export const BAD_REQUEST = 400;
+export const UNAUTHORIZED = 401;
+export const FORBIDDEN = 403;
+export const PRECONDITION_FAILED = 412;
+export const CONTENT_TOO_LARGE = 413;
+export const TOO_MANY_REQUESTS = 429;
+export const INTERNAL_SERVER_ERROR = 500; // this one and those above are the server's fault
+
+/** No HTTP status: the client has given up waiting for the server to confirm it. */
+export const UNCONFIRMED = 499;
+
+// Close codes of a WebSocket (RFC 6455, section 7.4.1). Above REFUSED stands an HTTP status: 4403 is 403.
+export const NO_STATUS = 1005;
+export const ABNORMAL = 1006;
+export const MESSAGE_TOO_BIG = 1009;
+export const SERVICE_RESTART = 1012;
+export const REFUSED = 4_000;
+
+// No codes of anybody's: what a transport says that was told none.
+export const BROKEN = 0; // the network is to blame
+export const SILENT = 1; // nothing came in time

@@ -1,0 +1,14 @@
+/**
+ * What the client throws, rejects with and tells as an `error`.
+ *
+ * @module
+ */
+
+/** Why something was refused. */
+export class RealtimeError extends /** @type {new (message: string) => Error & import('./realtime.js').Refusal} */ (/** @type {unknown} */ (Error)) {
+  /** @param {import('./realtime.js').Wire} answer */
+  constructor(answer) {
+    super(answer.detail ?? answer.title ?? answer.status);
+    Object.assign(this, answer);
+  }
+}
