@@ -15,11 +15,39 @@ const ATTRIBUTES = {
 };
 
 /**
- * A chat in one room. Attributes, and properties of the same names: `src` is the hub's URL, `room` the room (default: made of the
- * page's path), `name` the writer's name where the page knows it (nobody is asked then), `transport` one of websocket, sse and poll
- * (default: what works), `history` the number of messages to begin with (50), `form` either bubble or full (default: a box). The
- * nearest `lang` chooses the language; attributes like `text-send` replace single texts when the element starts.
+ * A chat in one room. It has a property for each attribute but `lang` and `text-…`. When one of these changes, the chat begins anew,
+ * except for `name`.
  *
+ * @tag realtime-chat
+ * @attr {string} src - The hub's URL; default: where the script comes from, in a bundle `/rt/`.
+ * @attr {string} room - The room; default: made of the page's path.
+ * @attr {string} name - The writer's name, where the page knows it: nobody is asked for one then.
+ * @attr {'websocket' | 'sse' | 'poll'} transport - The only transport to use; default: whichever gets through.
+ * @attr {number} history - With how many old messages to begin, 0 to 1000; default 50.
+ * @attr {'bubble' | 'full'} form - A bubble in the corner, or the whole window; default: a box in the page.
+ * @attr {string} lang - The language; default: that of the nearest `lang`, or the browser's.
+ * @attr {string} text-title - Instead of “Chat”.
+ * @attr {string} text-input - Instead of “Message”.
+ * @attr {string} text-send - Instead of “Send”.
+ * @attr {string} text-name - Instead of “Your name”.
+ * @attr {string} text-here - Instead of “# here”.
+ * @attr {string} text-typing - Instead of “# is typing…”.
+ * @attr {string} text-connecting - Instead of “Connecting…”.
+ * @attr {string} text-retry - Instead of “Retry”.
+ * @attr {string} text-discard - Instead of “Discard”.
+ * @attr {string} text-new - Instead of “New messages”.
+ * @attr {string} text-empty - Instead of “Say hello!”.
+ * @attr {string} text-gap - Instead of “Messages are missing”.
+ * @attr {string} text-guest - Instead of “Guest”.
+ * @attr {string} text-large - Instead of “Too long”.
+ * @attr {string} text-refused - Instead of “No access”.
+ * @attr {string} text-failed - Instead of “Not sent”.
+ * @prop {string} src - The hub's URL, with a slash at its end.
+ * @prop {string} room
+ * @prop {string} name
+ * @prop {'websocket' | 'sse' | 'poll' | ''} transport
+ * @prop {number} history
+ * @prop {string} form
  * @slot - What the page shows where there is no script, a log or a form. It is not shown otherwise.
  * @slot header - Instead of the title.
  * @slot empty - Instead of what an empty room says.
@@ -34,14 +62,21 @@ const ATTRIBUTES = {
  * @csspart log - The log, which scrolls.
  * @csspart news - What screen readers read aloud. It is not seen.
  * @csspart empty - What an empty room says.
- * @csspart message - One message; also `own`, `follow` (below another one of its author), `pending`, `failed`.
+ * @csspart message - One message.
+ * @csspart own - A message of one's own.
+ * @csspart follow - A message below another one of its author.
+ * @csspart pending - A message that waits to be sent.
+ * @csspart failed - A message that was refused.
  * @csspart head - The author and the time.
- * @csspart author - The author's name; also `verified`, where the server says who it is.
+ * @csspart author - The author's name.
+ * @csspart verified - An author's name, where the server says who it is.
  * @csspart time - The time.
  * @csspart text - The text.
  * @csspart link - An address in a text.
  * @csspart more - Opens a text of more than 2,000 characters.
- * @csspart trouble - Below a message that could not be sent, with `retry` and `discard`.
+ * @csspart trouble - The line below a message that could not be sent.
+ * @csspart retry - The button in it that sends again.
+ * @csspart discard - The button in it that removes the message.
  * @csspart jump - The button that leads to the end of the log.
  * @csspart composer - The form.
  * @csspart row - The line above the field.
@@ -89,8 +124,10 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
   send_;
   /** @type {(() => void) | undefined} */
   rename_;
-  #made; // what the present life is made of
-  #end;
+  /** @type {string | false | undefined} What the present life is made of. */
+  made_;
+  /** @type {(() => void) | undefined} Ends it. */
+  end_;
 
   /**
    * Publishes a text as the element's own field does.
@@ -100,29 +137,29 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
     if (text.trim()) this.send_?.(text.trim());
   }
 
-  connectedCallback() { this.#update(); }
-  disconnectedCallback() { this.#update(); }
+  connectedCallback() { this.update_(); }
+  disconnectedCallback() { this.update_(); }
   attributeChangedCallback(name) {
-    if (name == 'name') this.#made && this.rename_?.();
-    else this.#update();
+    if (name == 'name') this.made_ && this.rename_?.();
+    else this.update_();
   }
 
   /** Begins, ends or renews the life, after all that one task changes: an element that is only moved stays connected. */
-  #update() {
+  update_() {
     queueMicrotask(() => {
       const made = this.isConnected && RealtimeChat.observedAttributes.map((name) => name != 'name' && this.getAttribute(name)).join();
-      if (made == this.#made) return;
-      this.#made = made;
-      this.#end?.();
-      this.#end = undefined;
+      if (made == this.made_) return;
+      this.made_ = made;
+      this.end_?.();
+      this.end_ = undefined;
       if (!made) return;
-      this.#warn();
-      this.#end = live(this, this.shadowRoot ?? this.attachShadow({ mode: 'open' }));
+      this.warn_();
+      this.end_ = live(this, this.shadowRoot ?? this.attachShadow({ mode: 'open' }));
     });
   }
 
   /** Tells the page's author what looks like a slip. */
-  #warn() {
+  warn_() {
     if (this.querySelector('script, main, footer, realtime-chat'))
       console.warn('<realtime-chat> needs </realtime-chat>');
     checkSrc(this.getAttribute('src'));

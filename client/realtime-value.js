@@ -10,13 +10,20 @@ import { Realtime } from './realtime.js';
 const hubs = {};
 
 /**
- * The last value of a room. It replaces the element's own text, and until there is one, that text stays. Attributes: `src` is the
- * hub's URL, `room` the room, `path` the member of the data that counts (`price.eur`; messages without it are passed over), `event`
- * the only event that counts, `last` among how many old messages the first value is looked for (1), `digits` the number of digits
- * after the point, `unit` a currency (EUR) or any text. Numbers are written as the nearest `lang` has it.
+ * The last value of a room. It replaces the element's own text, and until there is one, that text stays. Numbers are written as the
+ * nearest `lang` has it. The element is not read aloud unless it gets an `aria-live`.
  *
- * When a number changes, the attribute `trend` becomes `up` or `down`. The element is not read aloud unless it gets an `aria-live`.
- *
+ * @tag realtime-value
+ * @slot - What is shown before there is a value.
+ * @attr {string} src - The hub's URL; default: where the script comes from, in a bundle `/rt/`.
+ * @attr {string} room - The room.
+ * @attr {string} path - The member of the data that counts, like `price.eur`: messages without it are passed over. Default: all of it.
+ * @attr {string} event - The only event that counts; default: any.
+ * @attr {string} last - Among how many old messages the first value is looked for; default 1.
+ * @attr {number} digits - Digits after the point; default: as many as there are, at most 3, or a currency's own.
+ * @attr {string} unit - A currency by its three letters, like `EUR`, or any text to stand behind.
+ * @attr {string} lang - The language; default: that of the nearest `lang`, or the browser's.
+ * @attr {'up' | 'down'} trend - Set by the element when a number changes.
  * @fires {CustomEvent<{value: string | number | boolean, message: object}>} realtime-value - There is a new value.
  */
 export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
@@ -34,31 +41,31 @@ export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
   /** @type {any} What is shown, undefined before the first message. */
   value;
   /** @type {any} What the present subscription is made of. */
-  #made;
+  made_;
   /** @type {any} */
-  #subscription;
+  subscription_;
 
-  connectedCallback() { this.#update(); }
-  disconnectedCallback() { this.#update(); }
-  attributeChangedCallback() { this.#update(); }
+  connectedCallback() { this.update_(); }
+  disconnectedCallback() { this.update_(); }
+  attributeChangedCallback() { this.update_(); }
 
-  #update() {
+  update_() {
     queueMicrotask(() => {
       const made = this.isConnected && RealtimeValue.observedAttributes.map((name) => this.getAttribute(name)).join();
-      if (made === this.#made) return;
-      this.#made = made;
-      this.#subscription?.close();
+      if (made === this.made_) return;
+      this.made_ = made;
+      this.subscription_?.close();
       if (!made) return;
       const [src, room, last] = ['src', 'room', 'last'].map((name) => this.getAttribute(name));
       checkSrc(src);
       const url = hubOf(src);
-      this.#subscription = (hubs[url] ??= new Realtime(url, { presence: '0' })).subscribe(room ?? '', { last: Number(last ?? 1) });
-      this.#subscription.addEventListener('message', ({ detail }) => this.#take(detail));
+      this.subscription_ = (hubs[url] ??= new Realtime(url, { presence: '0' })).subscribe(room ?? '', { last: Number(last ?? 1) });
+      this.subscription_.addEventListener('message', ({ detail }) => this.take_(detail));
     });
   }
 
   /** @param {any} message */
-  #take(message) {
+  take_(message) {
     const [path, event, digits, unit] = ['path', 'event', 'digits', 'unit'].map((name) => this.getAttribute(name));
     let value = message.data;
     try {
