@@ -1,6 +1,6 @@
 // The class of <realtime-chat>. Importing it defines nothing: RealtimeChat.define does.
 
-import { live } from './realtime-chat-live.js';
+import { Chat } from './realtime-chat-live.js';
 import { cleanName, roomOf } from './realtime-chat-text.js';
 import { checkSrc, hubOf } from './realtime-element.js';
 
@@ -120,27 +120,23 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
 
   /** @type {import('./realtime.js').Realtime | undefined} The connection. It is closed some time after the element has left its document. */
   realtime;
-  /** @type {((text: string) => void) | undefined} */
-  send_;
-  /** @type {(() => void) | undefined} */
-  rename_;
   /** @type {string | false | undefined} What the present life is made of. */
   made_;
-  /** @type {(() => void) | undefined} Ends it. */
-  end_;
+  /** @type {Chat | undefined} The present life, or the last one. */
+  chat_;
 
   /**
    * Publishes a text as the element's own field does.
    * @param {string} text
    */
   send(text) {
-    if (text.trim()) this.send_?.(text.trim());
+    if (text.trim()) this.chat_?.send_(text.trim());
   }
 
   connectedCallback() { this.update_(); }
   disconnectedCallback() { this.update_(); }
   attributeChangedCallback(name) {
-    if (name == 'name') this.made_ && this.rename_?.();
+    if (name == 'name') this.made_ && this.chat_?.rename_();
     else this.update_();
   }
 
@@ -149,12 +145,11 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
     queueMicrotask(() => {
       const made = this.isConnected && RealtimeChat.observedAttributes.map((name) => name != 'name' && this.getAttribute(name)).join();
       if (made == this.made_) return;
+      if (this.made_) this.chat_?.end_();
       this.made_ = made;
-      this.end_?.();
-      this.end_ = undefined;
       if (!made) return;
       this.warn_();
-      this.end_ = live(this, this.shadowRoot ?? this.attachShadow({ mode: 'open' }));
+      this.chat_ = new Chat(this, this.shadowRoot ?? this.attachShadow({ mode: 'open' }));
     });
   }
 
