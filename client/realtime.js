@@ -14,8 +14,9 @@
  * for what it publishes, and `Subscription` is one reader of one room.
  *
  * Private members end in an underscore, in every file: tools/assets shortens these names, to the same ones in all scripts, and
- * declarations.js leaves them out of the `.d.ts`. Names that others see (events, the protocol, what is stored, what tabs tell each
- * other) never end in one.
+ * build/declarations.js leaves them out of the `.d.ts`. A file declares all private members that its objects have, as fields or in a
+ * literal: two names that no file declares both may become the same. Names that others see (events, the protocol, what is stored,
+ * what tabs tell each other) never end in one.
  *
  * @module
  */

@@ -3,9 +3,11 @@
 // npm ci in client/ installs, and lets it import other scripts by the names with their
 // hashes. It compresses the result with zopfli, which must be installed (Debian's package
 // of that name) and saves 3 % of what every visitor loads. With -check it writes
-// nothing, needs no zopfli, and reports files that are not current. Run it in tools/:
+// nothing, needs no zopfli, and reports files that are not current. With -names it
+// chooses the short forms of private names anew, which takes a minute and saves some bytes
+// after many changes. Run it in tools/:
 //
-//	go run ./assets [-check]
+//	go run ./assets [-check] [-names]
 package main
 
 import (
