@@ -6,7 +6,7 @@
 import { extend, probe, retryAfter, whoAmI } from './ask.js';
 import { between, pause } from './backoff.js';
 import {
-    FORBIDDEN,
+  FORBIDDEN,
   INTERNAL_SERVER_ERROR,
   MESSAGE_TOO_BIG,
   REFUSED,
