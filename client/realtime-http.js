@@ -51,19 +51,80 @@ const parts = (connection) => {
 /**
  * A transport of two kinds of request: GETs that name the rooms and bring objects, begun again when the rooms change,
  * and POSTs, one at a time, that bring commands.
- * @param {Read} read
- * @returns {import('./transports.js').Transport}
  */
-const http = (read) => (link) => {
-  const { connection_: connection } = link;
-  const life = new AbortController(); // ends the POSTs
-  /** @type {AbortController | undefined} */
-  let gets; // ends the GETs
-  let tail = Promise.resolve(); // settled when all commands so far are posted
-  let user = ''; // whom the server took us for
+class Requests {
+  life_ = new AbortController(); // ends the POSTs
+  gets_ = new AbortController(); // ends the GETs
+  tail_ = Promise.resolve(); // settled when all commands so far are posted
+  user_ = ''; // whom the server took us for
 
-  /** What a GET was refused for may be the fault of some rooms: the others go on without them. @type {(names: string[]) => Promise<void>} */
-  const blame = async (names) => {
+  /** @param {Link} link @param {Read} read */
+  constructor(link, read) {
+    this.link_ = link;
+    this.connection_ = link.connection_;
+    this.read_ = read;
+    this.start_();
+  }
+
+  /** Begins to read the rooms that there are now. */
+  async start_() {
+    const { connection_: connection } = this;
+    this.gets_.abort();
+    const { signal } = (this.gets_ = new AbortController());
+    await 0; // more rooms may come at once
+    if (signal.aborted) return;
+    if (!connection.rooms_.size) return this.look_(signal);
+    // One after the other: the first tells the conn that the others say.
+    for (const names of parts(connection)) await this.open_(names, signal);
+  }
+
+  /** Nothing is to be read. Whether anything gets through, HEAD says. @param {AbortSignal} signal */
+  look_(signal) {
+    head(this.connection_.address_()).then(
+      (answer) => {
+        const id = userOf(answer);
+        answer.ok ? this.take_({ op: 'ready', user: id && { id } }, signal) : this.end_(answer, signal);
+      },
+      (error) => this.end_(error, signal),
+    );
+  }
+
+  /** Reads some rooms; settled as soon as that has begun. @param {string[]} names @param {AbortSignal} signal */
+  open_(names, signal) {
+    return new Promise((/** @type {any} */ next) => {
+      this.read_(
+        async (Accept, query) => {
+          const answer = await ask(addressOf(this.connection_, names, query), { headers: { Accept }, signal });
+          if (answer.ok) return answer;
+          if (answer.status < INTERNAL_SERVER_ERROR) await this.blame_(names);
+          throw answer;
+        },
+        (object) => {
+          this.take_(object, signal);
+          if (object.op == 'ready') next();
+        },
+      ).then(
+        () => this.end_(new Response(), signal),
+        (error) => this.end_(error, signal),
+      );
+    });
+  }
+
+  /** @param {Wire} object @param {AbortSignal} signal Of the GETs from which it comes. */
+  take_(object, signal) {
+    if (signal.aborted) return;
+    if (object.op == 'ready') this.user_ = object.user?.id ?? '';
+    this.link_.take_(object);
+  }
+
+  /** Ends the link with an answer, or an error of fetch, which has no status. @param {any} answer @param {AbortSignal} signal */
+  end_(answer, signal) {
+    if (!signal.aborted) this.link_.end_(answer.status, answer.status && retryAfter(answer));
+  }
+
+  /** What a GET was refused for may be the fault of some rooms: the others go on without them. @param {string[]} names */
+  async blame_(names) {
+    const { connection_: connection } = this;
     let found;
     if ((await head(connection.address_())).ok)
       for (const name of names) {
@@ -71,74 +132,41 @@ const http = (read) => (link) => {
         const answer = room && (await ask(addressOf(connection, [name], { limit: 1 })));
         if (!answer || answer.ok || answer.status >= INTERNAL_SERVER_ERROR || answer.status == TOO_MANY_REQUESTS) continue;
         found = true;
-        link.take_({ ...(await problem(answer)), op: 'error', room: name, ref: (room.ref_ ||= 1) });
+        this.link_.take_({ ...(await problem(answer)), op: 'error', room: name, ref: (room.ref_ ||= 1) });
       }
-    if (found) start();
-  };
+    if (found) this.start_();
+  }
 
-  const start = async () => {
-    gets?.abort();
-    const { signal } = (gets = new AbortController());
-    // An error of fetch has no status.
-    const over = (/** @type {any} */ answer) => signal.aborted || link.end_(answer.status, answer.status && retryAfter(answer));
-    const take = (/** @type {any} */ object) => {
-      if (signal.aborted) return;
-      if (object.op == 'ready') user = object.user?.id ?? '';
-      link.take_(object);
-    };
-    await 0; // more rooms may come at once
-    if (signal.aborted) return;
-    if (!connection.rooms_.size)
-      // Nothing is to be read. Whether anything gets through, HEAD says.
-      head(connection.address_()).then((answer) => {
-        const id = userOf(answer);
-        answer.ok ? take({ op: 'ready', user: id && { id } }) : over(answer);
-      }, over);
-    // One after the other: the first tells the conn that the others say.
-    for (const names of parts(connection))
-      await new Promise((/** @type {any} */ next) => {
-        read(
-          async (Accept, query) => {
-            const answer = await ask(addressOf(connection, names, query), { headers: { Accept }, signal });
-            if (answer.ok) return answer;
-            if (answer.status < INTERNAL_SERVER_ERROR) await blame(names);
-            throw answer;
-          },
-          (object) => {
-            take(object);
-            if (object.op == 'ready') next();
-          },
-        ).then(() => over(new Response()), over);
-      });
-  };
-  start();
-
-  /** Posts a command. What is refused is this command, as far as the server can tell; unless it takes us for another user by now. */
-  const post = async (/** @type {number} */ ref, /** @type {string} */ room, /** @type {string} */ body) => {
-    const url = new URL(connection.address_({ commands: 1 }));
-    url.searchParams.set('user', user);
-    const signal = AbortSignal.any([life.signal, AbortSignal.timeout(POSTED + body.length)]);
+  /**
+   * Posts a command. What is refused is this command, as far as the server can tell; unless it takes us for another user by now.
+   * @param {number} ref @param {string} room @param {string} body
+   */
+  async post_(ref, room, body) {
+    const { link_: link } = this;
+    const url = new URL(this.connection_.address_({ commands: 1 }));
+    url.searchParams.set('user', this.user_);
+    const signal = AbortSignal.any([this.life_.signal, AbortSignal.timeout(POSTED + body.length)]);
     const answer = await ask(/** @type {any} */ (url), { method: 'POST', body, signal });
     const { ok, status } = answer;
     if (ok) link.take_(await answer.json());
     else if (status >= INTERNAL_SERVER_ERROR || status == TOO_MANY_REQUESTS || status == PRECONDITION_FAILED) link.end_(status, retryAfter(answer));
     else link.take_({ ...(await problem(answer)), op: 'error', ref, room });
-  };
+  }
 
-  return {
-    send_({ op, room, ref }, text) {
-      if (op == 'join' && connection.rooms_.size > MAX_ROOMS)
-        return queueMicrotask(() => link.take_({ op: 'error', room, ref, status: BAD_REQUEST, title: 'too many rooms' }));
-      if (op == 'join') return start();
-      if (op == 'leave') start();
-      tail = tail.then(() => post(ref, room, text)).catch(() => link.end_(BROKEN));
-    },
-    close_() {
-      gets?.abort();
-      life.abort(); // what waits is sent anew, in its order
-    },
-  };
-};
+  /** @param {Wire} command @param {string} text The same as JSON. */
+  send_({ op, room, ref }, text) {
+    if (op == 'join' && this.connection_.rooms_.size > MAX_ROOMS)
+      return queueMicrotask(() => this.link_.take_({ op: 'error', room, ref, status: BAD_REQUEST, title: 'too many rooms' }));
+    if (op == 'join') return this.start_();
+    if (op == 'leave') this.start_();
+    this.tail_ = this.tail_.then(() => this.post_(ref, room, text)).catch(() => this.link_.end_(BROKEN));
+  }
+
+  close_() {
+    this.gets_.abort();
+    this.life_.abort(); // what waits is sent anew, in its order
+  }
+}
 
 /**
  * Server-sent events (HTML, "Parsing an event stream"). `event` and `id` are not looked at: the objects say it themselves.
@@ -195,5 +223,7 @@ const readPages = async (get, take) => {
   }
 };
 
-export const sse = http(readStream);
-export const poll = http(readPages);
+/** @type {import('./transports.js').Transport} */
+export const sse = (link) => new Requests(link, readStream);
+/** @type {import('./transports.js').Transport} */
+export const poll = (link) => new Requests(link, readPages);

@@ -41,7 +41,7 @@ export class Team {
    */
   constructor(page, alone) {
     this.page_ = page;
-    this.name_ = `realtime.v1${page.hub_}${page.transports_ ?? ''}`;
+    this.name_ = 'realtime.v1' + page.hub_ + (page.transports_ ?? '');
     this.start_(alone).catch(() => this.separate_());
   }
 
