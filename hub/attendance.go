@@ -67,7 +67,7 @@ func (p *attendance) attend(n int) {
 func (p *attendance) release(l *presence.Lease, why Why, grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.roster.Release(l, why, p.endOf(grace))
+	p.roster.Release(l, why, p.endOf(grace, false))
 	p.follow()
 }
 
@@ -76,7 +76,8 @@ func (p *attendance) release(l *presence.Lease, why Why, grace time.Duration) {
 func (p *attendance) renew(c *Client, state []byte, d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.roster.Renew(p.hub.memberID(c), c.userName(), c.ID, state, p.endOf(d))
+	id := p.hub.memberID(c)
+	p.roster.Renew(id, c.userName(), c.ID, state, p.endOf(d, p.roster.Ends(id, c.ID)))
 	p.follow()
 }
 
@@ -90,11 +91,14 @@ func (p *attendance) withdraw(c *Client) {
 
 // endOf returns when a lease ends that lasts so long: at once, the zero time, if as many
 // end in the hub as may be connected, since what comes and goes quickly must not fill the
-// memory, or if nothing would end it. It takes a place in Hub.fading, which follow gives
-// back. Called with mu held, as are those below.
-func (p *attendance) endOf(d time.Duration) time.Time {
+// memory, or if nothing would end it. Unless the lease has a place in Hub.fading it takes
+// one, which follow gives back if it is not needed. Called with mu held, as are those below.
+func (p *attendance) endOf(d time.Duration, placed bool) time.Time {
 	if d <= 0 || p.closed {
 		return time.Time{}
+	}
+	if placed {
+		return time.Now().Add(d)
 	}
 	if p.hub.fading.Add(1) > int64(p.hub.settings.Load().MaxConnections) {
 		p.hub.fading.Add(-1)

@@ -36,6 +36,37 @@ func roomOf(t testing.TB, visitors int, client func(i int) Client) (*Hub, *room)
 func stranger(i int) Client { return Client{ID: fmt.Sprint(i)} }
 func sharing(i int) Client  { return Client{ID: fmt.Sprint(i), User: &User{ID: "guest"}} }
 
+// A member that renews its lease keeps its place where as many leases end in the hub as
+// may be connected; one that comes then has none.
+func TestRenewalAtTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, r := roomOf(t, 0, nil)
+		set := *h.Settings()
+		set.MaxConnections = 2
+		if err := h.Configure(&set); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int{1, 2, 2} { // the third is one too many
+			c := stranger(i)
+			r.attendance.renew(&c, []byte(`1`), time.Minute)
+			if n := r.memberCount(); n != want {
+				t.Fatalf("%d members, want %d", n, want)
+			}
+		}
+		for i := range 2 {
+			c := stranger(i)
+			r.attendance.renew(&c, []byte(`2`), time.Hour)
+		}
+		<-time.After(2 * time.Minute)
+		if n := r.memberCount(); n != 2 || h.fading.Load() != 2 {
+			t.Errorf("%d members with %d leases that end, want 2 and 2", n, h.fading.Load())
+		}
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Many that leave at once are forgotten in pieces.
 func TestCrowdsEndInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

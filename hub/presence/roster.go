@@ -161,13 +161,15 @@ func (r *Roster) Renew(id, name, conn string, state []byte, ends time.Time) {
 	}
 }
 
+// Ends reports whether the connection has a lease that has an end.
+func (r *Roster) Ends(id, conn string) bool {
+	l := r.find(id, conn)
+	return l != nil && l.place > 0
+}
+
 // Withdraw ends a connection's lease at once or, if a session holds it, with that.
 func (r *Roster) Withdraw(id, conn string) {
-	m := r.members[id]
-	if m == nil {
-		return
-	}
-	switch l := m.find(conn); {
+	switch l := r.find(id, conn); {
 	case l == nil:
 	case l.sessions > 0:
 		l.leaving = true
@@ -232,6 +234,14 @@ func (r *Roster) Here() (here []Member) {
 func (r *Roster) has(l *Lease) bool {
 	m := l.member
 	return r.members[m.id] == m && l.index < len(m.leases) && m.leases[l.index] == l
+}
+
+// find returns the connection's lease, or nil.
+func (r *Roster) find(id, conn string) *Lease {
+	if m := r.members[id]; m != nil {
+		return m.find(conn)
+	}
+	return nil
 }
 
 // lease returns the connection's lease, making it and its member.
