@@ -42,7 +42,7 @@ func (p *attendance) hold(c *Client, state []byte, attended bool) *presence.Leas
 	if attended {
 		p.roster.Count(-1, false)
 	}
-	l := p.roster.Hold(p.hub.memberID(c), c.userName(), c.ID, state)
+	l := p.roster.Hold(p.hub.memberID(c), userName(c.User), c.ID, state)
 	p.follow()
 	return l
 }
@@ -77,7 +77,7 @@ func (p *attendance) renew(c *Client, state []byte, d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := p.hub.memberID(c)
-	p.roster.Renew(id, c.userName(), c.ID, state, p.endOf(d, p.roster.Ends(id, c.ID)))
+	p.roster.Renew(id, userName(c.User), c.ID, state, p.endOf(d, p.roster.Ends(id, c.ID)))
 	p.follow()
 }
 

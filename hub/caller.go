@@ -89,6 +89,16 @@ func (c *Caller) admit(verb Verb, room string) error {
 	return c.decide(verb, room)
 }
 
+// admitMember is admit for a caller that becomes a member and shows state, unless that
+// is nil.
+func (c *Caller) admitMember(room string, state []byte) error {
+	err := c.admit(VerbSubscribe, room)
+	if err == nil && state != nil {
+		err = c.admit(VerbShow, room)
+	}
+	return err
+}
+
 // decide decides whether the client may do this in the room, by the client, the verb
 // and the name of the room alone. Today everybody may do everything in the rooms of
 // their scope.
@@ -146,13 +156,8 @@ func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 // misses nothing. It returns ErrState, ErrRooms above [MaxRoomsJoined], ErrDraining,
 // or the engine's error, and has then changed nothing.
 func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joined, error) {
-	if err := c.admit(VerbSubscribe, room); err != nil {
+	if err := c.admitMember(room, start.State); err != nil {
 		return Joined{}, err
-	}
-	if start.State != nil {
-		if err := c.admit(VerbShow, room); err != nil {
-			return Joined{}, err
-		}
 	}
 	if c.session != nil {
 		return c.session.subscribe(ctx, room, start)
@@ -180,9 +185,7 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	if r, _, err := h.telling(room); err == nil && r != nil {
-		joined.Members = r.memberCount()
-	}
+	joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
 	return joined, nil
 }
 
@@ -220,13 +223,8 @@ func (c *Caller) Show(ctx context.Context, room string, state []byte) error {
 // session. It returns ErrConn, ErrPresence where the room has no presence, ErrState,
 // ErrDraining, or the engine's error.
 func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
-	if err := c.admit(VerbSubscribe, room); err != nil {
+	if err := c.admitMember(room, state); err != nil {
 		return err
-	}
-	if state != nil {
-		if err := c.admit(VerbShow, room); err != nil {
-			return err
-		}
 	}
 	if c.client.ID == "" {
 		return ErrConn
@@ -295,9 +293,5 @@ func (c *Caller) MemberCount(room string) (int, error) {
 	if err := c.admit(VerbMembers, room); err != nil {
 		return 0, err
 	}
-	r, _, err := c.hub.telling(room)
-	if err != nil || r == nil {
-		return 0, err
-	}
-	return r.memberCount(), nil
+	return c.hub.memberCount(room)
 }

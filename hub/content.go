@@ -25,12 +25,9 @@ var (
 // MaxType bounds the media type that is kept with a message, in bytes.
 const MaxType = 255
 
-// check returns an error that names what in p cannot be stored, or nil: ErrRoomName,
-// ErrEventName, ErrKey, ErrType or ErrData.
+// check returns an error that names what in p cannot be stored, or nil: ErrEventName,
+// ErrKey or ErrType. The door has checked the room's name, and checkData checks the data.
 func (p *Publication) check() error {
-	if err := CheckRoomName(p.Room); err != nil {
-		return err
-	}
 	if err := CheckEventName(p.Event); err != nil {
 		return err
 	}

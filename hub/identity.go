@@ -57,6 +57,14 @@ func userID(u *User) string {
 	return u.ID
 }
 
+// userName returns the user's name, or "" for nobody.
+func userName(u *User) string {
+	if u == nil {
+		return ""
+	}
+	return u.Name
+}
+
 // memberID returns what a client is known by in a room: the user's id, or one
 // that stands for the anonymous connection without giving it away.
 func (h *Hub) memberID(c *Client) string {

@@ -100,6 +100,16 @@ func (h *Hub) telling(name string) (*room, PresenceMode, error) {
 	return h.lookUp(name), mode, nil
 }
 
+// memberCount returns how many members are in the room, or ErrPresence where the room has
+// no presence.
+func (h *Hub) memberCount(room string) (int, error) {
+	r, _, err := h.telling(room)
+	if err != nil || r == nil {
+		return 0, err
+	}
+	return r.memberCount(), nil
+}
+
 // renew keeps a client that has no session in the room, as [Caller.Subscribe] does
 // one that has, until [VisitLease] and the room's grace are over, and shows state
 // unless it is nil. The client is known by its ID.

@@ -36,10 +36,8 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	if p.Key == "" {
 		return c.append(ctx, p)
 	}
-	scope := keyScope{room: p.Room, key: p.Key} // anonymous clients share their room's
-	if c.client.User != nil {
-		scope.user = c.client.User.ID
-	}
+	// Anonymous clients share their room's keys.
+	scope := keyScope{room: p.Room, key: p.Key, user: userID(c.client.User)}
 	return h.keys.do(ctx, scope, p, func() (Receipt, error) { return c.append(ctx, p) })
 }
 

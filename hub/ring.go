@@ -48,6 +48,13 @@ func (r *ring) shift() {
 	r.budget.release(m)
 }
 
+// clear lets go of everything.
+func (r *ring) clear() {
+	for r.entries.len() > 0 {
+		r.shift()
+	}
+}
+
 // open says that the ring will be given everything after tail, before which that
 // is missing.
 func (r *ring) open(tail Position, lost loss) {

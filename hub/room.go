@@ -79,9 +79,7 @@ func (r *room) Deliver(m *Message) {
 func (r *room) Reset(tail Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.ring.entries.len() > 0 {
-		r.ring.shift()
-	}
+	r.ring.clear()
 	r.ring.reset(tail)
 	r.notify()
 }
@@ -228,9 +226,7 @@ func (r *room) occupied() bool {
 func (r *room) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.ring.entries.len() > 0 {
-		r.ring.shift()
-	}
+	r.ring.clear()
 }
 
 // evict lets go of m and what is older.

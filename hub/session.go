@@ -41,14 +41,6 @@ func (c *Client) inScope(room string) error {
 	return nil
 }
 
-// userName returns the user's name, or "" for nobody.
-func (c *Client) userName() string {
-	if c.User == nil {
-		return ""
-	}
-	return c.User.Name
-}
-
 // firstRoom is where the client goes, for the log; empty: nobody knows.
 func (c *Client) firstRoom() string {
 	if len(c.Scope) == 0 {
