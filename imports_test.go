@@ -14,14 +14,15 @@ import (
 // docs/ARCHITECTURE.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"
-	presence, ranking := module+"/hub/presence", module+"/hub/ranking"
+	presence, ranking, receipts := module+"/hub/presence", module+"/hub/ranking", module+"/hub/receipts"
 	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/internal/outbound"
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
 		ranking:                       {},
+		receipts:                      {},
 		presence:                      {ranking},
-		hub:                           {presence, ranking, "golang.org/x/time/rate"},
+		hub:                           {presence, ranking, receipts, "golang.org/x/time/rate"},
 		protocol:                      {hub},
 		module + "/engine/enginetest": {hub},
 		outbound:                      {hub, "golang.org/x/sys/unix"},

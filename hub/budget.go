@@ -50,11 +50,11 @@ func (p *Presence) weight() int {
 	return n
 }
 
-// budget bounds the bytes of all that a hub's rings and the memory engine's logs
+// Budget bounds the bytes of all that a hub's rings, and the logs of a [Keeper],
 // keep, of snapshots of presence, and of states that are shown. A message is
 // charged once, however many keep it. When the budget is exceeded, cached encoded
 // forms go first, then the oldest messages of the hub.
-type budget struct {
+type Budget struct {
 	mu     sync.Mutex
 	max    int64
 	used   int64
@@ -63,8 +63,9 @@ type budget struct {
 	cached list.List // those among them that carry encoded forms
 }
 
-// hold notes that one more of ring and log keeps m.
-func (b *budget) hold(m *Message) {
+// Hold notes that one more of ring and log keeps m, which is nobody else's yet if it is
+// the first.
+func (b *Budget) Hold(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m.holds++
@@ -80,8 +81,8 @@ func (b *budget) hold(m *Message) {
 	m.kept = b.kept.PushBack(m)
 }
 
-// release takes one hold of m back.
-func (b *budget) release(m *Message) {
+// Release takes one hold of m back.
+func (b *Budget) Release(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.holds == 0 {
@@ -94,7 +95,7 @@ func (b *budget) release(m *Message) {
 }
 
 // cache hangs the encoded form p on m, if m is kept.
-func (b *budget) cache(m *Message, f Form, p []byte) {
+func (b *Budget) cache(m *Message, f Form, p []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.holds == 0 {
@@ -110,7 +111,7 @@ func (b *budget) cache(m *Message, f Form, p []byte) {
 
 // cachePresence does the same for a frame or a snapshot of presence, which m
 // carries.
-func (b *budget) cachePresence(m *Message, at *atomic.Pointer[[]byte], p []byte) {
+func (b *Budget) cachePresence(m *Message, at *atomic.Pointer[[]byte], p []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.holds > 0 {
@@ -119,7 +120,7 @@ func (b *budget) cachePresence(m *Message, at *atomic.Pointer[[]byte], p []byte)
 }
 
 // hang puts an encoded form of m into its place. Called with mu held.
-func (b *budget) hang(m *Message, at *atomic.Pointer[[]byte], p []byte) {
+func (b *Budget) hang(m *Message, at *atomic.Pointer[[]byte], p []byte) {
 	if m.cached == nil {
 		m.cached = b.cached.PushBack(m)
 		b.charge(m, formsOverhead)
@@ -130,13 +131,13 @@ func (b *budget) hang(m *Message, at *atomic.Pointer[[]byte], p []byte) {
 	}
 }
 
-func (b *budget) charge(m *Message, n int64) {
+func (b *Budget) charge(m *Message, n int64) {
 	m.bytes += n
 	b.used += n
 }
 
 // show charges n bytes of states that are shown, or fewer than before.
-func (b *budget) show(n int64) {
+func (b *Budget) show(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shown += n
@@ -145,14 +146,14 @@ func (b *budget) show(n int64) {
 
 // full reports whether no more states may be shown: they have no more than half of
 // all, since messages make way for them and they for nobody.
-func (b *budget) full() bool {
+func (b *Budget) full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shown > b.max/2
 }
 
 // uncache drops the encoded forms of m.
-func (b *budget) uncache(m *Message) {
+func (b *Budget) uncache(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropForms(m)
@@ -160,7 +161,7 @@ func (b *budget) uncache(m *Message) {
 
 // relieve drops cached forms until the budget holds. If they do not suffice
 // it returns the oldest message, which must go.
-func (b *budget) relieve() *Message {
+func (b *Budget) relieve() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropCached()
@@ -172,14 +173,14 @@ func (b *budget) relieve() *Message {
 
 // dropCached drops cached forms, those of the message first that got its own
 // first, until the budget holds or none are left. Called with mu held.
-func (b *budget) dropCached() {
+func (b *Budget) dropCached() {
 	for e := b.cached.Front(); e != nil && b.used > b.max; e = b.cached.Front() {
 		b.dropForms(e.Value.(*Message))
 	}
 }
 
 // force releases every hold of m, for the case that nobody admits to keep it.
-func (b *budget) force(m *Message) {
+func (b *Budget) force(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.holds > 0 {
@@ -188,27 +189,34 @@ func (b *budget) force(m *Message) {
 	}
 }
 
-func (b *budget) setMax(n int64) {
+// Max returns how many bytes may be kept.
+func (b *Budget) Max() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.max
+}
+
+func (b *Budget) setMax(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.max = n
 }
 
-func (b *budget) bytes() int64 {
+func (b *Budget) bytes() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
 // drop ends the accounting of m. Called with mu held.
-func (b *budget) drop(m *Message) {
+func (b *Budget) drop(m *Message) {
 	b.dropForms(m)
 	b.used -= m.bytes
 	b.kept.Remove(m.kept)
 	m.kept, m.bytes = nil, 0
 }
 
-func (b *budget) dropForms(m *Message) {
+func (b *Budget) dropForms(m *Message) {
 	if m.cached == nil {
 		return
 	}

@@ -22,7 +22,6 @@ func (h *Hub) Check() error {
 	}
 	c.that(h.fading.Load() == int64(c.fading), "%d leases fade, counted %d", c.fading, h.fading.Load())
 	c.budget(h.budget)
-	c.keys(h.keys)
 	return errors.Join(c.errs...)
 }
 
@@ -51,7 +50,6 @@ func (h *Hub) freeze() (thaw func()) {
 		take(&r.mu)
 	}
 	take(&h.budget.mu)
-	take(&h.keys.mu)
 	return func() {
 		for _, l := range slices.Backward(held) {
 			l.Unlock()
@@ -259,7 +257,7 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 	return kept
 }
 
-func (c *checker) budget(b *budget) {
+func (c *checker) budget(b *Budget) {
 	used, snapshots := c.states, int64(0)
 	kept, cached := 0, 0
 	for e := b.kept.Front(); e != nil; e = e.Next() {
@@ -300,17 +298,6 @@ func (c *checker) budget(b *budget) {
 	c.that(b.shown == c.states, "states are charged %d bytes, counted %d", c.states, b.shown)
 	// Whoever takes a snapshot holds locks: what it is too much goes with the next message.
 	c.that(used-snapshots <= b.max || len(c.holds) == 0, "%d bytes are kept, at most %d are allowed", used-snapshots, b.max)
-}
-
-func (c *checker) keys(k *keyStore) {
-	bytes := 0
-	for e := k.order.Front(); e != nil; e = e.Next() {
-		entry := e.Value.(*keyEntry)
-		c.that(k.by[entry.scope] == entry, "an idempotency key is in order and cannot be found")
-		bytes += entry.scope.bytes()
-	}
-	c.that(len(k.by) == k.order.Len(), "%d idempotency keys, %d in order", len(k.by), k.order.Len())
-	c.that(k.bytes == bytes, "idempotency keys have %d bytes, counted %d", bytes, k.bytes)
 }
 
 // Addresses returns how many addresses the hub remembers.

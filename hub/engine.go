@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -10,9 +11,10 @@ import (
 //
 // An engine promises:
 //
-//   - Publish returns when the engine has the message, and not before. It sets
-//     Time, and Position unless the message is a signal. Positions of one room
-//     rise in the order in which its messages are delivered and read.
+//   - Publish returns when the engine has the message, and not before. Positions of
+//     one room rise in the order in which its messages are delivered and read.
+//   - What is published with a scope is stored once: the same draft again gives the
+//     first receipt, as replayed, for at least [KeyLifetime].
 //   - Every reader of a room gets every message after the tail that Subscribe
 //     returned, once, in order, or a Reset for those that it cannot get.
 //     Signals come in between, at least as long as the engine is in good
@@ -20,23 +22,77 @@ import (
 //   - Read never misses a message without saying so in Page.Gap, above all not
 //     what a Reset was about.
 //
-// All methods are safe for concurrent use.
+// All methods are safe for concurrent use. Those with a context may block until it
+// ends.
 type Engine interface {
-	// Publish stores m, unless it is a signal, and sets Position and Time.
-	Publish(ctx context.Context, m *Message) error
+	// Publish stores the draft's message, unless it is a signal, and has it delivered
+	// with its Position and Time, which the receipt repeats. The message is the engine's
+	// from now on: the caller must not use it any more. If ctx ends first, the message
+	// may have been stored all the same; if the draft has a scope, publishing it again
+	// gives the receipt. It returns ErrKeyReused, ErrStorageFull, ErrUnavailable, or
+	// ErrOutcomeUnknown.
+	Publish(ctx context.Context, d Draft) (Receipt, error)
 	// Subscribe begins to deliver what is published in the room. tail is the
 	// room's end at that moment. stop ends it and may be called once, by anybody
 	// but the reader: it waits for a call that is under way, and none follows.
 	Subscribe(ctx context.Context, room string, r Reader) (tail Position, stop func(), err error)
-	// Read reads the room's log. It is called on the delivery path for a
-	// session that fell behind, so it must not take long.
+	// Read reads the room's log. A page may have fewer messages than the query's Limit
+	// although there are More. It is called on the delivery path for a session that
+	// fell behind, so it must not take long.
 	Read(ctx context.Context, room string, q Query) (Page, error)
 	// Retain says how much of the room's log to keep from now on, and lets go
 	// of what is over it or too old. It does nothing for a room that was
-	// neither subscribed to nor published in.
+	// neither subscribed to nor published in. It does not block.
 	Retain(room string, keep History)
+	// Forget lets go of what the engine keeps of the room only as long as this process
+	// lives. Unless force is set it does nothing if a message would be lost. It reports
+	// whether the room is forgotten, as it always is where the log outlives the process.
+	// A subscription that is left delivers nothing more. It does not block.
+	Forget(room string, force bool) bool
+	// State is what the hub stores beside the logs.
+	State() Store
+	// Health says how the engine is. It does not block.
+	Health() Health
 	// Close releases what the engine holds.
 	Close(ctx context.Context) error
+}
+
+// Keeper is an engine that keeps its logs in this process. They and what the hub itself
+// keeps share one bound, [Settings.HistoryMemory].
+type Keeper interface {
+	Engine
+	// Bind gives the engine the budget to which it charges the messages that it keeps.
+	// It is called once, before any other method.
+	Bind(b *Budget)
+	// Evict lets go of the room's messages up to and including offset, since the budget
+	// is exceeded. It does not block.
+	Evict(room string, offset uint64)
+}
+
+// Errors of an engine, beside those of contexts and [ErrKeyReused].
+var (
+	ErrStorageFull    = errors.New("the engine's storage is full")    // nothing was stored
+	ErrUnavailable    = errors.New("the engine cannot be reached")    // nothing was stored
+	ErrOutcomeUnknown = errors.New("the engine did not answer")       // it may have been stored
+	ErrVersion        = errors.New("the value has changed meanwhile") // see [Store]
+)
+
+// Draft is a message without a Position and a Time.
+type Draft struct {
+	Message *Message
+	// Scope is where the message's key means this publication: it stands for the room,
+	// the user and the key. It is empty if there is no key.
+	Scope string
+	// Print tells one publication from another with the same scope. It is the same in
+	// every process.
+	Print [16]byte
+}
+
+// Receipt is the answer to a publication.
+type Receipt struct {
+	Position           // zero for a signal
+	Time     time.Time // when the engine took it
+	Replayed bool      // the idempotency key was known: this is the first answer again
 }
 
 // Reader is who an engine delivers a room's messages to. Its methods are never called
@@ -47,22 +103,32 @@ type Reader interface {
 	Deliver(m *Message)
 	// Reset says that messages between the last delivery and tail cannot be
 	// delivered, or that the log has begun anew, in another epoch. Deliver goes on
-	// after tail. Whoever reads the room finds out by Read what is missing.
-	Reset(tail Position)
+	// after tail. Whoever reads the room finds out by Read what is missing; reason says
+	// why to those who have read all that was delivered.
+	Reset(tail Position, reason GapReason)
 }
 
-// forgetter is an engine whose logs live in this process and are the hub's to
-// forget.
-type forgetter interface {
-	// Forget drops the room's log. Unless force is set it does so only if
-	// nothing is stored in it, and says whether it did. What the log holds is let
-	// go of by bury, which the hub calls without its lock.
-	Forget(room string, force bool) bool
-	bury()
-	// evict drops the room's messages up to and including offset.
-	evict(room string, offset uint64)
-	// lost returns what is missing of the room's log.
-	lost(room string) loss
+// Store keeps small values by name for all hubs that share the engine. A value has a
+// version, above 0 and another one after each change.
+type Store interface {
+	// Get returns a value and its version, or version 0 if there is none.
+	Get(ctx context.Context, name string) (value []byte, version uint64, err error)
+	// Set changes a value if its version is still the one given, 0 for a value that
+	// does not exist, and returns its new version. An empty value removes it, and
+	// its version is 0. If ttl is not zero the value is removed after that time. It returns ErrVersion if the value
+	// has another version.
+	Set(ctx context.Context, name string, value []byte, version uint64, ttl time.Duration) (uint64, error)
+	// Watch calls f with each value whose name begins with prefix, then after each
+	// change with the newest one, empty if it was removed, until ctx ends. It returns
+	// the context's error, or that of the engine.
+	Watch(ctx context.Context, prefix string, f func(name string, value []byte)) error
+}
+
+// Health is how an engine is.
+type Health struct {
+	Err   error     // nil: it is well
+	Since time.Time // when Err began
+	Queue int       // publications that wait
 }
 
 // History says how much of a room's log is kept.

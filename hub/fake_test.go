@@ -7,9 +7,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/receipts"
 )
 
 // errEngine is what a fake engine fails with.
@@ -21,6 +23,9 @@ type fake struct {
 	publish   func(context.Context) error // before a message is delivered
 	subscribe func(context.Context) error
 	read      func(hub.Query) (hub.Page, error)
+	forget    func() // before a room is forgotten
+	state     hub.Store
+	keys      *receipts.Store[hub.Receipt]
 
 	mu      sync.Mutex
 	next    hub.Position
@@ -32,7 +37,10 @@ type fake struct {
 // newFake returns a fake and a hub on it.
 func newFake(t testing.TB, s *hub.Settings) (*fake, *hub.Hub) {
 	t.Helper()
-	e := &fake{next: hub.Position{Epoch: "e", Offset: 10}, readers: make(map[string]hub.Reader)}
+	e := &fake{
+		next: hub.Position{Epoch: "e", Offset: 10}, readers: make(map[string]hub.Reader),
+		state: hub.NewMemory().State(), keys: receipts.New[hub.Receipt](func() int64 { return receipts.MaxBytes }),
+	}
 	h, err := hub.New(s, e)
 	if err != nil {
 		t.Fatal(err)
@@ -48,10 +56,19 @@ func newFake(t testing.TB, s *hub.Settings) (*fake, *hub.Hub) {
 	return e, h
 }
 
-func (e *fake) Publish(ctx context.Context, m *hub.Message) error {
+func (e *fake) Publish(ctx context.Context, d hub.Draft) (hub.Receipt, error) {
+	if d.Scope == "" {
+		return e.append(ctx, d.Message)
+	}
+	r, replayed, err := e.keys.Do(ctx, d.Scope, d.Print, func() (hub.Receipt, error) { return e.append(ctx, d.Message) })
+	r.Replayed = replayed
+	return r, err
+}
+
+func (e *fake) append(ctx context.Context, m *hub.Message) (hub.Receipt, error) {
 	if e.publish != nil {
 		if err := e.publish(ctx); err != nil {
-			return err
+			return hub.Receipt{}, err
 		}
 	}
 	e.mu.Lock()
@@ -64,7 +81,7 @@ func (e *fake) Publish(ctx context.Context, m *hub.Message) error {
 	if r := e.readers[m.Room]; r != nil {
 		r.Deliver(m)
 	}
-	return nil
+	return hub.Receipt{Position: m.Position, Time: m.Time}, nil
 }
 
 func (e *fake) Subscribe(ctx context.Context, room string, r hub.Reader) (hub.Position, func(), error) {
@@ -98,12 +115,12 @@ func (e *fake) Read(_ context.Context, _ string, q hub.Query) (hub.Page, error) 
 }
 
 // reset loses what lies before tail, or begins anew.
-func (e *fake) reset(room string, tail hub.Position) {
+func (e *fake) reset(room string, tail hub.Position, reason hub.GapReason) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next = tail
 	e.next.Offset++
-	e.readers[room].Reset(tail)
+	e.readers[room].Reset(tail, reason)
 }
 
 // subscriptions returns the rooms that are subscribed to.
@@ -138,7 +155,22 @@ func (e *fake) maybePanic(method string) {
 	}
 }
 
-func (e *fake) Close(context.Context) error { return nil }
+func (e *fake) Forget(string, bool) bool {
+	e.maybePanic("forget")
+	if e.forget != nil {
+		e.forget()
+	}
+	return true
+}
+
+func (e *fake) State() hub.Store { return e.state }
+
+func (*fake) Health() hub.Health { return hub.Health{} }
+
+func (e *fake) Close(context.Context) error {
+	e.keys.Close()
+	return nil
+}
 
 // Whatever ails the engine, its error comes back and nothing is left behind.
 func TestEngineFails(t *testing.T) {
@@ -260,4 +292,61 @@ func TestJanitorSurvivesAPanic(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the engine forgets a room, nobody else waits, and who wants the room again gets
+// another one afterwards.
+func TestEngineForgetsSlowly(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, settings(func(s *hub.Settings) { s.MaxRooms = 2 }))
+		publish(t, h, "a", "1")
+		publish(t, h, "b", "1")
+		release := make(chan struct{})
+		e.forget = func() { <-release }
+		var all sync.WaitGroup
+		answered := make(chan string, 2)
+		for _, room := range []string{"c", "a"} { // a makes way for c
+			all.Go(func() {
+				if _, err := h.Caller(hub.Client{}).Publish(context.Background(), hub.Publication{Room: room}); err != nil {
+					t.Error(err)
+				}
+				answered <- room
+			})
+			synctest.Wait()
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := h.Caller(hub.Client{}).Publish(impatient, hub.Publication{Room: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who does not want to wait: %v", err)
+		}
+		publish(t, h, "b", "2")
+		if len(answered) != 0 || !slices.Equal(e.subscriptions(), []string{"b"}) {
+			t.Errorf("%d are answered, %q subscribed", len(answered), e.subscriptions())
+		}
+		close(release)
+		all.Wait()
+		if got := e.subscriptions(); !slices.Contains(got, "a") || len(got) != 2 {
+			t.Errorf("%q are subscribed", got)
+		}
+	})
+}
+
+// A room that the engine does not forget stays.
+func TestEngineForgetPanics(t *testing.T) {
+	bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, settings())
+		publish(t, h, "a", "1")
+		e.panicIn("forget")
+		for e.panics() {
+			advance(time.Second)
+		}
+		if n := h.Stats().Rooms; n != 1 {
+			t.Fatalf("%d rooms", n)
+		}
+		publish(t, h, "a", "2")
+		advance(time.Minute)
+		if n := h.Stats().Rooms; n != 0 {
+			t.Errorf("%d rooms are left", n)
+		}
+	})
 }

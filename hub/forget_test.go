@@ -41,7 +41,7 @@ func TestBuryWithoutTheLock(t *testing.T) {
 	if gone != r || h.Stats().Bytes != kept {
 		t.Errorf("%d bytes of %d are left with the lock held", h.Stats().Bytes, kept)
 	}
-	h.bury(gone)
+	h.forget(gone)
 	if n := h.Stats().Bytes; n != 0 {
 		t.Errorf("%d bytes are left", n)
 	}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -16,8 +17,8 @@ import (
 // Hub holds the rooms and the sessions. All methods are safe for concurrent use.
 type Hub struct {
 	engine   Engine
-	budget   *budget
-	keys     *keyStore
+	keeper   Keeper // the engine, if it is one; otherwise nil
+	budget   *Budget
 	settings atomic.Pointer[Settings]
 	log      atomic.Pointer[slog.Logger]
 	endings  [numCauses]atomic.Uint64
@@ -29,7 +30,8 @@ type Hub struct {
 	mu       sync.RWMutex
 	closed   bool
 	rooms    map[string]*room
-	byUse    ranking.Heap[*room] // the same rooms, the least recently used first
+	leaving  map[string]chan struct{} // rooms that are being forgotten; closed when that is done
+	byUse    ranking.Heap[*room]      // the same rooms, the least recently used first
 	sessions map[*Session]struct{}
 	answers  int // clients that are being answered without a session
 
@@ -51,29 +53,32 @@ type Stats struct {
 }
 
 // New returns a hub on the engine, which is the hub's from now on. It returns
-// an error if the settings cannot be. Close ends it.
+// an error if the settings cannot be, or if the engine's state cannot be read.
+// Close ends it.
 func New(s *Settings, e Engine) (*Hub, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
 	h := &Hub{
 		engine:    e,
-		budget:    new(budget),
-		keys:      newKeyStore(),
+		budget:    new(Budget),
 		stop:      make(chan struct{}),
 		born:      time.Now(),
 		rooms:     make(map[string]*room),
+		leaving:   make(map[string]chan struct{}),
 		sessions:  make(map[*Session]struct{}),
 		addresses: addresses{by: make(map[netip.Prefix]*address)},
-		secret:    newSecret(),
 		epoch:     NewID(),
-	}
-	if m, ok := e.(*Memory); ok {
-		h.budget = m.budget // what the log and the ring both keep counts once
 	}
 	h.settings.Store(s)
 	h.budget.setMax(s.HistoryMemory)
-	h.keys.setMax(s.HistoryMemory)
+	if h.keeper, _ = e.(Keeper); h.keeper != nil {
+		h.keeper.Bind(h.budget) // what the log and the ring both keep counts once
+	}
+	var err error
+	if h.secret, err = loadSecret(e.State()); err != nil {
+		return nil, fmt.Errorf("reading the engine's state: %w", err)
+	}
 	h.log.Store(slog.New(slog.DiscardHandler))
 	h.janitor.Go(h.sweepUntilStopped)
 	return h, nil
@@ -98,7 +103,6 @@ func (h *Hub) Configure(s *Settings) error {
 	h.settings.Store(s)
 	h.bitten.Clear()
 	h.budget.setMax(s.HistoryMemory)
-	h.keys.setMax(s.HistoryMemory)
 	for _, r := range h.list() {
 		p := s.policy(r.name)
 		before := r.policy.Swap(&p)

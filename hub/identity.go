@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"strings"
+	"time"
 )
 
 // The part of the hub that names connections and members.
@@ -13,9 +16,30 @@ import (
 // secret is the key of the tags that bind ids to users.
 type secret [32]byte
 
-func newSecret() (s secret) {
-	_, _ = rand.Read(s[:]) // never fails
-	return s
+// secretName is where the secret is stored, so that all hubs on the engine have the same.
+const secretName = "secret"
+
+// stateTime is how long the engine's state may take to be read.
+const stateTime = 10 * time.Second
+
+// loadSecret returns the stored secret. The first hub on the engine makes it.
+func loadSecret(state Store) (s secret, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), stateTime)
+	defer cancel()
+	for {
+		stored, version, err := state.Get(ctx, secretName)
+		if err != nil {
+			return s, err
+		}
+		if len(stored) == len(s) {
+			copy(s[:], stored)
+			return s, nil
+		}
+		_, _ = rand.Read(s[:]) // never fails
+		if _, err = state.Set(ctx, secretName, s[:], version, 0); !errors.Is(err, ErrVersion) {
+			return s, err
+		}
+	}
 }
 
 // tag is what only the hub can know of the text, as so many bytes.

@@ -31,7 +31,7 @@ func logOf(t testing.TB, stay, end int) (*Memory, *log) {
 
 func put(t testing.TB, e *Memory, m *Message) {
 	t.Helper()
-	if err := e.Publish(t.Context(), m); err != nil {
+	if _, err := e.Publish(t.Context(), Draft{Message: m}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -102,7 +102,7 @@ func TestExpiryInAnyOrder(t *testing.T) {
 		}
 		for range 500 {
 			put(t, e, &Message{Room: "r", Expires: time.Now().Add(time.Hour)})
-			e.evict("r", e.last.Load())
+			e.Evict("r", e.last.Load())
 		}
 		if l.live() != 0 || l.messages.len() != 0 || len(l.mortal) != 0 {
 			t.Errorf("%d messages in %d places are left, %d to expire", l.live(), l.messages.len(), len(l.mortal))
@@ -120,7 +120,7 @@ func BenchmarkExpiry(b *testing.B) {
 			now := time.Now()
 			for b.Loop() {
 				m := &Message{Room: "r", Position: e.next(), Expires: now.Add(1)}
-				e.budget.hold(m)
+				e.budget.Hold(m)
 				l.push(m)
 				e.trim(l, m.Expires)
 			}

@@ -90,7 +90,6 @@ func TestTracesAreBounded(t *testing.T) {
 			room := fmt.Sprintf("%0*d", MaxRoomName, i)
 			put(t, e, &Message{Room: room})
 			e.Forget(room, true)
-			e.bury()
 		}
 		room := traceBytes + MaxRoomName
 		if n := len(e.traces.by); e.traces.bytes > limit || n != limit/room {
@@ -110,6 +109,5 @@ func BenchmarkForget(b *testing.B) {
 		room := fmt.Sprint("room/", i)
 		put(b, e, &Message{Room: room})
 		e.Forget(room, true)
-		e.bury()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub/ranking"
+	"github.com/caddy-realtime/realtime/hub/receipts"
 )
 
 // Memory is the engine that keeps everything in this process.
@@ -23,12 +24,13 @@ type Memory struct {
 	epoch  string
 	last   atomic.Uint64 // the newest offset given out
 	clock  func() uint64 // microseconds; the wall's, which may step either way
-	budget *budget
+	budget *Budget
+	keys   *receipts.Store[Receipt]
+	values values
 
 	mu     sync.RWMutex
 	logs   map[string]*log
 	traces traces // of rooms that have no log
-	dead   [][]kept
 }
 
 // log is one room's history.
@@ -47,16 +49,18 @@ type log struct {
 // reader is one subscription: a [Reader] may have several.
 type reader struct{ Reader }
 
-// NewMemory returns an empty engine. A hub that it is given to bounds its bytes.
+// NewMemory returns an empty engine. It implements [Keeper].
 func NewMemory() *Memory {
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	e := &Memory{
 		epoch:  strconv.FormatUint(binary.LittleEndian.Uint64(seed[:]), 36),
-		budget: &budget{max: DefaultHistoryMemory},
+		budget: &Budget{max: DefaultHistoryMemory},
 		logs:   make(map[string]*log),
 		clock:  clock,
 	}
+	// Receipts have a quarter of the memory, beside that of messages.
+	e.keys = receipts.New[Receipt](func() int64 { return e.budget.Max() / 4 })
 	e.last.Store(e.clock())
 	return e
 }
@@ -65,15 +69,28 @@ func NewMemory() *Memory {
 // higher offsets. All durations come from the monotonic clock, which Message.Time has.
 func clock() uint64 { return uint64(max(time.Now().UnixMicro(), 0)) }
 
+// Bind implements [Keeper].
+func (e *Memory) Bind(b *Budget) { e.budget = b }
+
 // Publish implements [Engine].
-func (e *Memory) Publish(_ context.Context, m *Message) error {
+func (e *Memory) Publish(ctx context.Context, d Draft) (Receipt, error) {
+	if d.Scope == "" {
+		return e.append(d.Message), nil
+	}
+	r, replayed, err := e.keys.Do(ctx, d.Scope, d.Print, func() (Receipt, error) { return e.append(d.Message), nil })
+	r.Replayed = replayed
+	return r, err
+}
+
+// append stores a message and delivers it.
+func (e *Memory) append(m *Message) Receipt {
 	l := e.lock(m.Room)
 	defer l.mu.Unlock()
 	m.Time = time.Now()
 	if !m.Signal {
 		m.Position = e.next()
 		if l.keep.Count > 0 {
-			e.budget.hold(m)
+			e.budget.Hold(m)
 			l.push(m)
 			e.trim(l, m.Time)
 		} else {
@@ -83,7 +100,7 @@ func (e *Memory) Publish(_ context.Context, m *Message) error {
 	for _, r := range l.readers {
 		r.Deliver(m)
 	}
-	return nil
+	return Receipt{Position: m.Position, Time: m.Time}
 }
 
 // next gives out an offset.
@@ -270,7 +287,7 @@ func (e *Memory) Retain(room string, keep History) {
 func (e *Memory) trim(l *log, now time.Time) {
 	// What ended by itself is no loss: its publisher wanted it so.
 	for m := l.expired(now); m != nil; m = l.expired(now) {
-		e.budget.release(m)
+		e.budget.Release(m)
 	}
 	for l.live() > l.keep.Count || l.live() > 0 && l.keep.Age > 0 && now.Sub(l.messages.at(0).message.Time) > l.keep.Age {
 		e.shift(l)
@@ -281,16 +298,28 @@ func (e *Memory) trim(l *log, now time.Time) {
 func (e *Memory) shift(l *log) {
 	m := l.shift()
 	l.lost.add(m)
-	e.budget.release(m)
+	e.budget.Release(m)
 }
 
-// Forget implements forgetter.
+// Forget implements [Engine].
 func (e *Memory) Forget(room string, force bool) bool {
+	dead, ok := e.takeOut(room, force)
+	for _, k := range dead { // there may be many, and nobody waits for them
+		if k.message != nil {
+			e.budget.Release(k.message)
+		}
+	}
+	return ok
+}
+
+// takeOut takes the room's log out of the engine and returns what it held, unless force
+// is not set and that is something.
+func (e *Memory) takeOut(room string, force bool) (dead []kept, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l := e.logs[room]
 	if l == nil {
-		return true
+		return nil, true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -300,35 +329,20 @@ func (e *Memory) Forget(room string, force bool) bool {
 	}
 	if l.live() > 0 {
 		if !force {
-			return false
+			return nil, false
 		}
 		l.lost.join(l.all)
-		e.dead = append(e.dead, l.messages.all())
+		dead = l.messages.all()
 		l.messages, l.over, l.mortal = deque[kept]{}, 0, nil
 	}
 	l.gone = true
 	delete(e.logs, room)
-	e.traces.leave(room, l.lost, now, e.budget.traceLimit())
-	return true
+	e.traces.leave(room, l.lost, now, traceLimit(e.budget.Max()))
+	return dead, true
 }
 
-// bury implements forgetter.
-func (e *Memory) bury() {
-	e.mu.Lock()
-	dead := e.dead
-	e.dead = nil
-	e.mu.Unlock()
-	for _, messages := range dead {
-		for _, k := range messages {
-			if k.message != nil {
-				e.budget.release(k.message)
-			}
-		}
-	}
-}
-
-// evict implements forgetter.
-func (e *Memory) evict(room string, offset uint64) {
+// Evict implements [Keeper].
+func (e *Memory) Evict(room string, offset uint64) {
 	l := e.lookUp(room)
 	if l == nil {
 		return
@@ -340,12 +354,11 @@ func (e *Memory) evict(room string, offset uint64) {
 	}
 }
 
-// lost implements forgetter.
-func (e *Memory) lost(room string) loss {
-	l := e.lock(room)
-	defer l.mu.Unlock()
-	return l.lost
-}
+// State implements [Engine].
+func (e *Memory) State() Store { return &e.values }
+
+// Health implements [Engine]: this one is always well.
+func (e *Memory) Health() Health { return Health{} }
 
 // Close implements [Engine].
 func (e *Memory) Close(context.Context) error {
@@ -358,6 +371,7 @@ func (e *Memory) Close(context.Context) error {
 	for _, room := range rooms {
 		e.Forget(room, true)
 	}
-	e.bury()
+	e.keys.Close()
+	e.values.close()
 	return nil
 }

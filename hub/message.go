@@ -47,7 +47,7 @@ type Message struct {
 	forms atomic.Pointer[forms]
 
 	// Accounting, guarded by the budget that holds the message.
-	budget *budget
+	budget *Budget
 	holds  int           // how many of ring and log keep it
 	bare   int64         // what is charged without encoded forms
 	bytes  int64         // what is charged

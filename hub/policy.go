@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/receipts"
 )
 
 // Defaults of [Settings], see there.
@@ -27,8 +29,6 @@ const (
 	windowAge             = 10 * time.Second // delivery window of any room
 	maxNoticeBytes        = 4 << 10          // notices that wait for one session
 	maxAnswerBytes        = 64 << 10         // answers that may wait before the next has to
-	maxIdempotencyKeys    = 65_536
-	maxIdempotencyBytes   = 48 << 20
 	sweepEvery            = 5 * time.Second
 	sweepChunk            = 256 // entries that are looked at before others may have the lock
 	fullRetryAfter        = 5 * time.Second
@@ -36,7 +36,7 @@ const (
 )
 
 // KeyLifetime is how long an idempotency key is remembered.
-const KeyLifetime = 5 * time.Minute
+const KeyLifetime = receipts.Lifetime
 
 // Settings is a hub's configuration. Once a hub has it, it must not be changed.
 type Settings struct {
@@ -283,7 +283,7 @@ var (
 	ErrFull      = errors.New("full")
 	ErrRate      = errors.New("too many messages")
 	ErrTooLarge  = errors.New("message too large")
-	ErrKeyReused = errors.New("the idempotency key was used with another message")
+	ErrKeyReused = receipts.ErrReused
 	ErrEnded     = errors.New("the session has ended")
 	ErrRooms     = errors.New("too many rooms on one connection")
 	ErrNotJoined = errors.New("not in this room")

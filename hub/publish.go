@@ -2,21 +2,15 @@ package hub
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"strconv"
 	"time"
 )
 
 // The part of a caller that publishes.
 
-// Receipt is the answer to a publication.
-type Receipt struct {
-	Position           // zero for a signal
-	Time     time.Time // when the engine took it
-	Replayed bool      // the idempotency key was known: this is the first answer again
-}
-
-// publish checks what is published against the limits and its form, and then the
-// idempotency key.
+// publish checks what is published against the limits and its form.
 func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	if err := p.check(); err != nil {
 		return Receipt{}, err
@@ -33,12 +27,7 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	if err := p.checkData(); err != nil {
 		return Receipt{}, err
 	}
-	if p.Key == "" {
-		return c.append(ctx, p)
-	}
-	// Anonymous clients share their room's keys.
-	scope := keyScope{room: p.Room, key: p.Key, user: userID(c.client.User)}
-	return h.keys.do(ctx, scope, p, func() (Receipt, error) { return c.append(ctx, p) })
+	return c.append(ctx, p)
 }
 
 // append hands the message to the engine.
@@ -56,11 +45,39 @@ func (c *Caller) append(ctx context.Context, p *Publication) (Receipt, error) {
 	if p.TTL > 0 {
 		m.Expires = time.Now().Add(p.TTL)
 	}
-	if err := h.engine.Publish(ctx, m); err != nil {
-		return Receipt{}, err
+	d := Draft{Message: m}
+	if p.Key != "" {
+		d.Scope, d.Print = p.scope(userID(c.client.User)), p.print()
 	}
-	h.relieve()
-	return Receipt{Position: m.Position, Time: m.Time}, nil
+	defer h.relieve()
+	return h.engine.Publish(ctx, d)
+}
+
+// scope returns where the publication's key means it: in its room, for the user.
+// Anonymous clients share their room's keys.
+func (p *Publication) scope(user string) string {
+	// No name of a room has a control character.
+	return p.Room + "\x00" + strconv.Itoa(len(user)) + "\x00" + user + p.Key
+}
+
+// print returns what tells the publication from another under the same key.
+func (p *Publication) print() (print [16]byte) {
+	h := sha256.New()
+	var head []byte
+	for _, text := range []string{p.Event, p.Type} {
+		head = append(binary.AppendUvarint(head, uint64(len(text))), text...)
+	}
+	head = append(head, byte(p.Kind))
+	head = binary.AppendVarint(head, int64(p.TTL))
+	if p.Signal {
+		head = append(head, 1)
+	}
+	// The data is last, and what precedes it says how long that is.
+	h.Write(binary.AppendUvarint(nil, uint64(len(head))))
+	h.Write(head)
+	h.Write(p.Data)
+	copy(print[:], h.Sum(nil))
+	return print
 }
 
 // rate spends a token of the session, if there is one, and of the address.

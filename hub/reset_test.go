@@ -13,6 +13,7 @@ type resetTest struct {
 	before           int // messages that are published before
 	tail             hub.Position
 	gap              hub.GapReason // what the engine says about older cursors; empty: its log has all
+	reason           hub.GapReason // of the reset
 	behind, upToDate string        // what a reader gets that was behind, or up to date
 }
 
@@ -42,10 +43,11 @@ func (test *resetTest) log(q hub.Query) (hub.Page, error) {
 // log still has, or a gap, whether it was up to date or behind, and then goes on.
 func TestReset(t *testing.T) {
 	for _, test := range []resetTest{
-		{"anew, nothing was published", 0, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
-		{"anew", 3, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
-		{"lost", 3, hub.Position{Epoch: "e", Offset: 100}, hub.GapExpired, "gap slow, after", "gap slow, after"},
-		{"not delivered, but stored", 3, hub.Position{Epoch: "e", Offset: 100}, "", "1, 2, 3, stored, after", "stored, after"},
+		{"anew, nothing was published", 0, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
+		{"anew", 3, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
+		{"lost", 3, hub.Position{Epoch: "e", Offset: 100}, hub.GapExpired, hub.GapSlow, "gap slow, after", "gap slow, after"},
+		{"let go", 3, hub.Position{Epoch: "e", Offset: 100}, hub.GapExpired, hub.GapExpired, "gap expired, after", "gap expired, after"},
+		{"not delivered, but stored", 3, hub.Position{Epoch: "e", Offset: 100}, "", hub.GapExpired, "1, 2, 3, stored, after", "stored, after"},
 	} {
 		for upToDate, want := range map[bool]string{false: test.behind, true: test.upToDate} {
 			t.Run(fmt.Sprint(test.name, ", up to date: ", upToDate), func(t *testing.T) {
@@ -64,7 +66,7 @@ func TestReset(t *testing.T) {
 					}
 				}
 				e.read = test.log
-				e.reset("r", test.tail)
+				e.reset("r", test.tail, test.reason)
 				publish(t, h, "r", "after")
 				if took, _ := c.walk(t); took != 0 {
 					t.Error("a batch goes on over the reset")

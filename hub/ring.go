@@ -16,7 +16,7 @@ type ring struct {
 	epoch    string        // of lost; empty: not known yet
 	lost     loss          // for a cursor at or after it nothing is missing that is not here
 	newest   Position      // of the newest message that was ever here, or where the ring began
-	budget   *budget
+	budget   *Budget
 }
 
 // next is the sequence that the next entry will have.
@@ -26,7 +26,7 @@ func (r *ring) next() uint64 { return r.first + uint64(r.entries.len()) }
 func (r *ring) at(seq uint64) *Message { return r.entries.at(int(seq - r.first)) }
 
 func (r *ring) push(m *Message) {
-	r.budget.hold(m)
+	r.budget.Hold(m)
 	if !m.Signal {
 		r.messages.push(r.next())
 		r.newest = m.Position
@@ -45,7 +45,7 @@ func (r *ring) shift() {
 		r.messages.shift()
 		r.lose(m)
 	}
-	r.budget.release(m)
+	r.budget.Release(m)
 }
 
 // clear lets go of everything.
@@ -55,11 +55,10 @@ func (r *ring) clear() {
 	}
 }
 
-// open says that the ring will be given everything after tail, before which that
-// is missing.
-func (r *ring) open(tail Position, lost loss) {
+// open says that the ring will be given everything after tail.
+func (r *ring) open(tail Position) {
 	if r.epoch == "" {
-		r.epoch, r.lost = tail.Epoch, lost
+		r.epoch, r.lost = tail.Epoch, loss{offset: tail.Offset}
 	}
 	if r.newest.IsZero() {
 		r.newest = tail

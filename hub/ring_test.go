@@ -8,7 +8,7 @@ import (
 // windowOf returns a ring with so many messages, at offsets 1, 2, and on, and
 // so many signals after each.
 func windowOf(messages, signals int) *ring {
-	r := &ring{epoch: "e", budget: &budget{max: Off}}
+	r := &ring{epoch: "e", budget: &Budget{max: Off}}
 	for i := range messages {
 		r.push(&Message{Position: Position{"e", uint64(i + 1)}})
 		for range signals {

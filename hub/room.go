@@ -28,6 +28,8 @@ type room struct {
 
 	mu          sync.Mutex
 	ring        ring
+	lastReset   Position // up to where the engine could not deliver last; zero: it could
+	resetReason GapReason
 	tail        *readPosition      // the ring's end, shared by all who have read that far; nil: not asked for yet
 	groups      []*SubscriberGroup // one for each dispatcher that has members here
 	subscribers int
@@ -43,13 +45,9 @@ func (r *room) subscribe(ctx context.Context, e Engine) error {
 			return
 		}
 		e.Retain(r.name, r.policy.Load().history)
-		lost := loss{offset: tail.Offset}
-		if f, local := e.(forgetter); local {
-			lost = f.lost(r.name)
-		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.ring.open(tail, lost)
+		r.ring.open(tail)
 	})
 	return r.openErr
 }
@@ -76,11 +74,12 @@ func (r *room) Deliver(m *Message) {
 
 // Reset implements [Reader]: the ring begins anew at tail, so that every session reads
 // from the engine, which knows what is missing.
-func (r *room) Reset(tail Position) {
+func (r *room) Reset(tail Position, reason GapReason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring.clear()
 	r.ring.reset(tail)
+	r.lastReset, r.resetReason = tail, reason
 	r.notify()
 }
 
@@ -204,6 +203,16 @@ func (r *room) reach(p Position) Position {
 		return f
 	}
 	return p
+}
+
+// reasonFor returns why a live session that stands at p misses what the log has let go.
+func (r *room) reasonFor(p Position) GapReason {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.Epoch == r.lastReset.Epoch && p.Offset < r.lastReset.Offset {
+		return r.resetReason
+	}
+	return GapSlow
 }
 
 // sweep trims the ring and reports whether the room may be forgotten, as far

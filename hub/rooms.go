@@ -10,14 +10,11 @@ import (
 // The part of the hub that makes rooms and forgets them.
 
 // acquire returns the room, pinned, making it if need be for client c. It returns
-// ErrDraining, a *LimitError, or the engine's error.
+// ErrDraining, a *LimitError, the context's error, or the engine's.
 func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error) {
-	r := h.pin(name)
-	if r == nil {
-		var err error
-		if r, err = h.makeRoom(name, c); err != nil {
-			return nil, err
-		}
+	r, err := h.pinOrMake(ctx, name, c)
+	if err != nil {
+		return nil, err
 	}
 	h.use(r)
 	if err := r.subscribe(ctx, h.engine); err != nil {
@@ -30,6 +27,24 @@ func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error
 		return nil, err
 	}
 	return r, nil
+}
+
+// pinOrMake returns the room, pinned. While one of the name is being forgotten, it waits.
+func (h *Hub) pinOrMake(ctx context.Context, name string, c *Client) (*room, error) {
+	for {
+		if r := h.pin(name); r != nil {
+			return r, nil
+		}
+		r, leaving, err := h.makeRoom(name, c)
+		if leaving == nil {
+			return r, err
+		}
+		select {
+		case <-leaving:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // lookUp returns the room, or nil if there is none. Without a pin it may be
@@ -60,8 +75,12 @@ func (h *Hub) use(r *room) { r.used.Store(int64(time.Since(h.born))) }
 
 func (r *room) unpin() { r.pins.Add(-1) }
 
-// makeRoom makes a room, or finds that somebody else has.
-func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
+// makeRoom makes a room, or finds that somebody else has. If one of the name is being
+// forgotten, it returns the channel that is closed when that is done.
+func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, _ error) {
+	if leaving = h.isLeaving(name); leaving != nil {
+		return nil, leaving, nil // and it costs nothing
+	}
 	set := h.settings.Load()
 	var refused error
 	h.addresses.with(c.Address, func(a *address) {
@@ -70,36 +89,51 @@ func (h *Hub) makeRoom(name string, c *Client) (*room, error) {
 		}
 	})
 	if refused != nil {
-		return nil, refused
+		return nil, nil, refused
 	}
 	var gone *room
-	defer func() { h.bury(gone) }() // without the lock
+	defer func() { // without the lock
+		if gone != nil {
+			h.forget(gone)
+		}
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, ErrDraining
+		return nil, nil, ErrDraining
+	}
+	if leaving = h.leaving[name]; leaving != nil {
+		return nil, leaving, nil
 	}
 	r := h.rooms[name]
 	if r == nil {
 		if len(h.rooms) >= set.MaxRooms {
 			if gone = h.makeWay(); gone == nil {
-				return nil, h.bite(fullError("max_rooms", set.MaxRooms), c, name)
+				return nil, nil, h.bite(fullError("max_rooms", set.MaxRooms), c, name)
 			}
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
 		r.attendance.room, r.attendance.hub = r, h
 		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
+		h.use(r)
 		h.keep(r)
 	}
 	r.pins.Add(1)
-	return r, nil
+	return r, nil, nil
+}
+
+// isLeaving returns what is closed when the room of the name has been forgotten, or nil
+// if it is not about to be.
+func (h *Hub) isLeaving(name string) chan struct{} {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.leaving[name]
 }
 
 // keep takes the room into the hub. Called with mu held.
 func (h *Hub) keep(r *room) {
 	h.rooms[r.name] = r
-	h.use(r)
 	r.ranked = r.used.Load()
 	h.byUse.Add(r)
 	h.vacant.Add(1)
@@ -112,8 +146,21 @@ func (h *Hub) drop(r *room) {
 	h.vacant.Add(-1)
 }
 
-// makeWay forgets the least recently used room without subscribers, and returns it for
-// bury; nil if there is none. Called with mu held.
+// leave drops a room that has no pins and no subscribers, and is to be forgotten: from
+// now on who wants it waits for arrived. Called with mu held.
+func (h *Hub) leave(r *room) {
+	h.drop(r)
+	h.leaving[r.name] = make(chan struct{})
+}
+
+// left ends what leave began. Called with mu held.
+func (h *Hub) left(r *room) {
+	close(h.leaving[r.name])
+	delete(h.leaving, r.name)
+}
+
+// makeWay drops the least recently used room without subscribers, and returns it for
+// forget; nil if there is none. Called with mu held.
 func (h *Hub) makeWay() *room {
 	if h.vacant.Load() <= 0 {
 		return nil // and no need to look
@@ -129,7 +176,7 @@ func (h *Hub) makeWay() *room {
 		case used > r.ranked:
 			r.ranked = used
 		default:
-			h.forget(r)
+			h.leave(r)
 			return r
 		}
 		h.byUse.Fix(0)
@@ -144,30 +191,17 @@ func (r *room) Before(other *room) bool { return r.ranked < other.ranked }
 // Placed implements ranking.Item.
 func (r *room) Placed(index int) { r.index = index }
 
-// forget takes the room out of the hub and, if its engine keeps its logs here,
-// out of the engine. Called with mu held, for a room without pins or members; bury
-// does the rest.
+// forget ends a room that has left the hub: it lets go of all that is kept of the room,
+// and of its log if that lasts only as long as this process. That may take a while, so
+// it is called without mu.
 func (h *Hub) forget(r *room) {
-	if r.stop != nil {
-		r.stop()
-	}
-	if f, ok := h.engine.(forgetter); ok {
-		f.Forget(r.name, true)
-	}
-	r.attendance.close()
-	h.drop(r)
-}
-
-// bury lets go of what a forgotten room has kept, if there is one. That takes the
-// longer the more it is, so it is called without mu.
-func (h *Hub) bury(r *room) {
-	if r == nil {
-		return
-	}
-	r.clear()
-	if f, ok := h.engine.(forgetter); ok {
-		f.bury()
-	}
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.left(r)
+	}()
+	r.close()
+	h.engine.Forget(r.name, true)
 }
 
 // sweepUntilStopped forgets what has expired, now and then.
@@ -204,19 +238,31 @@ func (h *Hub) sweep(now time.Time) {
 		h.forgetIdle(r, now)
 	}
 	h.addresses.sweep(now)
-	h.keys.sweep(now)
 	h.relieve()
 }
 
-// forgetIdle forgets the room, if that still may be.
+// forgetIdle forgets the room, if that still may be and nothing is lost by it.
 func (h *Hub) forgetIdle(r *room, now time.Time) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	// Only now can nobody pin it, and nobody come who was not there yet.
-	if h.rooms[r.name] != r || r.pins.Load() > 0 || !r.sweep(now) || r.attendance.lasts() {
+	idle := h.rooms[r.name] == r && r.pins.Load() == 0 && r.sweep(now) && !r.attendance.lasts()
+	if idle {
+		h.leave(r)
+	}
+	h.mu.Unlock()
+	if !idle {
 		return
 	}
-	if f, local := h.engine.(forgetter); !local || f.Forget(r.name, false) {
+	forgotten := false
+	defer func() {
+		if !forgotten { // or the engine has panicked
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.keep(r)
+			h.left(r)
+		}
+	}()
+	if forgotten = h.engine.Forget(r.name, false); forgotten {
 		h.forget(r)
 	}
 }
@@ -243,8 +289,8 @@ func breathe(l sync.Locker) {
 // relieve lets go of the oldest messages until the budget holds.
 func (h *Hub) relieve() {
 	for m := h.budget.relieve(); m != nil; m = h.budget.relieve() {
-		if f, ok := h.engine.(forgetter); ok && !m.Signal {
-			f.evict(m.Room, m.Offset)
+		if h.keeper != nil && !m.Signal {
+			h.keeper.Evict(m.Room, m.Offset)
 		}
 		if r := h.lookUp(m.Room); r != nil && (m.Presence == nil || !r.attendance.evict(m)) {
 			r.evict(m)

@@ -40,7 +40,7 @@ func (p *attendance) share() *snapshot {
 		s.carrier = &s.message
 		p.outdate()
 		p.latest = s
-		p.hub.budget.hold(&s.message)
+		p.hub.budget.Hold(&s.message)
 	}
 	return p.latest
 }
@@ -48,7 +48,7 @@ func (p *attendance) share() *snapshot {
 // outdate lets go of the snapshot. Called with mu held.
 func (p *attendance) outdate() {
 	if p.latest != nil {
-		p.hub.budget.release(&p.latest.message)
+		p.hub.budget.Release(&p.latest.message)
 		p.latest = nil
 	}
 }

@@ -140,7 +140,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	}
 	if gap := page.Gap; gap != nil {
 		if gap.Reason == GapExpired {
-			gap.Reason = GapSlow
+			gap.Reason = m.room.reasonFor(pos)
 		}
 		if gap.To = m.room.reach(gap.To); gap.To.Epoch == pos.Epoch && gap.To.Offset <= pos.Offset {
 			return buf, true // what was missing would have ended by now: the window has the rest

@@ -51,6 +51,9 @@ func (p *Problem) JSON() []byte {
 	}{"about:blank", p.Title, p.Status, p.Detail, p.RetryAfter.Milliseconds()})
 }
 
+// engineRetryAfter is when to come back to an engine that cannot be reached.
+const engineRetryAfter = 5 * time.Second
+
 // blame has the field of a command that is at fault for an error of the hub.
 var blame = map[error]string{
 	hub.ErrRoomName: "room", hub.ErrScope: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
@@ -99,6 +102,12 @@ func ProblemOf(err error) *Problem {
 		p.Status, p.Title = http.StatusTooManyRequests, "too many messages"
 	case errors.Is(err, hub.ErrFull):
 		p.Status, p.Title = http.StatusServiceUnavailable, "full"
+	case errors.Is(err, hub.ErrUnavailable):
+		p.Status, p.Title, p.Detail, p.RetryAfter = http.StatusServiceUnavailable, "engine unavailable", "", engineRetryAfter
+	case errors.Is(err, hub.ErrOutcomeUnknown):
+		p.Status, p.Title, p.Detail = http.StatusGatewayTimeout, "outcome unknown", "the message may have been published"
+	case errors.Is(err, hub.ErrStorageFull):
+		p.Status, p.Title, p.Detail = http.StatusInsufficientStorage, "storage full", ""
 	case errors.Is(err, hub.ErrDraining), errors.Is(err, hub.ErrEnded):
 		p.Status, p.Title, p.RetryAfter = http.StatusServiceUnavailable, "restarting", time.Second
 	default:

@@ -38,6 +38,9 @@ func TestProblemOf(t *testing.T) {
 		{"too large without a limit", hub.ErrTooLarge, 413, "message too large", "message too large", 0},
 		{"draining", hub.ErrDraining, 503, "restarting", "closing", time.Second},
 		{"ended", hub.ErrEnded, 503, "restarting", "ended", time.Second},
+		{"engine unavailable", fmt.Errorf("dial secret: %w", hub.ErrUnavailable), 503, "engine unavailable", "", 5 * time.Second},
+		{"outcome unknown", fmt.Errorf("secret: %w", hub.ErrOutcomeUnknown), 504, "outcome unknown", "may have been published", 0},
+		{"storage full", fmt.Errorf("/secret: %w", hub.ErrStorageFull), 507, "storage full", "", 0},
 		{"anything else", errors.New("pq: password of /etc/secret"), 500, "internal error", "", 0},
 		{"cancelled", context.Canceled, 500, "internal error", "", 0},
 		{"a problem", protocol.Bad("no %s", "thing"), 400, "bad request", "no thing", 0},
@@ -56,7 +59,7 @@ func TestProblemOf(t *testing.T) {
 				if !errors.As(test.err, &problem) && !errors.Is(p, test.err) {
 					t.Error("the cause is lost to logs")
 				}
-				if test.status == 500 && strings.Contains(string(p.JSON())+string(protocol.Error(p)), "secret") {
+				if test.status >= 500 && strings.Contains(string(p.JSON())+string(protocol.Error(p)), "secret") {
 					t.Error("a client is told what is none of its business")
 				}
 			})

@@ -29,6 +29,8 @@ func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 		test func(*suite)
 	}{
 		{"Publish returns when the engine has the message", (*suite).publishStores},
+		{"A draft with a scope is stored once", (*suite).storedOnce},
+		{"A draft with a scope is stored once however many publish it at the same time", (*suite).storedOnceAtOnce},
 		{"Positions of one room rise in the order of delivery and reading", (*suite).positionsRise},
 		{"Every reader gets every message after the tail once in order", (*suite).everyReader},
 		{"Signals come in between", (*suite).signals},
@@ -40,6 +42,11 @@ func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 		{"Read makes nothing", (*suite).readMakesNothing},
 		{"Retain lets go of what is over it", (*suite).retain},
 		{"Retain does nothing for an unknown room", (*suite).retainUnknown},
+		{"Forget loses no message unless it is forced", (*suite).forget},
+		{"State changes a value only if it has the version", (*suite).stateVersions},
+		{"State removes a value when its time is over", (*suite).stateTTL},
+		{"Watch gives the values and then each change", (*suite).stateWatch},
+		{"Health is good", (*suite).health},
 		{"All methods are safe for concurrent use", (*suite).concurrent},
 	} {
 		t.Run(promise.name, func(t *testing.T) {
@@ -76,16 +83,21 @@ func (t *suite) opened(room string) (hub.Position, *inbox) {
 }
 
 // send publishes texts; one that ends in "!" is a signal.
-func (t *suite) send(room string, texts ...string) (messages []*hub.Message) {
+func (t *suite) send(room string, texts ...string) (receipts []hub.Receipt) {
 	t.Helper()
 	for _, text := range texts {
-		m := &hub.Message{Room: room, Data: []byte(text), Signal: strings.HasSuffix(text, "!")}
-		if err := t.Publish(t.Context(), m); err != nil {
-			t.Fatal(err)
+		r, err := t.Publish(t.Context(), draft(room, text))
+		if err != nil || r.Replayed {
+			t.Fatalf("%+v, %v", r, err)
 		}
-		messages = append(messages, m)
+		receipts = append(receipts, r)
 	}
-	return messages
+	return receipts
+}
+
+// draft returns a draft of a text without a scope.
+func draft(room, text string) hub.Draft {
+	return hub.Draft{Message: &hub.Message{Room: room, Data: []byte(text), Signal: strings.HasSuffix(text, "!")}}
 }
 
 func (t *suite) page(room string, q hub.Query) hub.Page {
@@ -119,7 +131,7 @@ func (in *inbox) Deliver(m *hub.Message) {
 	in.busy.Add(-1)
 }
 
-func (in *inbox) Reset(hub.Position) {}
+func (in *inbox) Reset(hub.Position, hub.GapReason) {}
 
 // wait returns what was delivered, as soon as it is n messages.
 func (in *inbox) wait(t *suite, n int) []*hub.Message {
@@ -146,9 +158,13 @@ func texts(messages []*hub.Message) (texts []string) {
 }
 
 func (t *suite) publishStores() {
-	t.opened("r")
+	_, in := t.opened("r")
 	before := time.Now()
-	for i, m := range t.send("r", count(1, 3)...) {
+	receipts := t.send("r", count(1, 3)...)
+	for i, m := range in.wait(t, 3) {
+		if r := receipts[i]; m.Position != r.Position || !m.Time.Equal(r.Time) {
+			t.Errorf("message %d: the receipt has %v at %v, delivered was %v at %v", i, r.Position, r.Time, m.Position, m.Time)
+		}
 		if m.IsZero() || m.Offset == 0 || m.Time.Before(before.Add(-time.Second)) || m.Time.After(time.Now().Add(time.Second)) {
 			t.Errorf("message %d: %v at %v", i, m.Position, m.Time)
 		}
@@ -195,9 +211,9 @@ func (t *suite) everyReader() {
 
 func (t *suite) signals() {
 	tail, in := t.opened("r")
-	for _, m := range t.send("r", "1", "a!", "b!", "2", "c!") {
-		if m.Signal != m.IsZero() || m.Time.IsZero() {
-			t.Errorf("%q: %v at %v", m.Data, m.Position, m.Time)
+	for i, r := range t.send("r", "1", "a!", "b!", "2", "c!") {
+		if m := in.wait(t, i+1)[i]; m.Signal != r.IsZero() || m.Position != r.Position || r.Time.IsZero() {
+			t.Errorf("%q: %v at %v", m.Data, r.Position, r.Time)
 		}
 	}
 	equal(t, "delivered", texts(in.wait(t, 5)), "1", "a!", "b!", "2", "c!")
@@ -213,7 +229,7 @@ func (t *suite) deliverAlone() {
 	for i := range 4 {
 		all.Go(func() {
 			for n := range 100 {
-				_ = t.Publish(t.Context(), &hub.Message{Room: "r", Data: fmt.Append(nil, i, n), Signal: n%3 == 0})
+				_, _ = t.Publish(t.Context(), hub.Draft{Message: &hub.Message{Room: "r", Data: fmt.Append(nil, i, n), Signal: n%3 == 0}})
 			}
 		})
 	}
@@ -242,7 +258,7 @@ func (t *suite) stopWaits() {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	all.Go(func() { _ = t.Publish(t.Context(), &hub.Message{Room: "r"}) })
+	all.Go(func() { _, _ = t.Publish(t.Context(), draft("r", "")) })
 	<-r.entered
 	all.Go(func() {
 		stop()
@@ -267,7 +283,7 @@ func (r *slow) Deliver(*hub.Message) {
 	r.left.Store(true)
 }
 
-func (r *slow) Reset(hub.Position) {}
+func (r *slow) Reset(hub.Position, hub.GapReason) {}
 
 func (t *suite) queries() {
 	tail, _ := t.opened("r")
@@ -396,8 +412,8 @@ func (t *suite) concurrent() {
 	for i := range 3 {
 		all.Go(func() {
 			for n := range 100 {
-				_ = t.Publish(t.Context(), &hub.Message{Room: "r", Data: fmt.Append(nil, n)})
-				_ = t.Publish(t.Context(), &hub.Message{Room: fmt.Sprint("r", n%3), Data: fmt.Append(nil, n)})
+				_, _ = t.Publish(t.Context(), draft("r", fmt.Sprint(n)))
+				_, _ = t.Publish(t.Context(), draft(fmt.Sprint("r", n%3), fmt.Sprint(n)))
 			}
 		})
 		all.Go(func() {

@@ -1,0 +1,153 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"time"
+)
+
+// values is the memory engine's [Store]. The zero value is empty.
+type values struct {
+	mu       sync.Mutex
+	by       map[string]*value
+	version  uint64 // the newest one given out
+	watchers map[*watcher]struct{}
+}
+
+type value struct {
+	bytes   []byte
+	version uint64
+	timer   *time.Timer // removes it; nil: it stays
+}
+
+// watcher is one call of Watch.
+type watcher struct {
+	prefix string
+	due    map[string]struct{} // names that it has to look at
+	wake   chan struct{}       // of capacity 1: due is not empty
+}
+
+// Get implements [Store].
+func (v *values) Get(_ context.Context, name string) ([]byte, uint64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.by[name]
+	if known == nil {
+		return nil, 0, nil
+	}
+	return bytes.Clone(known.bytes), known.version, nil
+}
+
+// Set implements [Store].
+func (v *values) Set(_ context.Context, name string, b []byte, version uint64, ttl time.Duration) (uint64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.by[name]
+	switch {
+	case known == nil && version != 0, known != nil && version != known.version:
+		return 0, ErrVersion
+	case known != nil && known.timer != nil:
+		known.timer.Stop()
+	}
+	if len(b) == 0 {
+		delete(v.by, name)
+		v.changed(name)
+		return 0, nil
+	}
+	v.version++
+	if v.by == nil {
+		v.by = make(map[string]*value)
+	}
+	fresh := &value{bytes: bytes.Clone(b), version: v.version}
+	if ttl > 0 {
+		fresh.timer = time.AfterFunc(ttl, func() { v.expire(name, fresh) })
+	}
+	v.by[name] = fresh
+	v.changed(name)
+	return v.version, nil
+}
+
+// expire removes a value whose time is over, unless it has been replaced.
+func (v *values) expire(name string, old *value) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.by[name] == old {
+		delete(v.by, name)
+		v.changed(name)
+	}
+}
+
+// changed tells the watchers of a name. Called with mu held.
+func (v *values) changed(name string) {
+	for w := range v.watchers {
+		w.add(name)
+	}
+}
+
+// add notes that the watcher has to look at a name, if it watches that.
+func (w *watcher) add(name string) {
+	if !strings.HasPrefix(name, w.prefix) {
+		return
+	}
+	w.due[name] = struct{}{}
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Watch implements [Store]. While f is busy, only the newest value of each name waits.
+func (v *values) Watch(ctx context.Context, prefix string, f func(name string, value []byte)) error {
+	w := &watcher{prefix: prefix, due: make(map[string]struct{}), wake: make(chan struct{}, 1)}
+	v.mu.Lock()
+	for name := range v.by {
+		w.add(name)
+	}
+	if v.watchers == nil {
+		v.watchers = make(map[*watcher]struct{})
+	}
+	v.watchers[w] = struct{}{}
+	v.mu.Unlock()
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.watchers, w)
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+		}
+		for name, b, ok := v.next(w); ok && ctx.Err() == nil; name, b, ok = v.next(w) {
+			f(name, b)
+		}
+	}
+}
+
+// next returns what a watcher has to be told next.
+func (v *values) next(w *watcher) (name string, b []byte, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name = range w.due {
+		delete(w.due, name)
+		if known := v.by[name]; known != nil {
+			b = bytes.Clone(known.bytes)
+		}
+		return name, b, true
+	}
+	return "", nil, false
+}
+
+// close stops the timers. Called when nobody uses the store any more.
+func (v *values) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, known := range v.by {
+		if known.timer != nil {
+			known.timer.Stop()
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package receipts
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var print [16]byte
+
+// kept returns how many entries the store has, and what they are charged.
+func kept(t *testing.T, s *Store[int]) (n, bytes int) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.order.Front(); e != nil; e = e.Next() {
+		known := e.Value.(*entry[int])
+		if s.by[known.scope] != known {
+			t.Error("an entry is in order and cannot be found")
+		}
+		bytes += len(known.scope) + overhead
+	}
+	if s.order.Len() != len(s.by) || s.bytes != bytes {
+		t.Errorf("%d entries, %d in order; charged %d bytes, counted %d", len(s.by), s.order.Len(), s.bytes, bytes)
+	}
+	return len(s.by), bytes
+}
+
+// Idempotency keys are bounded in number and bytes; the oldest go first.
+func TestStoreIsBounded(t *testing.T) {
+	tests := []struct {
+		name string
+		key  string
+		n    int // more than are kept
+	}{
+		{"number", "", MaxCount + 1000},
+		{"bytes", strings.Repeat("k", 255), 75_000},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := New[int](func() int64 { return math.MaxInt64 })
+				defer k.Close()
+				scope := func(i int) string { return "r" + strconv.Itoa(i) + test.key }
+				for i := range test.n {
+					if _, first := k.enter(scope(i), print); !first {
+						t.Fatalf("key %d is known", i)
+					}
+				}
+				// The newest one may be over the bound.
+				if n, bytes := kept(t, k); n > MaxCount || bytes > MaxBytes+len(scope(0))+overhead || n < 30_000 {
+					t.Errorf("%d keys, %d bytes", n, bytes)
+				}
+				if _, first := k.enter(scope(test.n-20_000), print); first {
+					t.Error("one that is not old is forgotten")
+				}
+				if _, first := k.enter(scope(0), print); !first {
+					t.Error("the oldest is not forgotten")
+				}
+				<-time.After(Lifetime + slack)
+				synctest.Wait()
+				if n, bytes := kept(t, k); n != 0 {
+					t.Errorf("%d keys, %d bytes are left", n, bytes)
+				}
+			})
+		})
+	}
+}
+
+// Who comes after many does not forget all of them, and is not taken for one.
+func TestKeysAreForgottenInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := New[int](func() int64 { return MaxBytes })
+		defer k.Close()
+		scope := func(i int) string { return fmt.Sprintf("%09d", i) }
+		for i := range 1000 {
+			k.enter(scope(i), print)
+		}
+		<-time.After(Lifetime)
+		if _, first := k.enter(scope(999), print); !first {
+			t.Error("a key that is too old is known")
+		}
+		if n, _ := kept(t, k); n != 1000-atOnce {
+			t.Errorf("%d keys are left", n)
+		}
+		<-time.After(slack)
+		synctest.Wait()
+		if n, bytes := kept(t, k); n != 1 {
+			t.Errorf("%d keys are left, with %d bytes", n, bytes)
+		}
+	})
+}
