@@ -14,15 +14,21 @@ import (
 // docs/ARCHITECTURE.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/caddy-realtime/realtime"
-	presence, ranking, receipts := module+"/hub/presence", module+"/hub/ranking", module+"/hub/receipts"
+	part := func(name string) string { return module + "/hub/" + name }
+	presence, message := part("presence"), part("message")
 	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/internal/outbound"
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
-		ranking:                       {},
-		receipts:                      {},
-		presence:                      {ranking},
-		hub:                           {presence, ranking, receipts, "golang.org/x/time/rate"},
+		part("ranking"):               {},
+		part("deque"):                 {},
+		part("receipts"):              {},
+		part("names"):                 {},
+		part("limit"):                 {"golang.org/x/time/rate"},
+		part("settings"):              {part("limit"), part("names")},
+		presence:                      {part("ranking")},
+		message:                       {presence},
+		hub:                           {presence, message, part("settings"), part("limit"), part("names"), part("receipts"), part("ranking"), part("deque")},
 		protocol:                      {hub},
 		module + "/engine/enginetest": {hub},
 		outbound:                      {hub, "golang.org/x/sys/unix"},
@@ -37,6 +43,7 @@ func TestImports(t *testing.T) {
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{
 		presence: {"net/http", "net", "os", "sync"},
+		message:  {"net/http", "net", "os"},
 		hub:      {"net/http", "net", "os"},
 		outbound: {"net/http"},
 		netpoll:  {"net/http"},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub/presence"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The part of a room that knows who is there: it gives a presence.Roster its lock, its
@@ -118,7 +119,7 @@ func (p *attendance) follow() {
 func (p *attendance) account() {
 	if n := p.roster.Bytes() - p.charged; n != 0 {
 		p.charged += n
-		p.hub.budget.show(n)
+		p.hub.budget.Show(n)
 	}
 	if n := p.roster.Ending() - p.counted; n != 0 {
 		p.counted += n
@@ -220,8 +221,8 @@ func (p *attendance) flush(now time.Time) {
 
 // changes returns what has happened since the last frame.
 func (p *attendance) changes() *Presence {
-	f := &Presence{Room: p.room.name, Members: p.roster.Len(), cursor: p.position()}
-	if f.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !f.Numbers {
+	f := &Presence{Room: p.room.name, Members: p.roster.Len(), Cursor: p.position()}
+	if f.Numbers = p.room.policy.Load().Presence.Mode != settings.PresenceOn; !f.Numbers {
 		f.Enter, f.Update, f.Leave = p.roster.Changes()
 	}
 	return f
@@ -229,13 +230,13 @@ func (p *attendance) changes() *Presence {
 
 // watched reports whether any session receives presence frames.
 func (p *attendance) watched() bool {
-	return p.room.watchers.Load() > 0 && p.room.policy.Load().presence.Mode != PresenceOff
+	return p.room.watchers.Load() > 0 && p.room.policy.Load().Presence.Mode != settings.PresenceOff
 }
 
 // send puts the frame into the room's delivery window.
 func (p *attendance) send(f *Presence, now time.Time) {
-	m := &Message{Room: p.room.name, Signal: true, Time: now, Presence: f, budget: p.hub.budget}
-	f.carrier = m
+	m := new(Message)
+	f.Carry(m, p.hub.budget, now)
 	p.room.Deliver(m)
 }
 

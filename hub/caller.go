@@ -5,6 +5,10 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Errors of a [Caller], beside those of limits and of bad input.
@@ -72,15 +76,21 @@ func (c *Caller) tag() string {
 	return tag
 }
 
+// echoes reports whether the message is not for the caller, whose connection published
+// it: a signal never is, a message if the client does not want its own.
+func (c *Caller) echoes(m *Message) bool {
+	return (c.client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag()
+}
+
 // admit is the door. It returns why the caller may not do this in the room, before
 // anything is known of the room, and before any limit. What is to be audited is
 // audited here.
 func (c *Caller) admit(verb Verb, room string) error {
-	if err := CheckRoomName(room); err != nil {
+	if err := names.CheckRoom(room); err != nil {
 		return err
 	}
 	if s := c.session; s == nil {
-		if err := c.client.User.check(); err != nil { // Connect has checked a session's
+		if err := c.client.User.Check(); err != nil { // Connect has checked a session's
 			return err
 		}
 	} else if s.Ended() != 0 {
@@ -108,23 +118,23 @@ func (c *Caller) decide(_ Verb, room string) error { return c.client.inScope(roo
 // of all sessions of its address or, without a session, of the address.
 func (c *Caller) ask() (err error) {
 	h, set, now := c.hub, c.hub.settings.Load(), time.Now()
-	refuse := func(r Rate, wait time.Duration) error { return rateError("rate of commands", r, wait) }
+	refuse := func(r Rate, wait time.Duration) error { return limit.TooOften("rate of commands", r, wait) }
 	if s := c.session; s != nil {
-		r := set.asking()
+		r := set.Asking()
 		s.mu.Lock()
-		wait, ok := s.asking.take(r, now)
+		wait, ok := s.asking.Take(r, now)
 		s.mu.Unlock()
 		if !ok {
 			return h.bite(refuse(r, wait), &c.client, "")
 		}
 	}
-	h.addresses.with(c.client.Address, func(a *address) {
-		r, bucket := set.asking(), &a.asks
+	h.addresses.With(c.client.Address, func(a *limit.Address) {
+		r, bucket := set.Asking(), &a.Asks
 		if c.session != nil {
 			// Connections are cheap: what one may ask anew, all of an address may not without end.
-			r, bucket = set.askingTogether(), &a.together
+			r, bucket = set.AskingTogether(), &a.Together
 		}
-		if wait, ok := bucket.take(r, now); !ok {
+		if wait, ok := bucket.Take(r, now); !ok {
 			err = h.biteAddress(refuse(r, wait), &c.client, "")
 		}
 	})
@@ -171,8 +181,8 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 		return Joined{}, err
 	}
 	h := c.hub
-	joined := Joined{Presence: h.settings.Load().policy(room).presence.Mode}
-	if c.client.ID != "" && joined.Presence != PresenceOff {
+	joined := Joined{Presence: h.settings.Load().Policy(room).Presence.Mode}
+	if c.client.ID != "" && joined.Presence != settings.PresenceOff {
 		if err := h.renew(ctx, &c.client, room, start.State); err != nil {
 			return Joined{}, err
 		}

@@ -6,8 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
 )
 
 // Check returns an error that says which of the hub's invariants do not hold.
@@ -21,7 +22,8 @@ func (h *Hub) Check() error {
 		c.logs(e)
 	}
 	c.that(h.fading.Load() == int64(c.fading), "%d leases fade, counted %d", c.fading, h.fading.Load())
-	c.budget(h.budget)
+	err := h.budget.Audit(c.holds, c.states)
+	c.that(err == nil, "%v", err)
 	return errors.Join(c.errs...)
 }
 
@@ -33,7 +35,6 @@ func (h *Hub) freeze() (thaw func()) {
 		held = append(held, l)
 	}
 	take(&h.mu)
-	take(&h.addresses.mu)
 	for s := range h.sessions {
 		take(&s.mu)
 	}
@@ -49,7 +50,6 @@ func (h *Hub) freeze() (thaw func()) {
 	for _, r := range h.rooms {
 		take(&r.mu)
 	}
-	take(&h.budget.mu)
 	return func() {
 		for _, l := range slices.Backward(held) {
 			l.Unlock()
@@ -82,7 +82,7 @@ func (c *checker) sessions() {
 	for s := range c.hub.sessions {
 		c.that(s.Ended() == 0, "session %s has ended and is still in the hub", s.ID())
 		if a := s.client.Address; a.IsValid() {
-			byAddress[prefixOf(a)]++
+			byAddress[limit.Prefix(a)]++
 		}
 		in := make(map[*room]bool)
 		for _, m := range s.rooms {
@@ -111,10 +111,10 @@ func (c *checker) sessions() {
 		}
 		c.that(waiting == s.noticeBytes && (waiting <= maxNoticeBytes || waiting <= maxAnswerBytes || len(s.notices) == 1), "session %s has %d bytes of notices, counted %d", s.ID(), waiting, s.noticeBytes)
 	}
-	for p, a := range c.hub.addresses.by {
-		c.that(a.sessions == byAddress[p], "address %v has %d sessions, counted %d", p, byAddress[p], a.sessions)
+	c.hub.addresses.Each(func(p netip.Prefix, a *limit.Address) {
+		c.that(a.Sessions == byAddress[p], "address %v has %d sessions, counted %d", p, byAddress[p], a.Sessions)
 		delete(byAddress, p)
-	}
+	})
 	c.that(len(byAddress) == 0, "addresses with sessions and without a count: %v", byAddress)
 }
 
@@ -166,7 +166,7 @@ func (c *checker) rooms() {
 
 func (c *checker) ring(room string, r *ring) {
 	last, at, messages := r.floor(time.Now()), time.Time{}, 0
-	for i, m := range r.entries.all() {
+	for i, m := range r.entries.All() {
 		c.that(r.at(r.first+uint64(i)) == m, "room %s: sequence %d is not entry %d", room, r.first+uint64(i), i)
 		c.that(m.Room == room, "room %s has a message of %s", room, m.Room)
 		if m.Presence == nil { // frames have a time of their own, which comes before the room's lock
@@ -180,14 +180,11 @@ func (c *checker) ring(room string, r *ring) {
 		}
 		c.that(m.Offset > last.Offset, "room %s: %v comes after %v in the ring", room, m.Position, last)
 		last = m.Position
-		c.that(messages < r.messages.len() && r.messages.at(messages) == r.first+uint64(i), "room %s: %v is not found in the ring", room, m.Position)
+		c.that(messages < r.messages.Len() && r.messages.At(messages) == r.first+uint64(i), "room %s: %v is not found in the ring", room, m.Position)
 		messages++
 	}
-	c.that(messages == r.messages.len(), "room %s: %d messages in the ring, %d are listed", room, messages, r.messages.len())
+	c.that(messages == r.messages.Len(), "room %s: %d messages in the ring, %d are listed", room, messages, r.messages.Len())
 	c.that(r.newest == last || messages == 0 && r.newest.Offset >= last.Offset, "room %s: the last position is %v, not %v", room, r.newest, last)
-	for _, m := range r.entries.buf[:r.entries.head] {
-		c.that(m == nil, "room %s: the ring holds what it has let go", room)
-	}
 }
 
 func (c *checker) logs(e *Memory) {
@@ -199,11 +196,11 @@ func (c *checker) logs(e *Memory) {
 			continue
 		}
 		c.that(len(l.readers) == 1, "the log of %s has %d readers", name, len(l.readers))
-		c.that(l.keep == r.policy.Load().history, "the log of %s keeps %v, not %v", name, l.keep, r.policy.Load().history)
+		c.that(l.keep == r.policy.Load().History, "the log of %s keeps %v, not %v", name, l.keep, r.policy.Load().History)
 		c.that(l.live() <= l.keep.Count, "the log of %s has %d messages, keeps %d", name, l.live(), l.keep.Count)
 		last, over := max(l.lost.offset, l.lost.brief), 0
 		c.that(e.traces.by[name] == nil, "%s has a log and a trace", name)
-		for i, k := range l.messages.all() {
+		for i, k := range l.messages.All() {
 			m := k.message
 			c.that(k.offset > last, "log of %s: %d comes after %d", name, k.offset, last)
 			last = k.offset
@@ -216,7 +213,7 @@ func (c *checker) logs(e *Memory) {
 			c.that(m.Expires.IsZero() || slices.Contains(l.mortal, expiry{m.Expires, m.Offset}), "log of %s: %v expires unnoticed", name, m.Position)
 			c.holds[m]++
 		}
-		c.that(over == l.over && over <= max(minOver, l.messages.len()/4), "log of %s: %d of %d are over, counted %d", name, over, l.messages.len(), l.over)
+		c.that(over == l.over && over <= max(minOver, l.messages.Len()/4), "log of %s: %d of %d are over, counted %d", name, over, l.messages.Len(), l.over)
 		c.that(len(l.mortal) <= 2*l.live()+minOver, "log of %s: %d messages, %d expire", name, l.live(), len(l.mortal))
 	}
 }
@@ -236,20 +233,20 @@ func (c *checker) traces(t *traces, last uint64) {
 func (h *Hub) Keeps(room string) map[uint64]bool {
 	kept, now := make(map[uint64]bool), time.Now()
 	add := func(m *Message) {
-		if m != nil && !m.Signal && !m.expired(now) {
+		if m != nil && !m.Signal && !m.Expired(now) {
 			kept[m.Offset] = true
 		}
 	}
 	if r := h.lookUp(room); r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for _, m := range r.ring.entries.all() {
+		for _, m := range r.ring.entries.All() {
 			add(m)
 		}
 	}
 	if e, ok := h.engine.(*Memory); ok {
 		if l := e.lookUp(room); l != nil {
-			for _, k := range l.messages.all() {
+			for _, k := range l.messages.All() {
 				add(k.message)
 			}
 		}
@@ -257,58 +254,11 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 	return kept
 }
 
-func (c *checker) budget(b *Budget) {
-	used, snapshots := c.states, int64(0)
-	kept, cached := 0, 0
-	for e := b.kept.Front(); e != nil; e = e.Next() {
-		m := e.Value.(*Message)
-		kept++
-		bytes := m.weight()
-		var hanging []*atomic.Pointer[[]byte]
-		if fs := m.forms.Load(); fs != nil {
-			for i := range fs {
-				hanging = append(hanging, &fs[i])
-			}
-		}
-		if m.Presence != nil {
-			for i := range m.Presence.forms {
-				hanging = append(hanging, &m.Presence.forms[i])
-			}
-		}
-		if m.cached != nil {
-			cached++
-			bytes += formsOverhead
-		}
-		for _, at := range hanging {
-			if p := at.Load(); p != nil {
-				bytes += formOverhead + int64(cap(*p))
-			}
-		}
-		used += bytes
-		if m.Presence != nil && m.Time.IsZero() {
-			snapshots += bytes
-		}
-		c.that(m.bytes == bytes, "%v is charged %d, not %d", m.Position, m.bytes, bytes)
-		c.that(m.holds == c.holds[m] && m.holds > 0, "%v of %s is kept %d times, counted %d", m.Position, m.Room, c.holds[m], m.holds)
-		c.that(m.budget == b && m.kept == e, "%v does not know where it is kept", m.Position)
-	}
-	c.that(kept == len(c.holds), "%d messages are kept, %d are in rings and logs", kept, len(c.holds))
-	c.that(cached == b.cached.Len(), "%d messages carry forms, %d are listed", cached, b.cached.Len())
-	c.that(b.used == used, "the budget says %d bytes, recomputed %d", b.used, used)
-	c.that(b.shown == c.states, "states are charged %d bytes, counted %d", c.states, b.shown)
-	// Whoever takes a snapshot holds locks: what it is too much goes with the next message.
-	c.that(used-snapshots <= b.max || len(c.holds) == 0, "%d bytes are kept, at most %d are allowed", used-snapshots, b.max)
-}
-
 // Addresses returns how many addresses the hub remembers.
-func (h *Hub) Addresses() int {
-	h.addresses.mu.Lock()
-	defer h.addresses.mu.Unlock()
-	return len(h.addresses.by)
+func (h *Hub) Addresses() (n int) {
+	h.addresses.Each(func(netip.Prefix, *limit.Address) { n++ })
+	return n
 }
-
-// MaxMessageSizeOf returns what the settings say about the room.
-func (s *Settings) MaxMessageSizeOf(room string) int { return s.policy(room).maxMessageSize }
 
 // Unlocked reports whether nobody holds the hub's lock.
 func (h *Hub) Unlocked() bool {

@@ -131,9 +131,13 @@ func (c *clocked) read(room string, q Query) Page {
 // these methods return has no monotonic reading, so no duration comes from it.
 func TestDurationsAreMonotonic(t *testing.T) {
 	wall := []string{"Unix", "UnixNano", "UnixMicro", "UnixMilli", "Round", "Truncate", "UTC", "Local", "In", "AddDate"}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"*.go", "*/*.go"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, more...)
 	}
 	may := map[string]bool{"clock": false, "microseconds": false, "timeOf": false}
 	for _, name := range files {

@@ -1,6 +1,11 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
 
 // The part of the hub that counts connections.
 
@@ -32,21 +37,21 @@ func (c *Caller) Occupy() (leave func(), err error) {
 		h.mu.Lock()
 		h.answers--
 		h.mu.Unlock()
-		h.addresses.with(addr, func(a *address) { a.sessions-- })
+		h.addresses.With(addr, func(a *limit.Address) { a.Sessions-- })
 	}, nil
 }
 
 // count counts a client among the connections, of the hub and of its address. add
 // is called with mu held.
 func (h *Hub) count(c *Client, add func()) error {
-	if err := c.User.check(); err != nil {
+	if err := c.User.Check(); err != nil {
 		return err
 	}
 	set := h.settings.Load()
 	var refused error
-	h.addresses.with(c.Address, func(a *address) {
+	h.addresses.With(c.Address, func(a *limit.Address) {
 		if refused = h.crowded(c, a, set); refused == nil {
-			a.sessions++
+			a.Sessions++
 		}
 	})
 	if refused != nil {
@@ -58,7 +63,7 @@ func (h *Hub) count(c *Client, add func()) error {
 	}
 	h.mu.Unlock()
 	if refused != nil {
-		h.addresses.with(c.Address, func(a *address) { a.sessions-- })
+		h.addresses.With(c.Address, func(a *limit.Address) { a.Sessions-- })
 	}
 	return refused
 }
@@ -66,13 +71,13 @@ func (h *Hub) count(c *Client, add func()) error {
 // CanConnect returns the error with which [Hub.Connect] would refuse the caller's
 // client now, or nil.
 func (c *Caller) CanConnect() error {
-	if err := c.client.User.check(); err != nil {
+	if err := c.client.User.Check(); err != nil {
 		return err
 	}
 	h := c.hub
 	set := h.settings.Load()
 	var refused error
-	h.addresses.with(c.client.Address, func(a *address) { refused = h.crowded(&c.client, a, set) })
+	h.addresses.With(c.client.Address, func(a *limit.Address) { refused = h.crowded(&c.client, a, set) })
 	if refused != nil {
 		return refused
 	}
@@ -82,21 +87,21 @@ func (c *Caller) CanConnect() error {
 }
 
 // crowded returns the refusal of an address that has all its sessions, or nil.
-func (h *Hub) crowded(c *Client, a *address, set *Settings) error {
-	if a.sessions >= set.MaxPerAddress {
-		return h.biteAddress(fullError("max_connections_per_address", set.MaxPerAddress), c, c.firstRoom())
+func (h *Hub) crowded(c *Client, a *limit.Address, set *settings.Settings) error {
+	if a.Sessions >= set.MaxPerAddress {
+		return h.biteAddress(limit.Full("max_connections_per_address", set.MaxPerAddress), c, c.firstRoom())
 	}
 	return nil
 }
 
 // occupied returns the refusal of a hub that takes no session, or nil. Called
 // with mu held.
-func (h *Hub) occupied(c *Client, set *Settings) error {
+func (h *Hub) occupied(c *Client, set *settings.Settings) error {
 	switch {
 	case h.closed:
 		return ErrDraining
 	case len(h.sessions)+h.answers >= set.MaxConnections:
-		return h.bite(fullError("max_connections", set.MaxConnections), c, c.firstRoom())
+		return h.bite(limit.Full("max_connections", set.MaxConnections), c, c.firstRoom())
 	default:
 		return nil
 	}
@@ -107,5 +112,5 @@ func (h *Hub) disconnect(s *Session) {
 	h.mu.Lock()
 	delete(h.sessions, s)
 	h.mu.Unlock()
-	h.addresses.with(s.client.Address, func(a *address) { a.sessions-- })
+	h.addresses.With(s.client.Address, func(a *limit.Address) { a.Sessions-- })
 }

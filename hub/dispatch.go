@@ -107,7 +107,7 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 		if !m.Signal {
 			p.pos = m.Position
 		}
-		if !m.expired(now) {
+		if !m.Expired(now) {
 			batch.Messages = append(batch.Messages, m)
 			bytes -= len(m.Data)
 			batch.own = batch.own || m.Signal && m.Publisher != ""
@@ -204,7 +204,7 @@ func (m *Subscription) Advance(s *Batch) bool {
 // does not receive.
 func (m *Subscription) echoes(s *Batch) bool {
 	for _, e := range s.Messages {
-		if e.echoes(&m.session.Caller) {
+		if m.session.echoes(e) {
 			return true
 		}
 	}

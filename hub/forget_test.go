@@ -49,7 +49,7 @@ func TestBuryWithoutTheLock(t *testing.T) {
 		t.Error(err)
 	}
 	for offset, gap := range map[uint64]bool{before.Offset: false, before.Offset - 1: true, 1: true} {
-		page, err := h.Caller(Client{}).Read(t.Context(), "r", Query{After: Position{before.Epoch, offset}})
+		page, err := h.Caller(Client{}).Read(t.Context(), "r", Query{After: Position{Epoch: before.Epoch, Offset: offset}})
 		if err != nil || (page.Gap != nil) != gap {
 			t.Errorf("after %d of %d: %+v: %v", offset, before.Offset, page.Gap, err)
 		}

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/ranking"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Hub holds the rooms and the sessions. All methods are safe for concurrent use.
@@ -19,7 +21,7 @@ type Hub struct {
 	engine   Engine
 	keeper   Keeper // the engine, if it is one; otherwise nil
 	budget   *Budget
-	settings atomic.Pointer[Settings]
+	settings atomic.Pointer[settings.Settings]
 	log      atomic.Pointer[slog.Logger]
 	endings  [numCauses]atomic.Uint64
 	bitten   sync.Map // limits that have been logged since the last Configure
@@ -41,7 +43,7 @@ type Hub struct {
 	fading  atomic.Int64  // leases that no session holds
 
 	vacant    atomic.Int64 // rooms without members
-	addresses addresses
+	addresses limit.Addresses
 	wakers    wakers
 }
 
@@ -55,23 +57,21 @@ type Stats struct {
 // New returns a hub on the engine, which is the hub's from now on. It returns
 // an error if the settings cannot be, or if the engine's state cannot be read.
 // Close ends it.
-func New(s *Settings, e Engine) (*Hub, error) {
+func New(s *settings.Settings, e Engine) (*Hub, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
 	h := &Hub{
-		engine:    e,
-		budget:    new(Budget),
-		stop:      make(chan struct{}),
-		born:      time.Now(),
-		rooms:     make(map[string]*room),
-		leaving:   make(map[string]chan struct{}),
-		sessions:  make(map[*Session]struct{}),
-		addresses: addresses{by: make(map[netip.Prefix]*address)},
-		epoch:     NewID(),
+		engine:   e,
+		budget:   message.NewBudget(s.HistoryMemory),
+		stop:     make(chan struct{}),
+		born:     time.Now(),
+		rooms:    make(map[string]*room),
+		leaving:  make(map[string]chan struct{}),
+		sessions: make(map[*Session]struct{}),
+		epoch:    NewID(),
 	}
 	h.settings.Store(s)
-	h.budget.setMax(s.HistoryMemory)
 	if h.keeper, _ = e.(Keeper); h.keeper != nil {
 		h.keeper.Bind(h.budget) // what the log and the ring both keep counts once
 	}
@@ -92,22 +92,22 @@ func (h *Hub) SetLogger(l *slog.Logger) { h.log.Store(l) }
 func (h *Hub) Logger() *slog.Logger { return h.log.Load() }
 
 // Settings returns the settings in force. They must not be changed.
-func (h *Hub) Settings() *Settings { return h.settings.Load() }
+func (h *Hub) Settings() *settings.Settings { return h.settings.Load() }
 
 // Configure puts new settings in force, for live rooms and sessions too. It
 // returns an error, and changes nothing, if they cannot be.
-func (h *Hub) Configure(s *Settings) error {
+func (h *Hub) Configure(s *settings.Settings) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
 	h.settings.Store(s)
 	h.bitten.Clear()
-	h.budget.setMax(s.HistoryMemory)
+	h.budget.SetMax(s.HistoryMemory)
 	for _, r := range h.list() {
-		p := s.policy(r.name)
+		p := s.Policy(r.name)
 		before := r.policy.Swap(&p)
-		h.engine.Retain(r.name, p.history)
-		if before.presence.Mode != p.presence.Mode {
+		h.engine.Retain(r.name, p.History)
+		if before.Presence.Mode != p.Presence.Mode {
 			r.attendance.announce()
 		}
 	}
@@ -127,7 +127,7 @@ func (h *Hub) read(ctx context.Context, room string, q Query) (Page, error) {
 
 // MaxMessageSize returns how many bytes of data a message in the room may have.
 func (h *Hub) MaxMessageSize(room string) int {
-	return h.settings.Load().policy(room).maxMessageSize
+	return h.settings.Load().Policy(room).MaxMessageSize
 }
 
 // LargestMessage returns how many bytes of data a message may have in the room
@@ -160,7 +160,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.RLock()
 	st := Stats{Rooms: len(h.rooms), Sessions: len(h.sessions), Endings: make(map[Cause]uint64)}
 	h.mu.RUnlock()
-	st.Bytes = h.budget.bytes()
+	st.Bytes = h.budget.Bytes()
 	for _, c := range Causes() {
 		if n := h.endings[c].Load(); n > 0 {
 			st.Endings[c] = n
@@ -212,7 +212,7 @@ func (h *Hub) biteAddress(err error, c *Client, room string) error {
 
 // warn logs a refusal if it is the first one of its limit and with its hint.
 func (h *Hub) warn(err error, hint string, c *Client, room string) error {
-	e, ok := err.(*LimitError) //nolint:errorlint // made by the caller, never wrapped
+	e, ok := err.(*limit.Error) //nolint:errorlint // made by the caller, never wrapped
 	if !ok {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func logOf(t testing.TB, stay, end int) (*Memory, *log) {
 	t.Helper()
 	e := NewMemory()
-	e.budget.setMax(Off)
+	e.budget.SetMax(Off)
 	l := e.lock("r")
 	l.keep = History{Count: stay + end}
 	l.mu.Unlock()
@@ -104,8 +104,8 @@ func TestExpiryInAnyOrder(t *testing.T) {
 			put(t, e, &Message{Room: "r", Expires: time.Now().Add(time.Hour)})
 			e.Evict("r", e.last.Load())
 		}
-		if l.live() != 0 || l.messages.len() != 0 || len(l.mortal) != 0 {
-			t.Errorf("%d messages in %d places are left, %d to expire", l.live(), l.messages.len(), len(l.mortal))
+		if l.live() != 0 || l.messages.Len() != 0 || len(l.mortal) != 0 {
+			t.Errorf("%d messages in %d places are left, %d to expire", l.live(), l.messages.Len(), len(l.mortal))
 		}
 	})
 }

@@ -38,7 +38,7 @@ func TestTraces(t *testing.T) {
 					delete(logs, room)
 					tr.leave(room, *l, now, few)
 				default:
-					m := &Message{Position: Position{"e", offset}}
+					m := &Message{Position: Position{Epoch: "e", Offset: offset}}
 					if rnd.IntN(2) == 0 {
 						m.Expires = now.Add(time.Duration(rnd.IntN(100)) * time.Second)
 					}
@@ -74,7 +74,7 @@ func TestTraces(t *testing.T) {
 func sumOf(lost []*Message, now time.Time) (sum loss, highest uint64) {
 	for _, m := range lost {
 		sum.add(m)
-		if !m.expired(now) {
+		if !m.Expired(now) {
 			highest = m.Offset
 		}
 	}
@@ -85,7 +85,7 @@ func sumOf(lost []*Message, now time.Time) (sum loss, highest uint64) {
 func TestTracesAreBounded(t *testing.T) {
 	for memory, limit := range map[int64]int{1: minTraces, 32 << 20: 2 << 20, Off: maxTraces} {
 		e := NewMemory()
-		e.budget.setMax(memory)
+		e.budget.SetMax(memory)
 		for i := range 4 * limit / (traceBytes + MaxRoomName) {
 			room := fmt.Sprintf("%0*d", MaxRoomName, i)
 			put(t, e, &Message{Room: room})
@@ -95,7 +95,7 @@ func TestTracesAreBounded(t *testing.T) {
 		if n := len(e.traces.by); e.traces.bytes > limit || n != limit/room {
 			t.Errorf("of %d bytes: %d rooms have left %d, want %d", memory, n, e.traces.bytes, limit)
 		}
-		page, err := e.Read(t.Context(), strings.Repeat("x", MaxRoomName), Query{After: Position{e.epoch, 1}})
+		page, err := e.Read(t.Context(), strings.Repeat("x", MaxRoomName), Query{After: Position{Epoch: e.epoch, Offset: 1}})
 		if err != nil || page.Gap == nil {
 			t.Errorf("of %d bytes: nothing is said of what is not known: %v", memory, err)
 		}

@@ -10,8 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-realtime/realtime/hub/deque"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/ranking"
 	"github.com/caddy-realtime/realtime/hub/receipts"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Memory is the engine that keeps everything in this process.
@@ -38,7 +41,7 @@ type log struct {
 	mu       sync.Mutex
 	gone     bool // forgotten: look it up again
 	keep     History
-	messages deque[kept]
+	messages deque.Deque[kept]
 	over     int                  // how many of them have no message any more
 	mortal   ranking.Heap[expiry] // of those that end by themselves
 	lost     loss                 // what is no longer kept
@@ -55,7 +58,7 @@ func NewMemory() *Memory {
 	_, _ = rand.Read(seed[:]) // never fails
 	e := &Memory{
 		epoch:  strconv.FormatUint(binary.LittleEndian.Uint64(seed[:]), 36),
-		budget: &Budget{max: DefaultHistoryMemory},
+		budget: message.NewBudget(settings.DefaultHistoryMemory),
 		logs:   make(map[string]*log),
 		clock:  clock,
 	}
@@ -109,7 +112,7 @@ func (e *Memory) next() Position {
 		last := e.last.Load()
 		n := max(last+1, e.clock())
 		if e.last.CompareAndSwap(last, n) {
-			return Position{e.epoch, n}
+			return Position{Epoch: e.epoch, Offset: n}
 		}
 	}
 }
@@ -152,7 +155,7 @@ func (e *Memory) Subscribe(_ context.Context, room string, r Reader) (Position, 
 		defer l.mu.Unlock()
 		l.readers = slices.DeleteFunc(l.readers, func(other *reader) bool { return other == own })
 	}
-	return Position{e.epoch, e.last.Load()}, stop, nil
+	return Position{Epoch: e.epoch, Offset: e.last.Load()}, stop, nil
 }
 
 // Read implements [Engine].
@@ -160,7 +163,7 @@ func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 	for {
 		// The tail is taken before the log is looked up: whatever a log made
 		// later holds is after it.
-		tail := Position{e.epoch, e.last.Load()}
+		tail := Position{Epoch: e.epoch, Offset: e.last.Load()}
 		e.mu.RLock()
 		l, lost := e.logs[room], e.traces.of(room)
 		e.mu.RUnlock()
@@ -183,8 +186,8 @@ func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 func (l *log) read(room string, q Query, tail Position) Page {
 	now := time.Now()
 	page := Page{Cursor: tail, Start: tail}
-	floor := Position{tail.Epoch, l.lost.at(now)}
-	from, to := l.messages.len(), l.messages.len()
+	floor := Position{Epoch: tail.Epoch, Offset: l.lost.at(now)}
+	from, to := l.messages.Len(), l.messages.Len()
 	backwards, age := false, time.Duration(0)
 	switch {
 	case q.InvalidCursor, !q.After.IsZero():
@@ -197,12 +200,12 @@ func (l *log) read(room string, q Query, tail Position) Page {
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapExpired}
 			page.Start = floor
 		}
-		from = l.messages.search(func(k kept) bool { return k.offset > page.Start.Offset })
+		from = l.messages.Search(func(k kept) bool { return k.offset > page.Start.Offset })
 	case !q.Before.IsZero():
 		backwards = true
 		from, to = 0, 0
 		if q.Before.Epoch == tail.Epoch {
-			to = l.messages.search(func(k kept) bool { return k.offset >= q.Before.Offset })
+			to = l.messages.Search(func(k kept) bool { return k.offset >= q.Before.Offset })
 		}
 	case q.Last > 0:
 		backwards = true
@@ -211,64 +214,22 @@ func (l *log) read(room string, q Query, tail Position) Page {
 		backwards = true
 		from, age = 0, q.Age
 	}
-	messages := l.messages.all()[from:to]
+	messages := l.messages.All()[from:to]
 	if backwards {
 		for _, k := range slices.Backward(messages) {
-			if k.message != nil && (age > 0 && now.Sub(k.message.Time) > age || !page.backward(k.message, q.Limit, now)) {
+			if k.message != nil && (age > 0 && now.Sub(k.message.Time) > age || !page.Backward(k.message, q.Limit, now)) {
 				break
 			}
 		}
-		page.turn()
+		page.Turn()
 		return page
 	}
 	for _, k := range messages {
-		if k.message != nil && !page.forward(k.message, q.Limit, now) {
+		if k.message != nil && !page.Forward(k.message, q.Limit, now) {
 			break
 		}
 	}
 	return page
-}
-
-// forward adds a message to a page that is read with the oldest first, and reports
-// whether there is place for it.
-func (p *Page) forward(m *Message, limit int, now time.Time) bool {
-	if m.Signal || m.expired(now) {
-		return true
-	}
-	if len(p.Messages) < limit {
-		p.Messages = append(p.Messages, m)
-		return true
-	}
-	p.More = true
-	p.Cursor = p.Start
-	if len(p.Messages) > 0 {
-		p.Cursor = p.Messages[len(p.Messages)-1].Position
-	}
-	return false
-}
-
-// backward does so to one that is read with the newest first. The end of that is turn.
-func (p *Page) backward(m *Message, limit int, now time.Time) bool {
-	if m.expired(now) {
-		return true
-	}
-	if len(p.Messages) < limit {
-		p.Messages = append(p.Messages, m)
-		return true
-	}
-	p.More = true
-	return false
-}
-
-// turn puts the oldest message first.
-func (p *Page) turn() {
-	slices.Reverse(p.Messages)
-	if len(p.Messages) > 0 {
-		// Offsets rise over all rooms and 0 is none, so nothing of this room
-		// lies between the two.
-		p.Start = p.Messages[0].Position
-		p.Start.Offset--
-	}
 }
 
 // Retain implements [Engine].
@@ -289,7 +250,7 @@ func (e *Memory) trim(l *log, now time.Time) {
 	for m := l.expired(now); m != nil; m = l.expired(now) {
 		e.budget.Release(m)
 	}
-	for l.live() > l.keep.Count || l.live() > 0 && l.keep.Age > 0 && now.Sub(l.messages.at(0).message.Time) > l.keep.Age {
+	for l.live() > l.keep.Count || l.live() > 0 && l.keep.Age > 0 && now.Sub(l.messages.At(0).message.Time) > l.keep.Age {
 		e.shift(l)
 	}
 }
@@ -332,8 +293,8 @@ func (e *Memory) takeOut(room string, force bool) (dead []kept, ok bool) {
 			return nil, false
 		}
 		l.lost.join(l.all)
-		dead = l.messages.all()
-		l.messages, l.over, l.mortal = deque[kept]{}, 0, nil
+		dead = l.messages.All()
+		l.messages, l.over, l.mortal = deque.Deque[kept]{}, 0, nil
 	}
 	l.gone = true
 	delete(e.logs, room)
@@ -349,7 +310,7 @@ func (e *Memory) Evict(room string, offset uint64) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.live() > 0 && l.messages.at(0).offset <= offset {
+	for l.live() > 0 && l.messages.At(0).offset <= offset {
 		e.shift(l)
 	}
 }

@@ -25,11 +25,11 @@ type expiry struct {
 const minOver = 16
 
 // live is how many messages the log has. Called with mu held, as are those below.
-func (l *log) live() int { return l.messages.len() - l.over }
+func (l *log) live() int { return l.messages.Len() - l.over }
 
 // push appends a message.
 func (l *log) push(m *Message) {
-	l.messages.push(kept{m.Offset, m})
+	l.messages.Push(kept{m.Offset, m})
 	l.all.add(m)
 	if !m.Expires.IsZero() {
 		l.mortal.Add(expiry{m.Expires, m.Offset})
@@ -39,7 +39,7 @@ func (l *log) push(m *Message) {
 
 // shift takes the oldest message away.
 func (l *log) shift() *Message {
-	m := l.messages.shift().message
+	m := l.messages.Shift().message
 	l.tidy()
 	return m
 }
@@ -48,12 +48,12 @@ func (l *log) shift() *Message {
 func (l *log) expired(now time.Time) *Message {
 	for len(l.mortal) > 0 && !now.Before(l.mortal[0].at) {
 		offset := l.mortal.Remove(0).offset
-		i := l.messages.search(func(k kept) bool { return k.offset >= offset })
-		if i == l.messages.len() || l.messages.at(i).offset != offset {
+		i := l.messages.Search(func(k kept) bool { return k.offset >= offset })
+		if i == l.messages.Len() || l.messages.At(i).offset != offset {
 			continue // it went otherwise
 		}
-		m := l.messages.at(i).message
-		l.messages.set(i, kept{offset: offset})
+		m := l.messages.At(i).message
+		l.messages.Set(i, kept{offset: offset})
 		l.over++
 		l.tidy()
 		return m
@@ -64,19 +64,19 @@ func (l *log) expired(now time.Time) *Message {
 // tidy takes out what is over at the beginning, and all of it if it is much. What
 // it does costs no more, in the end, than what made it necessary.
 func (l *log) tidy() {
-	for l.over > 0 && l.messages.at(0).message == nil {
-		l.messages.shift()
+	for l.over > 0 && l.messages.At(0).message == nil {
+		l.messages.Shift()
 		l.over--
 	}
-	if l.over > minOver && l.over > l.messages.len()/4 {
-		l.messages.reset(slices.DeleteFunc(l.messages.all(), func(k kept) bool { return k.message == nil }))
+	if l.over > minOver && l.over > l.messages.Len()/4 {
+		l.messages.Reset(slices.DeleteFunc(l.messages.All(), func(k kept) bool { return k.message == nil }))
 		l.over = 0
 	}
 	switch {
 	case l.live() == 0:
 		l.mortal = nil
 	case len(l.mortal) > 2*l.live()+minOver: // most of them went otherwise
-		oldest := l.messages.at(0).offset
+		oldest := l.messages.At(0).offset
 		l.mortal = slices.DeleteFunc(l.mortal, func(e expiry) bool { return e.offset < oldest })
 		l.mortal.Init()
 	}

@@ -2,62 +2,9 @@ package hub
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/caddy-realtime/realtime/hub/presence"
-)
-
-// Presence is what a room says about its members: a snapshot, or what has changed since
-// the frame before. A change says how a member is now, so that sending it twice does no
-// harm. It is immutable and shared.
-type Presence struct {
-	Room string
-	// Members is how many are there: each user once, each anonymous
-	// connection once.
-	Members int
-	// Snapshot says that Here is every member that shows a state.
-	Snapshot            bool
-	Here, Enter, Update []Member
-	Leave               []Departure
-	// Numbers says that the room does not tell who is there, only how many.
-	Numbers bool
-
-	cursor  Position
-	carrier *Message // what is charged for it; nil: nothing is, and no form is kept
-	forms   [2 * MaxForms]atomic.Pointer[[]byte]
-}
-
-// LargeRoom bounds the rooms whose members are listed for everybody. In a larger one, a
-// client gets only their number unless it asked for all.
-const LargeRoom = 1000
-
-// Cursor is for asking later whether the room's presence has changed, see
-// [Caller.PresenceSince].
-func (p *Presence) Cursor() Position { return p.cursor }
-
-// Form returns the presence in form f, calling encode on first need, like
-// [Message.Form]. all says that names are wanted however many they are.
-func (p *Presence) Form(f Form, all bool, encode func(p *Presence, names bool) []byte) []byte {
-	names := !p.Numbers && (all || p.Members <= LargeRoom)
-	at := &p.forms[f]
-	if names {
-		at = &p.forms[MaxForms+f]
-	}
-	if b := at.Load(); b != nil {
-		return *b
-	}
-	b := fit(encode(p, names))
-	if p.carrier != nil {
-		p.carrier.budget.cachePresence(p.carrier, at, b)
-	}
-	return b
-}
-
-// Member is a member that shows a state, and Departure one that has gone.
-type (
-	Member    = presence.Member
-	Departure = presence.Departure
-	Why       = presence.Why
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The reasons of a departure.
@@ -85,16 +32,16 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 		if since.Epoch == h.epoch {
 			return nil, nil //nolint:nilnil // nothing has changed, and that is no error
 		}
-		return &Presence{Room: room, Snapshot: true, Numbers: mode != PresenceOn, cursor: Position{Epoch: h.epoch}}, nil
+		return &Presence{Room: room, Snapshot: true, Numbers: mode != settings.PresenceOn, Cursor: Position{Epoch: h.epoch}}, nil
 	}
 	return r.attendance.since(since), nil
 }
 
 // telling returns the room, nil if there is none, and its presence mode, or ErrPresence
 // where that is off.
-func (h *Hub) telling(name string) (*room, PresenceMode, error) {
-	mode := h.settings.Load().policy(name).presence.Mode
-	if mode == PresenceOff {
+func (h *Hub) telling(name string) (*room, settings.PresenceMode, error) {
+	mode := h.settings.Load().Policy(name).Presence.Mode
+	if mode == settings.PresenceOff {
 		return nil, mode, ErrPresence
 	}
 	return h.lookUp(name), mode, nil
@@ -119,7 +66,7 @@ func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) e
 		return err
 	}
 	defer h.relieve() // messages make way for it
-	if h.settings.Load().policy(room).presence.Mode == PresenceOff {
+	if h.settings.Load().Policy(room).Presence.Mode == settings.PresenceOff {
 		return ErrPresence
 	}
 	r, err := h.acquire(ctx, room, c)
@@ -127,7 +74,7 @@ func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) e
 		return err
 	}
 	defer r.unpin()
-	r.attendance.renew(c, state, VisitLease+r.policy.Load().presence.Grace)
+	r.attendance.renew(c, state, VisitLease+r.policy.Load().Presence.Grace)
 	return nil
 }
 

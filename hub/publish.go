@@ -6,9 +6,29 @@ import (
 	"encoding/binary"
 	"strconv"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // The part of a caller that publishes.
+
+// Publication is what a client asks the hub to publish.
+type Publication struct {
+	Room  string
+	Event string // "" means "message"
+	Kind  Kind
+	Type  string
+	Data  []byte // not copied, must not change any more
+	// Key makes publishing idempotent: the same key again within
+	// [KeyLifetime] gives the first answer and publishes nothing. At most
+	// [MaxKey] bytes. It is echoed with the message.
+	Key string
+	// Signal publishes without storing: no id, no history, may be dropped.
+	Signal bool
+	// TTL ends the message before retention does; zero means that it doesn't.
+	TTL time.Duration
+}
 
 // publish checks what is published against the limits and its form.
 func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
@@ -17,11 +37,11 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	}
 	h := c.hub
 	set := h.settings.Load()
-	limits := set.policy(p.Room)
-	if len(p.Data) > limits.maxMessageSize {
-		return Receipt{}, h.bite(&LimitError{Limit: "max_message_size", Max: strconv.Itoa(limits.maxMessageSize), Err: ErrTooLarge}, &c.client, p.Room)
+	limits := set.Policy(p.Room)
+	if len(p.Data) > limits.MaxMessageSize {
+		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: ErrTooLarge}, &c.client, p.Room)
 	}
-	if err := c.rate(p.Room, limits.rate); err != nil {
+	if err := c.rate(p.Room, limits.Rate); err != nil {
 		return Receipt{}, err
 	}
 	if err := p.checkData(); err != nil {
@@ -39,7 +59,7 @@ func (c *Caller) append(ctx context.Context, p *Publication) (Receipt, error) {
 	}
 	defer r.unpin()
 	m := &Message{
-		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: fit(p.Data),
+		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: message.Fit(p.Data),
 		From: c.client.User, Key: p.Key, Publisher: c.tag(), Signal: p.Signal,
 	}
 	if p.TTL > 0 {
@@ -85,16 +105,16 @@ func (c *Caller) rate(room string, r Rate) error {
 	h, now := c.hub, time.Now()
 	if s := c.session; s != nil {
 		s.mu.Lock()
-		wait, ok := s.publishing.take(r, now)
+		wait, ok := s.publishing.Take(r, now)
 		s.mu.Unlock()
 		if !ok {
-			return h.bite(rateError("rate", r, wait), &c.client, room)
+			return h.bite(limit.TooOften("rate", r, wait), &c.client, room)
 		}
 	}
 	var err error
-	h.addresses.with(c.client.Address, func(a *address) {
-		if wait, ok := a.publish.take(r, now); !ok {
-			err = h.biteAddress(rateError("rate", r, wait), &c.client, room)
+	h.addresses.With(c.client.Address, func(a *limit.Address) {
+		if wait, ok := a.Publish.Take(r, now); !ok {
+			err = h.biteAddress(limit.TooOften("rate", r, wait), &c.client, room)
 		}
 	})
 	return err

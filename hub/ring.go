@@ -1,6 +1,10 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/deque"
+)
 
 // ring is a room's delivery window: the newest messages and signals, which
 // live sessions read from. Entries are numbered by a sequence that only counts
@@ -10,39 +14,39 @@ import "time"
 // of an occupied room. The budget may shorten it. A ring is guarded by its
 // room's mu.
 type ring struct {
-	entries  deque[*Message]
-	messages deque[uint64] // sequences of the entries that are no signals
-	first    uint64        // sequence of the oldest entry
-	epoch    string        // of lost; empty: not known yet
-	lost     loss          // for a cursor at or after it nothing is missing that is not here
-	newest   Position      // of the newest message that was ever here, or where the ring began
+	entries  deque.Deque[*Message]
+	messages deque.Deque[uint64] // sequences of the entries that are no signals
+	first    uint64              // sequence of the oldest entry
+	epoch    string              // of lost; empty: not known yet
+	lost     loss                // for a cursor at or after it nothing is missing that is not here
+	newest   Position            // of the newest message that was ever here, or where the ring began
 	budget   *Budget
 }
 
 // next is the sequence that the next entry will have.
-func (r *ring) next() uint64 { return r.first + uint64(r.entries.len()) }
+func (r *ring) next() uint64 { return r.first + uint64(r.entries.Len()) }
 
 // at returns the entry with sequence seq, which must be in the ring.
-func (r *ring) at(seq uint64) *Message { return r.entries.at(int(seq - r.first)) }
+func (r *ring) at(seq uint64) *Message { return r.entries.At(int(seq - r.first)) }
 
 func (r *ring) push(m *Message) {
 	r.budget.Hold(m)
 	if !m.Signal {
-		r.messages.push(r.next())
+		r.messages.Push(r.next())
 		r.newest = m.Position
 	}
-	r.entries.push(m)
-	if n := r.entries.len(); n > windowCount {
+	r.entries.Push(m)
+	if n := r.entries.Len(); n > windowCount {
 		// Out of the short window: a reader that is so far behind encodes it anew.
-		r.budget.uncache(r.entries.at(n - 1 - windowCount))
+		r.budget.Uncache(r.entries.At(n - 1 - windowCount))
 	}
 }
 
 func (r *ring) shift() {
-	m := r.entries.shift()
+	m := r.entries.Shift()
 	r.first++
 	if !m.Signal {
-		r.messages.shift()
+		r.messages.Shift()
 		r.lose(m)
 	}
 	r.budget.Release(m)
@@ -50,7 +54,7 @@ func (r *ring) shift() {
 
 // clear lets go of everything.
 func (r *ring) clear() {
-	for r.entries.len() > 0 {
+	for r.entries.Len() > 0 {
 		r.shift()
 	}
 }
@@ -86,7 +90,7 @@ func (r *ring) floor(now time.Time) Position {
 	if r.epoch == "" {
 		return Position{}
 	}
-	return Position{r.epoch, r.lost.at(now)}
+	return Position{Epoch: r.epoch, Offset: r.lost.at(now)}
 }
 
 // trim lets go of what has left the window.
@@ -95,7 +99,7 @@ func (r *ring) trim(now time.Time, occupied bool) {
 	if occupied {
 		keep = windowCount
 	}
-	for r.entries.len() > keep && now.Sub(r.entries.at(0).Time) >= windowAge {
+	for r.entries.Len() > keep && now.Sub(r.entries.At(0).Time) >= windowAge {
 		r.shift()
 	}
 }
@@ -103,8 +107,8 @@ func (r *ring) trim(now time.Time, occupied bool) {
 // evict lets go of everything up to and including m, which the budget wants
 // gone.
 func (r *ring) evict(m *Message) {
-	for r.entries.len() > 0 {
-		oldest := r.entries.at(0)
+	for r.entries.Len() > 0 {
+		oldest := r.entries.At(0)
 		if oldest != m && !oldest.Signal && (m.Signal || oldest.Offset > m.Offset) {
 			return
 		}
@@ -123,20 +127,20 @@ func (r *ring) covers(p Position, now time.Time) bool {
 // after returns the sequence at which a reader goes on that stands at p, which
 // the ring covers.
 func (r *ring) after(p Position) uint64 {
-	i := r.messages.search(func(seq uint64) bool {
+	i := r.messages.Search(func(seq uint64) bool {
 		m := r.at(seq)
 		return m.Epoch != p.Epoch || m.Offset > p.Offset
 	})
 	if i == 0 {
 		return r.first
 	}
-	return r.messages.at(i-1) + 1
+	return r.messages.At(i-1) + 1
 }
 
 // read returns what comes after p, which the ring covers.
 func (r *ring) read(p Position, limit int, now time.Time) Page {
 	page := Page{Start: p, Cursor: r.newest}
-	for seq := r.after(p); seq < r.next() && page.forward(r.at(seq), limit, now); seq++ {
+	for seq := r.after(p); seq < r.next() && page.Forward(r.at(seq), limit, now); seq++ {
 	}
 	return page
 }

@@ -3,14 +3,16 @@ package hub
 import (
 	"fmt"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // windowOf returns a ring with so many messages, at offsets 1, 2, and on, and
 // so many signals after each.
 func windowOf(messages, signals int) *ring {
-	r := &ring{epoch: "e", budget: &Budget{max: Off}}
+	r := &ring{epoch: "e", budget: message.NewBudget(Off)}
 	for i := range messages {
-		r.push(&Message{Position: Position{"e", uint64(i + 1)}})
+		r.push(&Message{Position: Position{Epoch: "e", Offset: uint64(i + 1)}})
 		for range signals {
 			r.push(&Message{Signal: true})
 		}
@@ -21,16 +23,16 @@ func windowOf(messages, signals int) *ring {
 // What is asked for with each delivery walks through no signals.
 func TestRingSkipsSignals(t *testing.T) {
 	r := windowOf(3, 1000)
-	for i, m := range r.entries.all() {
+	for i, m := range r.entries.All() {
 		if m.Signal {
-			r.entries.all()[i] = nil // whoever looks at it panics
+			r.entries.All()[i] = nil // whoever looks at it panics
 		}
 	}
-	if got := r.newest; got != (Position{"e", 3}) {
+	if got := r.newest; got != (Position{Epoch: "e", Offset: 3}) {
 		t.Errorf("the last is %v", got)
 	}
 	for offset, want := range []uint64{0, 1, 1002, 2003} {
-		if got := r.after(Position{"e", uint64(offset)}); got != want {
+		if got := r.after(Position{Epoch: "e", Offset: uint64(offset)}); got != want {
 			t.Errorf("after %d comes entry %d, want %d", offset, got, want)
 		}
 	}
@@ -39,27 +41,11 @@ func TestRingSkipsSignals(t *testing.T) {
 // A log that begins anew leaves both its parts readable.
 func TestRingAfterANewEpoch(t *testing.T) {
 	r := windowOf(3, 0)
-	r.push(&Message{Position: Position{"f", 1}})
-	for p, want := range map[Position]uint64{{"e", 0}: 0, {"e", 2}: 2, {"e", 3}: 3} {
+	r.push(&Message{Position: Position{Epoch: "f", Offset: 1}})
+	for p, want := range map[Position]uint64{{Epoch: "e", Offset: 0}: 0, {Epoch: "e", Offset: 2}: 2, {Epoch: "e", Offset: 3}: 3} {
 		if got := r.after(p); got != want {
 			t.Errorf("after %v comes entry %d, want %d", p, got, want)
 		}
-	}
-}
-
-// What a burst needed is given back with it.
-func TestDequeShrinks(t *testing.T) {
-	var d deque[int]
-	for i := range 100_000 {
-		d.push(i)
-	}
-	for want := range 100_000 - 64 {
-		if got := d.shift(); got != want {
-			t.Fatalf("%d comes where %d should", got, want)
-		}
-	}
-	if d.len() != 64 || d.at(0) != 100_000-64 || cap(d.buf) > 1000 {
-		t.Errorf("%d are left from %d on, in an array of %d", d.len(), d.at(0), cap(d.buf))
 	}
 }
 
@@ -69,7 +55,7 @@ func BenchmarkRing(b *testing.B) {
 		r := windowOf(n/2, 1)
 		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
 			for b.Loop() {
-				r.after(Position{"e", uint64(n / 4)})
+				r.after(Position{Epoch: "e", Offset: uint64(n / 4)})
 			}
 		})
 	}

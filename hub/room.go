@@ -6,13 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // room is a room while somebody reads it or something in it is kept. Code that works on
 // one holds a pin, so that it is not forgotten meanwhile.
 type room struct {
 	name   string
-	policy atomic.Pointer[policy]
+	policy atomic.Pointer[settings.Policy]
 	pins   atomic.Int64 // raised under Hub.mu only
 	used   atomic.Int64 // when it was last used, nanoseconds since the hub was made
 	ranked int64        // the same when it was last looked at, its rank in Hub.byUse; guarded by Hub.mu
@@ -44,7 +46,7 @@ func (r *room) subscribe(ctx context.Context, e Engine) error {
 		if r.openErr != nil {
 			return
 		}
-		e.Retain(r.name, r.policy.Load().history)
+		e.Retain(r.name, r.policy.Load().History)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.ring.open(tail)
@@ -221,7 +223,7 @@ func (r *room) sweep(now time.Time) (idle bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring.trim(now, r.subscribers > 0)
-	return r.subscribers == 0 && r.ring.entries.len() == 0
+	return r.subscribers == 0 && r.ring.entries.Len() == 0
 }
 
 // occupied reports whether the room has members.

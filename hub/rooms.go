@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
 )
 
 // The part of the hub that makes rooms and forgets them.
@@ -83,9 +85,9 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	}
 	set := h.settings.Load()
 	var refused error
-	h.addresses.with(c.Address, func(a *address) {
-		if wait, ok := a.rooms.take(set.Rate, time.Now()); !ok {
-			refused = h.biteAddress(rateError("rate of new rooms", set.Rate, wait), c, name)
+	h.addresses.With(c.Address, func(a *limit.Address) {
+		if wait, ok := a.Rooms.Take(set.Rate, time.Now()); !ok {
+			refused = h.biteAddress(limit.TooOften("rate of new rooms", set.Rate, wait), c, name)
 		}
 	})
 	if refused != nil {
@@ -109,12 +111,12 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	if r == nil {
 		if len(h.rooms) >= set.MaxRooms {
 			if gone = h.makeWay(); gone == nil {
-				return nil, nil, h.bite(fullError("max_rooms", set.MaxRooms), c, name)
+				return nil, nil, h.bite(limit.Full("max_rooms", set.MaxRooms), c, name)
 			}
 		}
 		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
 		r.attendance.room, r.attendance.hub = r, h
-		p := h.settings.Load().policy(name) // Configure may have been here meanwhile
+		p := h.settings.Load().Policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
 		h.use(r)
 		h.keep(r)
@@ -231,13 +233,13 @@ func (h *Hub) sweepSafely(now time.Time) {
 // sweep lets go of everything whose time is over.
 func (h *Hub) sweep(now time.Time) {
 	for _, r := range h.list() {
-		h.engine.Retain(r.name, r.policy.Load().history)
+		h.engine.Retain(r.name, r.policy.Load().History)
 		if !r.sweep(now) || r.attendance.lasts() {
 			continue
 		}
 		h.forgetIdle(r, now)
 	}
-	h.addresses.sweep(now)
+	h.addresses.Sweep(now)
 	h.relieve()
 }
 
@@ -288,13 +290,13 @@ func breathe(l sync.Locker) {
 
 // relieve lets go of the oldest messages until the budget holds.
 func (h *Hub) relieve() {
-	for m := h.budget.relieve(); m != nil; m = h.budget.relieve() {
+	for m := h.budget.Relieve(); m != nil; m = h.budget.Relieve() {
 		if h.keeper != nil && !m.Signal {
 			h.keeper.Evict(m.Room, m.Offset)
 		}
 		if r := h.lookUp(m.Room); r != nil && (m.Presence == nil || !r.attendance.evict(m)) {
 			r.evict(m)
 		}
-		h.budget.force(m) // in case it is in neither: nothing may hold the loop
+		h.budget.Drop(m) // in case it is in neither: nothing may hold the loop
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
@@ -89,7 +92,7 @@ type Joined struct {
 	Gap *Gap
 	// Members is the number of members now; 0 where Presence is off.
 	Members  int
-	Presence PresenceMode
+	Presence settings.PresenceMode
 }
 
 // Item is one thing that a session has to tell its client; one field is set.
@@ -126,8 +129,8 @@ type Session struct {
 	notices     [][]byte
 	noticeBytes int
 	drained     chan struct{} // closed when no notice waits; nil: nobody asks
-	publishing  buckets
-	asking      buckets
+	publishing  limit.Buckets
+	asking      limit.Buckets
 }
 
 // dispatcher returns the one of the session's waker, or the hub's own.
@@ -184,7 +187,7 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 		return Joined{}, ErrEnded
 	}
 	i := s.find(name)
-	if i < 0 && len(s.rooms) >= MaxRoomsJoined {
+	if i < 0 && len(s.rooms) >= settings.MaxRoomsJoined {
 		return Joined{}, ErrRooms
 	}
 	// The new subscription holds its place before the old one lets go.
@@ -196,7 +199,7 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 	} else {
 		s.rooms = append(s.rooms, m)
 	}
-	joined.Members, joined.Presence = r.memberCount(), r.policy.Load().presence.Mode
+	joined.Members, joined.Presence = r.memberCount(), r.policy.Load().Presence.Mode
 	if start.Answer != nil {
 		s.queue(start.Answer(joined))
 	}
@@ -250,7 +253,7 @@ func (s *Session) show(room string, state []byte) error {
 	switch {
 	case i < 0:
 		return ErrNotJoined
-	case s.client.Observer, s.rooms[i].room.policy.Load().presence.Mode == PresenceOff:
+	case s.client.Observer, s.rooms[i].room.policy.Load().Presence.Mode == settings.PresenceOff:
 		return ErrPresence
 	}
 	s.rooms[i].show(state)
@@ -324,7 +327,7 @@ func (s *Session) End(cause Cause) {
 	s.hub.endings[cause].Add(1)
 	s.mu.Lock()
 	for _, m := range s.rooms {
-		s.leave(m, whyOf(cause), m.room.policy.Load().presence.Grace)
+		s.leave(m, whyOf(cause), m.room.policy.Load().Presence.Grace)
 	}
 	s.rooms = nil
 	s.release()

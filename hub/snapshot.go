@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The part of a room's presence that shows everybody at once.
@@ -36,8 +39,7 @@ func (p *attendance) since(cursor Position) *Presence {
 func (p *attendance) share() *snapshot {
 	if p.latest == nil || p.roster.Members() <= exactSnapshots {
 		s := p.look()
-		s.message = Message{Room: s.Room, Signal: true, Presence: &s.Presence, budget: p.hub.budget}
-		s.carrier = &s.message
+		s.Carry(&s.message, p.hub.budget, time.Time{})
 		p.outdate()
 		p.latest = s
 		p.hub.budget.Hold(&s.message)
@@ -82,8 +84,8 @@ func (s *snapshot) sorted() *Presence {
 
 // look returns who is there.
 func (p *attendance) look() *snapshot {
-	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.roster.Len(), Snapshot: true, cursor: p.position()}}
-	if s.Numbers = p.room.policy.Load().presence.Mode != PresenceOn; !s.Numbers {
+	s := &snapshot{Presence: Presence{Room: p.room.name, Members: p.roster.Len(), Snapshot: true, Cursor: p.position()}}
+	if s.Numbers = p.room.policy.Load().Presence.Mode != settings.PresenceOn; !s.Numbers {
 		s.Here = p.roster.Here()
 	}
 	return s

@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The part of a subscription that reads for its session alone.
@@ -17,7 +19,7 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 	q := Query{InvalidCursor: start.InvalidCursor, After: start.After, Last: start.Last, Age: start.Age}
 	resumes := q.InvalidCursor || !q.After.IsZero()
 	if !resumes && (q.Last > 0 || q.Age > 0) {
-		q.Limit = Off
+		q.Limit = settings.Off
 	}
 	page, err := m.room.readAll(ctx, h.engine, q)
 	if err != nil {
@@ -71,14 +73,14 @@ func (m *Subscription) catchUp(buf []Item) []Item {
 		return buf
 	}
 	m.stale = false
-	if m.room.policy.Load().presence.Mode == PresenceOff {
+	if m.room.policy.Load().Presence.Mode == settings.PresenceOff {
 		return buf
 	}
 	p := m.room.attendance.snapshot()
-	if p.cursor.Offset+1 == m.shown {
+	if p.Cursor.Offset+1 == m.shown {
 		return buf // no frame has come since
 	}
-	m.shown = p.cursor.Offset + 1
+	m.shown = p.Cursor.Offset + 1
 	return append(buf, Item{Presence: p})
 }
 
@@ -102,7 +104,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	}
 	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
 		e := r.ring.at(p.seq)
-		wanted := !e.expired(now) && !e.echoes(&s.Caller) &&
+		wanted := !e.Expired(now) && !s.echoes(e) &&
 			(e.Presence == nil || s.client.Presence != PresenceNothing)
 		if e.Signal {
 			wanted = wanted && p.seq >= m.joined
@@ -152,7 +154,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		return buf, false // the engine's log has not got there yet
 	}
 	for _, e := range page.Messages {
-		if !e.echoes(&s.Caller) {
+		if !s.echoes(e) {
 			buf = append(buf, Item{Message: e})
 		}
 	}

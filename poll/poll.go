@@ -247,7 +247,7 @@ func (o *Options) places(at func(room string) hub.Position) protocol.CursorSet {
 // hasNews reports whether the items end the wait.
 func (o *Options) hasNews(items []hub.Item) bool {
 	for _, it := range items {
-		if p := it.Presence; p == nil || p.Cursor().Epoch != o.PresenceCursor.Epoch || p.Cursor().Offset > o.PresenceCursor.Offset {
+		if p := it.Presence; p == nil || p.Cursor.Epoch != o.PresenceCursor.Epoch || p.Cursor.Offset > o.PresenceCursor.Offset {
 			return true
 		}
 	}

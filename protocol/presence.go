@@ -40,7 +40,7 @@ func Members(p *hub.Presence, all bool) iter.Seq[[]byte] {
 			return
 		}
 		var b []byte
-		if c := p.Cursor(); !c.IsZero() {
+		if c := p.Cursor; !c.IsZero() {
 			b = append(b, `,"presence_cursor":"`...)
 			b = append(c.AppendTo(b), '"')
 		}

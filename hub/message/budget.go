@@ -1,4 +1,4 @@
-package hub
+package message
 
 import (
 	"container/list"
@@ -50,8 +50,8 @@ func (p *Presence) weight() int {
 	return n
 }
 
-// Budget bounds the bytes of all that a hub's rings, and the logs of a [Keeper],
-// keep, of snapshots of presence, and of states that are shown. A message is
+// Budget bounds the bytes of all that a hub's rings keep, and the logs of an engine in
+// this process, of snapshots of presence, and of states that are shown. A message is
 // charged once, however many keep it. When the budget is exceeded, cached encoded
 // forms go first, then the oldest messages of the hub.
 type Budget struct {
@@ -62,6 +62,9 @@ type Budget struct {
 	kept   list.List // every message that is kept, oldest first
 	cached list.List // those among them that carry encoded forms
 }
+
+// NewBudget returns a budget of so many bytes.
+func NewBudget(most int64) *Budget { return &Budget{max: most} }
 
 // Hold notes that one more of ring and log keeps m, which is nobody else's yet if it is
 // the first.
@@ -136,32 +139,32 @@ func (b *Budget) charge(m *Message, n int64) {
 	b.used += n
 }
 
-// show charges n bytes of states that are shown, or fewer than before.
-func (b *Budget) show(n int64) {
+// Show charges n bytes of states that are shown, or fewer than before.
+func (b *Budget) Show(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shown += n
 	b.used += n
 }
 
-// full reports whether no more states may be shown: they have no more than half of
+// Full reports whether no more states may be shown: they have no more than half of
 // all, since messages make way for them and they for nobody.
-func (b *Budget) full() bool {
+func (b *Budget) Full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shown > b.max/2
 }
 
-// uncache drops the encoded forms of m.
-func (b *Budget) uncache(m *Message) {
+// Uncache drops the encoded forms of m.
+func (b *Budget) Uncache(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropForms(m)
 }
 
-// relieve drops cached forms until the budget holds. If they do not suffice
+// Relieve drops cached forms until the budget holds. If they do not suffice
 // it returns the oldest message, which must go.
-func (b *Budget) relieve() *Message {
+func (b *Budget) Relieve() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dropCached()
@@ -179,8 +182,8 @@ func (b *Budget) dropCached() {
 	}
 }
 
-// force releases every hold of m, for the case that nobody admits to keep it.
-func (b *Budget) force(m *Message) {
+// Drop releases every hold of m, for the case that nobody admits to keep it.
+func (b *Budget) Drop(m *Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.holds > 0 {
@@ -196,13 +199,15 @@ func (b *Budget) Max() int64 {
 	return b.max
 }
 
-func (b *Budget) setMax(n int64) {
+// SetMax bounds the bytes. What is over the bound goes by [Budget.Relieve].
+func (b *Budget) SetMax(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.max = n
 }
 
-func (b *Budget) bytes() int64 {
+// Bytes returns how many bytes are kept.
+func (b *Budget) Bytes() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used

@@ -1,4 +1,4 @@
-package hub
+package limit
 
 import (
 	"net/netip"
@@ -11,12 +11,12 @@ import (
 func TestSweepLetsOthersIn(t *testing.T) {
 	const n = 200_000
 	for range 10 {
-		a := addresses{by: make(map[netip.Prefix]*address)}
+		a := Addresses{by: make(map[netip.Prefix]*Address)}
 		for i := range n {
-			a.by[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)] = new(address)
+			a.by[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)] = new(Address)
 		}
 		var done sync.WaitGroup
-		done.Go(func() { a.sweep(time.Now()) })
+		done.Go(func() { a.Sweep(time.Now()) })
 		between := false
 		for left := n; left > 0 && !between; {
 			a.mu.Lock()
@@ -37,9 +37,9 @@ func TestSweepLetsOthersIn(t *testing.T) {
 
 // The buckets of one owner are bounded.
 func TestBucketsAreBounded(t *testing.T) {
-	var b buckets
+	var b Buckets
 	for i := range 100 {
-		if _, ok := b.take(Rate{PerSecond: 1, Burst: 1 + i}, time.Now()); !ok {
+		if _, ok := b.Take(Rate{PerSecond: 1, Burst: 1 + i}, time.Now()); !ok {
 			t.Fatal("a new bucket is empty")
 		}
 	}

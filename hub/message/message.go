@@ -1,9 +1,12 @@
-package hub
+package message
 
 import (
 	"container/list"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind says how a message's data is to be read.
@@ -17,10 +20,32 @@ const (
 	JSON
 )
 
+// MaxUserID bounds the id and the name of a user, in bytes.
+const MaxUserID = 128
+
+// ErrUser is wrapped with what is wrong with a user.
+var ErrUser = errors.New("bad user")
+
 // User is an authenticated identity. It is never set from a message's body.
 type User struct {
 	ID   string
 	Name string // what to show; empty if unknown
+}
+
+// Check returns an error that wraps [ErrUser], or nil.
+func (u *User) Check() error {
+	switch {
+	case u == nil:
+		return nil
+	case u.ID == "" || len(u.ID) > MaxUserID:
+		return fmt.Errorf("%w: the id has %d bytes, 1 to %d are allowed", ErrUser, len(u.ID), MaxUserID)
+	case len(u.Name) > MaxUserID:
+		return fmt.Errorf("%w: the name has %d bytes, at most %d are allowed", ErrUser, len(u.Name), MaxUserID)
+	case !utf8.ValidString(u.ID) || !utf8.ValidString(u.Name):
+		return fmt.Errorf("%w: the id or the name is not UTF-8", ErrUser)
+	default:
+		return nil
+	}
 }
 
 // Message is one entry of a room's log, or a signal. It is immutable once the
@@ -55,23 +80,6 @@ type Message struct {
 	cached *list.Element // in budget.cached
 }
 
-// Publication is what a client asks the hub to publish.
-type Publication struct {
-	Room  string
-	Event string // "" means "message"
-	Kind  Kind
-	Type  string
-	Data  []byte // not copied, must not change any more
-	// Key makes publishing idempotent: the same key again within
-	// [KeyLifetime] gives the first answer and publishes nothing. At most
-	// [MaxKey] bytes. It is echoed with the message.
-	Key string
-	// Signal publishes without storing: no id, no history, may be dropped.
-	Signal bool
-	// TTL ends the message before retention does; zero means that it doesn't.
-	TTL time.Duration
-}
-
 // Form names one way to encode a message for the wire. The packages that
 // write to sockets number their forms from 0 to [MaxForms]-1.
 type Form uint8
@@ -91,20 +99,23 @@ func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
 			return *b
 		}
 	}
-	b := fit(encode(m))
+	b := Fit(encode(m))
 	if m.budget != nil {
 		m.budget.cache(m, f, b)
 	}
 	return b
 }
 
-// echoes reports whether the message is not for the caller, whose connection published
-// it: a signal never is, a message if the client does not want its own.
-func (m *Message) echoes(c *Caller) bool {
-	return (c.client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag()
+// Expired reports whether the message's own TTL is over.
+func (m *Message) Expired(now time.Time) bool {
+	return !m.Expires.IsZero() && !now.Before(m.Expires)
 }
 
-// expired reports whether the message's own TTL is over.
-func (m *Message) expired(now time.Time) bool {
-	return !m.Expires.IsZero() && !now.Before(m.Expires)
+// Fit returns p without much room behind it: what is kept is charged for the
+// whole array.
+func Fit(p []byte) []byte {
+	if cap(p)-len(p) > 64+len(p)/8 {
+		return append(make([]byte, 0, len(p)), p...)
+	}
+	return p
 }

@@ -1,4 +1,4 @@
-package hub_test
+package message_test
 
 import (
 	"bytes"
@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 var (
-	_ encoding.BinaryAppender    = (*hub.Message)(nil)
-	_ encoding.BinaryUnmarshaler = (*hub.Message)(nil)
+	_ encoding.BinaryAppender    = (*message.Message)(nil)
+	_ encoding.BinaryUnmarshaler = (*message.Message)(nil)
 )
 
 // What is stored today is read for ever: these bytes never change.
@@ -25,15 +25,15 @@ const goldenMessage = "01" + "02" + "9208" + "04" + "fbf8fcc5be989803" + "06" + 
 	"0b" + "04" + "6b336639" + "0d" + "05" + "6c6f626279" + "0f" + "05" + "6f72646572" + "11" + "0a" + "746578742f706c61696e" +
 	"13" + "03" + "616e6e" + "15" + "03" + "416e6e" + "17" + "03" + "746167" + "19" + "01" + "6b" + "1b" + "02" + "6869"
 
-func golden() *hub.Message {
+func golden() *message.Message {
 	at := time.Date(2026, 11, 21, 7, 0, 0, 123_000, time.UTC)
-	return &hub.Message{
-		Room: "lobby", Event: "order", Position: hub.Position{Epoch: "k3f9", Offset: 1042}, Kind: hub.JSON, Type: "text/plain",
-		Data: []byte("hi"), From: &hub.User{ID: "ann", Name: "Ann"}, Key: "k", Publisher: "tag", Time: at, Expires: at.Add(time.Minute),
+	return &message.Message{
+		Room: "lobby", Event: "order", Position: message.Position{Epoch: "k3f9", Offset: 1042}, Kind: message.JSON, Type: "text/plain",
+		Data: []byte("hi"), From: &message.User{ID: "ann", Name: "Ann"}, Key: "k", Publisher: "tag", Time: at, Expires: at.Add(time.Minute),
 	}
 }
 
-func encode(t testing.TB, m *hub.Message) []byte {
+func encode(t testing.TB, m *message.Message) []byte {
 	t.Helper()
 	b, err := m.AppendBinary(nil)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestEncodingNeverChanges(t *testing.T) {
 	if text := hex.EncodeToString(got[:len(got)-4]); text != goldenMessage {
 		t.Errorf("encoded as\n%s, want\n%s", text, goldenMessage)
 	}
-	var back hub.Message
+	var back message.Message
 	if err := back.UnmarshalBinary(got); err != nil || !reflect.DeepEqual(&back, golden()) {
 		t.Errorf("read as %+v: %v", &back, err)
 	}
@@ -69,17 +69,17 @@ func TestEncodingKeepsMessages(t *testing.T) {
 		return time.UnixMicro(1 + rnd.Int64N(1<<52)).UTC()
 	}
 	for range 2000 {
-		m := &hub.Message{
-			Room: text(200), Event: text(64), Position: hub.Position{Epoch: text(30), Offset: rnd.Uint64() >> rnd.IntN(64)},
-			Kind: hub.Kind(rnd.IntN(3)), Type: text(255), Key: text(64), Publisher: text(20), Time: at(), Expires: at(),
+		m := &message.Message{
+			Room: text(200), Event: text(64), Position: message.Position{Epoch: text(30), Offset: rnd.Uint64() >> rnd.IntN(64)},
+			Kind: message.Kind(rnd.IntN(3)), Type: text(255), Key: text(64), Publisher: text(20), Time: at(), Expires: at(),
 		}
 		if rnd.IntN(2) == 0 {
-			m.From = &hub.User{ID: "u" + text(100), Name: text(100)}
+			m.From = &message.User{ID: "u" + text(100), Name: text(100)}
 		}
 		if n := rnd.IntN(3); n > 0 {
 			m.Data = []byte("\x00\xff" + text(70_000))
 		}
-		var back hub.Message
+		var back message.Message
 		if err := back.UnmarshalBinary(encode(t, m)); err != nil || !reflect.DeepEqual(&back, m) {
 			t.Fatalf("%+v is read as %+v: %v", m, &back, err)
 		}
@@ -87,7 +87,7 @@ func TestEncodingKeepsMessages(t *testing.T) {
 }
 
 func TestSignalsAreNotEncoded(t *testing.T) {
-	for _, m := range []*hub.Message{{Signal: true}, {Presence: new(hub.Presence)}} {
+	for _, m := range []*message.Message{{Signal: true}, {Presence: new(message.Presence)}} {
 		if _, err := m.AppendBinary(nil); err == nil {
 			t.Errorf("%+v is encoded", m)
 		}
@@ -107,7 +107,7 @@ func sealed(t testing.TB, fields string) []byte {
 
 // A later release may write fields that this one does not know.
 func TestEncodingSkipsUnknownFields(t *testing.T) {
-	var m hub.Message
+	var m message.Message
 	if err := m.UnmarshalBinary(sealed(t, "0207"+"1b026869"+"1c05"+"1f01ff"+"c80105")); err != nil || m.Offset != 7 || string(m.Data) != "hi" {
 		t.Errorf("%+v, %v", &m, err)
 	}
@@ -127,7 +127,7 @@ func TestDamagedEncoding(t *testing.T) {
 		damaged["flipped "+hex.EncodeToString(flipped)] = flipped
 	}
 	for name, b := range damaged {
-		if err := new(hub.Message).UnmarshalBinary(b); !errors.Is(err, hub.ErrEncoding) {
+		if err := new(message.Message).UnmarshalBinary(b); !errors.Is(err, message.ErrEncoding) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -141,7 +141,7 @@ func FuzzEncoding(f *testing.F) {
 	f.Add(whole[1 : len(whole)-4])
 	f.Add([]byte("\x02\x07\x1b\x02hi\x1c\x05"))
 	f.Fuzz(func(t *testing.T, fields []byte) {
-		var m, again hub.Message
+		var m, again message.Message
 		if m.UnmarshalBinary(sealed(t, hex.EncodeToString(fields))) != nil {
 			return
 		}
@@ -162,7 +162,7 @@ func BenchmarkEncoding(b *testing.B) {
 	})
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
-			_ = new(hub.Message).UnmarshalBinary(encoded)
+			_ = new(message.Message).UnmarshalBinary(encoded)
 		}
 	})
 }

@@ -1,0 +1,68 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// Audit returns an error that says where the budget's account is wrong. holds says how
+// often each message is held, and states how many bytes [Budget.Show] has charged. It is
+// for tests, while nobody uses the budget.
+func (b *Budget) Audit(holds map[*Message]int, states int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	that := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	used, snapshots, cached := states, int64(0), 0
+	for e := b.kept.Front(); e != nil; e = e.Next() {
+		m := e.Value.(*Message)
+		bytes := m.recomputed()
+		used += bytes
+		if m.cached != nil {
+			cached++
+		}
+		if m.Presence != nil && m.Time.IsZero() {
+			snapshots += bytes
+		}
+		that(m.bytes == bytes, "%v is charged %d, not %d", m.Position, m.bytes, bytes)
+		that(m.holds == holds[m] && m.holds > 0, "%v of %s is kept %d times, counted %d", m.Position, m.Room, holds[m], m.holds)
+		that(m.budget == b && m.kept == e, "%v does not know where it is kept", m.Position)
+	}
+	that(b.kept.Len() == len(holds), "%d messages are kept, %d are in rings and logs", b.kept.Len(), len(holds))
+	that(cached == b.cached.Len(), "%d messages carry forms, %d are listed", cached, b.cached.Len())
+	that(b.used == used, "the budget says %d bytes, recomputed %d", b.used, used)
+	that(b.shown == states, "states are charged %d bytes, counted %d", states, b.shown)
+	// Whoever takes a snapshot holds locks: what it is too much goes with the next message.
+	that(used-snapshots <= b.max || len(holds) == 0, "%d bytes are kept, at most %d are allowed", used-snapshots, b.max)
+	return errors.Join(errs...)
+}
+
+// recomputed returns what the message is to be charged.
+func (m *Message) recomputed() int64 {
+	bytes := m.weight()
+	if m.cached != nil {
+		bytes += formsOverhead
+	}
+	var hanging []*atomic.Pointer[[]byte]
+	if fs := m.forms.Load(); fs != nil {
+		for i := range fs {
+			hanging = append(hanging, &fs[i])
+		}
+	}
+	if m.Presence != nil {
+		for i := range m.Presence.forms {
+			hanging = append(hanging, &m.Presence.forms[i])
+		}
+	}
+	for _, at := range hanging {
+		if p := at.Load(); p != nil {
+			bytes += formOverhead + int64(cap(*p))
+		}
+	}
+	return bytes
+}

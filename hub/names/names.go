@@ -1,0 +1,106 @@
+// Package names says which names clients may give to rooms and events, and to publications.
+package names
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of what clients may name, in bytes.
+const (
+	MaxRoom  = 200
+	MaxEvent = 64
+	MaxKey   = 255 // an idempotency key
+	MaxType  = 255 // a media type
+)
+
+// Errors of bad names. They are wrapped with the rule that was broken.
+var (
+	ErrRoom  = errors.New("bad room name")
+	ErrEvent = errors.New("bad event name")
+	ErrKey   = errors.New("bad idempotency key")
+	ErrType  = errors.New("bad media type")
+)
+
+// CheckRoom returns an error that wraps [ErrRoom] and names the broken
+// rule, or nil: a room's name is 1 to 200 bytes of UTF-8 without control
+// characters; it may hold "/", but no empty, "." or ".." segment, and it does
+// not begin with "-/".
+func CheckRoom(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it is empty", ErrRoom)
+	case len(name) > MaxRoom:
+		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrRoom, len(name), MaxRoom)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: it is not UTF-8", ErrRoom)
+	case strings.HasPrefix(name, "-/"):
+		return fmt.Errorf("%w: names that begin with -/ are reserved", ErrRoom)
+	}
+	for _, r := range name {
+		// C0, DEL and C1.
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return fmt.Errorf("%w: it has the control character %U", ErrRoom, r)
+		}
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		switch segment {
+		case "":
+			return fmt.Errorf("%w: it has an empty segment (a slash at an end, or two in a row)", ErrRoom)
+		case ".", "..":
+			return fmt.Errorf("%w: it has the segment %q", ErrRoom, segment)
+		}
+	}
+	return nil
+}
+
+// reservedEvents are the names that control events and operations have on the
+// wire.
+var reservedEvents = map[string]bool{
+	"open": true, "error": true, "ok": true, "ready": true, "left": true, "state": true, "gap": true,
+	"presence": true, "signal": true, "edit": true, "retract": true, "bye": true,
+}
+
+// CheckEvent returns an error that wraps [ErrEvent] and names the
+// broken rule, or nil: an event's name is 1 to 64 of A-Z a-z 0-9 _ . : - and
+// none of the names that the protocol keeps for itself. "" stands for the
+// default event and passes.
+func CheckEvent(name string) error {
+	if len(name) > MaxEvent {
+		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrEvent, len(name), MaxEvent)
+	}
+	for _, c := range []byte(name) {
+		if !isWordByte(c) && c != '.' && c != ':' {
+			return fmt.Errorf("%w: %q has other characters than A-Z a-z 0-9 _ . : -", ErrEvent, name)
+		}
+	}
+	if reservedEvents[name] {
+		return fmt.Errorf("%w: %q is reserved", ErrEvent, name)
+	}
+	return nil
+}
+
+func isWordByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
+}
+
+// CheckKey returns an error that wraps [ErrKey], or nil, if an idempotency key is UTF-8
+// of at most [MaxKey] bytes.
+func CheckKey(key string) error { return checkText(key, MaxKey, ErrKey) }
+
+// CheckType returns an error that wraps [ErrType], or nil, if a media type is UTF-8 of
+// at most [MaxType] bytes.
+func CheckType(media string) error { return checkText(media, MaxType, ErrType) }
+
+func checkText(text string, most int, bad error) error {
+	switch {
+	case len(text) > most:
+		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", bad, len(text), most)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("%w: it is not UTF-8", bad)
+	default:
+		return nil
+	}
+}

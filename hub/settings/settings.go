@@ -1,0 +1,272 @@
+// Package settings is the configuration of a hub: limits, and what rooms keep and tell.
+package settings
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+)
+
+// Defaults of [Settings], see there.
+const (
+	DefaultMaxMessageSize = 64 << 10
+	DefaultMaxRooms       = 10_000
+	DefaultMaxConnections = 100_000
+	DefaultMaxPerAddress  = 200
+	DefaultHistoryMemory  = 64 << 20
+	DefaultHistoryCount   = 100
+	DefaultHistoryAge     = 24 * time.Hour
+	DefaultRatePerSecond  = 10
+	DefaultRateBurst      = 20
+	DefaultPresenceGrace  = 10 * time.Second
+	Off                   = math.MaxInt // as a number in Settings: no limit
+)
+
+// Settings is a hub's configuration. Once a hub has it, it must not be changed.
+type Settings struct {
+	// MaxMessageSize bounds the data of one message, in bytes.
+	MaxMessageSize int
+	// MaxRooms bounds the rooms. A new room replaces the least recently used one
+	// without subscribers.
+	MaxRooms int
+	// MaxConnections bounds the sessions.
+	MaxConnections int
+	// MaxPerAddress bounds the sessions of one client address (IPv6: of one /64).
+	MaxPerAddress int
+	// HistoryMemory bounds all that is kept, in bytes: messages with 400 each beside
+	// their data, cached encoded forms, frames of presence, and states, which have
+	// no more than half of it.
+	HistoryMemory int64
+	// Rate bounds publishing, by session and by address, and the making of new
+	// rooms by address.
+	Rate limit.Rate
+	// History is what a room keeps.
+	History History
+	// Presence is what a room says about its members.
+	Presence PresenceRule
+	// Rooms changes limits for some rooms.
+	Rooms []RoomRule
+}
+
+// Asking is the rate of commands that publish nothing. Its burst allows a client to join
+// as many rooms as it may be in.
+func (s *Settings) Asking() limit.Rate {
+	r := s.Rate
+	r.Burst = max(r.Burst, MaxRoomsJoined)
+	return r
+}
+
+// AskingTogether is how often the sessions of one address together may ask for
+// that: all of them may come back at once, as after a restart, and join all of
+// their rooms; then ten times as often as one.
+func (s *Settings) AskingTogether() limit.Rate {
+	r := s.Asking()
+	if r == limit.Unlimited || r.Burst == Off {
+		return limit.Unlimited
+	}
+	r.Burst *= min(s.MaxPerAddress, DefaultMaxPerAddress)
+	r.PerSecond *= 10
+	return r
+}
+
+// Defaults returns the settings of a hub without any configuration.
+func Defaults() *Settings {
+	return &Settings{
+		MaxMessageSize: DefaultMaxMessageSize,
+		MaxRooms:       DefaultMaxRooms,
+		MaxConnections: DefaultMaxConnections,
+		MaxPerAddress:  DefaultMaxPerAddress,
+		HistoryMemory:  DefaultHistoryMemory,
+		Rate:           limit.Rate{PerSecond: DefaultRatePerSecond, Burst: DefaultRateBurst},
+		History:        History{Count: DefaultHistoryCount, Age: DefaultHistoryAge},
+		Presence:       PresenceRule{Grace: DefaultPresenceGrace},
+	}
+}
+
+// History says how much of a room's log is kept.
+type History struct {
+	Count int           // messages; 0 keeps none
+	Age   time.Duration // 0 means that age ends nothing
+}
+
+// PresenceRule is what a room says about its members.
+type PresenceRule struct {
+	Mode PresenceMode
+	// Grace is how long a member that has lost its connection stays a member.
+	Grace time.Duration
+}
+
+// PresenceMode is how much a room says about its members.
+type PresenceMode uint8
+
+// The modes.
+const (
+	PresenceOn    PresenceMode = iota // who, and how many
+	PresenceCount                     // how many
+	PresenceOff                       // nothing
+)
+
+// RoomRule sets limits for the rooms whose names match Pattern: the name
+// itself, or a beginning followed by one "*", which also spans "/". What a
+// rule leaves nil comes from the next less specific rule that matches, then
+// from the settings.
+type RoomRule struct {
+	Pattern        string
+	History        *History
+	MaxMessageSize *int
+	Rate           *limit.Rate
+	Presence       *PresenceRule
+}
+
+// MaxRoomsJoined is how many rooms one session may be in.
+const MaxRoomsJoined = 100
+
+// CheckPattern returns an error that says what is wrong with a room pattern.
+func CheckPattern(pattern string) error {
+	prefix, star := strings.CutSuffix(pattern, "*")
+	if strings.Contains(prefix, "*") {
+		return fmt.Errorf("room pattern %q: only one * is allowed, at the end", pattern)
+	}
+	if star {
+		prefix += "x" // stands for what the star matches
+	}
+	if err := names.CheckRoom(prefix); err != nil {
+		return fmt.Errorf("room pattern %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// match reports whether the rule is about the room.
+func (r *RoomRule) match(room string) bool {
+	if prefix, ok := strings.CutSuffix(r.Pattern, "*"); ok {
+		return strings.HasPrefix(room, prefix)
+	}
+	return r.Pattern == room
+}
+
+// Check returns an error that names the first setting that can't be.
+func (s *Settings) Check() error {
+	for _, limit := range []struct {
+		name string
+		n    int
+	}{
+		{"max_message_size", s.MaxMessageSize},
+		{"max_rooms", s.MaxRooms},
+		{"max_connections", s.MaxConnections},
+		{"max_connections_per_address", s.MaxPerAddress},
+	} {
+		if limit.n < 1 {
+			return fmt.Errorf("%s must be at least 1", limit.name)
+		}
+	}
+	if err := s.History.check(); err != nil {
+		return err
+	}
+	if err := s.Presence.check(); err != nil {
+		return err
+	}
+	if int64(s.MaxMessageSize) > s.HistoryMemory {
+		return tooLargeToKeep("", s.MaxMessageSize, s.HistoryMemory)
+	}
+	seen := make(map[string]bool)
+	for _, r := range s.Rooms {
+		if err := CheckPattern(r.Pattern); err != nil {
+			return err
+		}
+		if seen[r.Pattern] {
+			return fmt.Errorf("room pattern %q already specified", r.Pattern)
+		}
+		seen[r.Pattern] = true
+		if r.History != nil {
+			if err := r.History.check(); err != nil {
+				return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
+			}
+		}
+		if r.Presence != nil {
+			if err := r.Presence.check(); err != nil {
+				return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
+			}
+		}
+		if r.MaxMessageSize != nil && *r.MaxMessageSize < 1 {
+			return fmt.Errorf("room pattern %q: max_message_size must be at least 1", r.Pattern)
+		}
+		if r.MaxMessageSize != nil && int64(*r.MaxMessageSize) > s.HistoryMemory {
+			return tooLargeToKeep(fmt.Sprintf("room pattern %q: ", r.Pattern), *r.MaxMessageSize, s.HistoryMemory)
+		}
+	}
+	return nil
+}
+
+// check returns an error if nobody can keep so little.
+func (k History) check() error {
+	if k.Count < 0 || k.Age < 0 {
+		return fmt.Errorf("invalid history of %d messages and %v: must not be negative", k.Count, k.Age)
+	}
+	return nil
+}
+
+// check returns an error for a grace that cannot be.
+func (p PresenceRule) check() error {
+	if p.Mode > PresenceOff || p.Grace < 0 {
+		return fmt.Errorf("invalid presence %d with a grace of %v: the grace must not be negative", p.Mode, p.Grace)
+	}
+	return nil
+}
+
+func tooLargeToKeep(where string, size int, memory int64) error {
+	text := "off"
+	if size != Off {
+		text = strconv.Itoa(size)
+	}
+	return fmt.Errorf("%sinvalid max_message_size %s: must be at most history_memory, which is %d: a larger message could not be delivered", where, text, memory)
+}
+
+// Policy is what the settings say about one room.
+type Policy struct {
+	History        History
+	MaxMessageSize int
+	Rate           limit.Rate
+	Presence       PresenceRule
+}
+
+// Policy resolves the rules for a room: the exact name first, then the longest
+// pattern.
+func (s *Settings) Policy(room string) Policy {
+	var matching []*RoomRule
+	for i := range s.Rooms {
+		if s.Rooms[i].match(room) {
+			matching = append(matching, &s.Rooms[i])
+		}
+	}
+	// An exact pattern is as long as the name; one with a star that matches
+	// may be one longer, so exactness is compared first.
+	slices.SortFunc(matching, func(a, b *RoomRule) int {
+		if exact := (a.Pattern == room); exact != (b.Pattern == room) {
+			if exact {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(len(b.Pattern), len(a.Pattern))
+	})
+	var rule RoomRule
+	for _, r := range matching {
+		rule.History = cmp.Or(rule.History, r.History)
+		rule.MaxMessageSize = cmp.Or(rule.MaxMessageSize, r.MaxMessageSize)
+		rule.Rate = cmp.Or(rule.Rate, r.Rate)
+		rule.Presence = cmp.Or(rule.Presence, r.Presence)
+	}
+	return Policy{
+		History:        *cmp.Or(rule.History, &s.History),
+		MaxMessageSize: *cmp.Or(rule.MaxMessageSize, &s.MaxMessageSize),
+		Rate:           *cmp.Or(rule.Rate, &s.Rate),
+		Presence:       *cmp.Or(rule.Presence, &s.Presence),
+	}
+}
