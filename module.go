@@ -272,20 +272,20 @@ func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
 
 // ServeHTTP serves paths below the prefix, and passes other requests on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	name, owned := h.room(r)
+	rest, owned := h.match(r)
 	if !owned {
 		return h.pass(w, r, next)
 	}
-	err := h.serve(w, r, name)
+	err := h.serve(w, r, rest)
 	if err == nil {
 		return nil
 	}
 	return h.refuse(w, r, err)
 }
 
-// room returns the path after the prefix, and whether the handler owns the path at
+// match returns the path after the prefix, and whether the handler owns the path at
 // all.
-func (h *Handler) room(r *http.Request) (rest string, owned bool) {
+func (h *Handler) match(r *http.Request) (rest string, owned bool) {
 	path := r.URL.Path
 	if !isBelow(path, h.Prefix) || slices.ContainsFunc(h.astray.deeper, func(p string) bool { return isBelow(path, p) }) {
 		return "", false
