@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"reflect"
 	"sync"
 
@@ -26,7 +25,7 @@ import (
 // stops. A configuration that is refused has nothing to undo.
 type App struct {
 	adopted map[string]*adoption // by the hub's name
-	refused refusedOrigins
+	refused RefusedOrigins
 	settled sync.Once
 	servers map[*caddyhttp.Server]bool // that keepConns has been called for
 }
@@ -79,9 +78,6 @@ func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own b
 	return nil
 }
 
-// connKey is the key of a request's connection in its context.
-type connKey struct{}
-
 // keepConns makes the server add each connection to the contexts of its requests. It
 // does so once, however many handlers the server has.
 func (a *App) keepConns(srv *caddyhttp.Server) {
@@ -92,9 +88,7 @@ func (a *App) keepConns(srv *caddyhttp.Server) {
 		a.servers = make(map[*caddyhttp.Server]bool)
 	}
 	a.servers[srv] = true
-	srv.RegisterConnContext(func(ctx context.Context, nc net.Conn) context.Context {
-		return context.WithValue(ctx, connKey{}, nc)
-	})
+	srv.RegisterConnContext(WithConn)
 }
 
 // settle applies the settings: Caddy now runs this configuration. Errors are not

@@ -7,6 +7,22 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
+// sameUser refuses a request whose ?user= is not the user of its credentials: the user
+// has signed in or out meanwhile.
+func (req *request) sameUser(u *hub.User) error {
+	id := ""
+	if u != nil {
+		id = u.ID
+	}
+	if req.user == nil || *req.user == id {
+		return nil
+	}
+	return &protocol.Problem{
+		Status: http.StatusPreconditionFailed, Title: "another user", Field: "user",
+		Detail: "the request names another user than its credentials do; a HEAD tells which one (Realtime-User)",
+	}
+}
+
 // crossSite reports whether a page of another site has made a browser send a request
 // without an Origin, as images, links and fetch without CORS do. The visitor's cookies
 // come with it, but the page does not act for the visitor. Another origin of the same

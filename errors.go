@@ -124,8 +124,8 @@ func (l *lateWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // subroutes around this handler. Caddy provisions error routes after the handlers,
 // except for handlers in named routes and in error routes.
 func (h *Handler) documentErrors(ctx caddy.Context) {
-	if h.server != nil && h.server.Errors != nil {
-		h.documentRoutes(h.server.Errors, h.server.Routes)
+	if h.srv != nil && h.srv.Errors != nil {
+		h.documentRoutes(h.srv.Errors, h.srv.Routes)
 	}
 	for _, m := range ctx.Modules() {
 		if s, ok := m.(*caddyhttp.Subroute); ok && s.Errors != nil {
@@ -152,6 +152,24 @@ func (h *Handler) documentRoutes(of *caddyhttp.HTTPErrorConfig, routes caddyhttp
 	}
 	first := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{&documents{h.log}}}
 	of.Routes = append(caddyhttp.RouteList{first}, of.Routes...)
+}
+
+// refuse answers an error. If the site has error routes they decide how it looks;
+// otherwise it is a problem document (RFC 9457).
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+	if other, ok := errors.AsType[caddyhttp.HandlerError](err); ok && other.StatusCode >= 400 {
+		// It was found while the body was read.
+		err = &protocol.Problem{Status: other.StatusCode, Title: "body refused", Detail: "another handler of the site refused the body", Err: err}
+	}
+	p := h.server.Refuse(w, r, err)
+	if p == nil {
+		return nil // it has been answered
+	}
+	if raised, err := h.raise(w, r, p); raised {
+		return err
+	}
+	writeProblem(w, r, p)
+	return nil
 }
 
 // raise passes a problem to the error routes, if there are any, and unless they are

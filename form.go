@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -99,4 +101,33 @@ func back(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)
+}
+
+// maxFormName is how many characters of the field name are kept.
+const maxFormName = 64
+
+// formContent returns the content that a page's form publishes: its text or, if it has a
+// name, an object with text and name, as chats publish it.
+func formContent(fields url.Values) (contentType string, body []byte, err error) {
+	if !fields.Has("text") {
+		return "", nil, withoutText(fields)
+	}
+	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
+	if name == "" {
+		return "text/plain", []byte(text), nil
+	}
+	if !utf8.ValidString(text + name) {
+		return "", nil, protocol.Bad("the form is not UTF-8")
+	}
+	if runes := []rune(name); len(runes) > maxFormName {
+		name = string(runes[:maxFormName])
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err = encoder.Encode(struct {
+		Text string `json:"text"`
+		Name string `json:"name"`
+	}{strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), name}) // as protocol.Content does it
+	return "application/json", b.Bytes(), err
 }

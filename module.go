@@ -9,12 +9,15 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
+	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 )
 
@@ -129,17 +132,15 @@ type Handler struct {
 	log     *slog.Logger
 	astray  astray
 	pooled  *pooledHub
-	poller  *netpoll.Poller // where idle connections wait
 	poolKey string
-	server  *caddyhttp.Server            // may be nil
+	server  *Server                      // serves the requests that are ours
+	srv     *caddyhttp.Server            // may be nil
 	errors  []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
 	late    *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
-	refused *refusedOrigins
-	down    chan struct{} // closed when the handler's server shuts down
+	down    chan struct{}                // closed when the handler's server shuts down
 
 	taken  bool      // the hub was taken and not given back; owned by Provision and Cleanup
 	downed sync.Once // closes down
-	held   sync.Once // the warning that a stream was held back
 }
 
 // Room sets options for the rooms that match a pattern.
@@ -224,29 +225,55 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
-	h.refused = &app.(*App).refused
 	h.poolKey = poolKey(h.Hub)
 	var made bool
 	if h.pooled, made, err = takeHub(h.poolKey, settings, h.log); err != nil {
 		return err
 	}
 	h.taken = true
-	if h.poller = &h.pooled.idle; h.DisablePoller {
-		h.poller = &netpoll.Poller{Goroutines: true} // nothing waits in it, so it need not be closed
-	}
 	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		h.server = srv
+		h.srv = srv
 		app.(*App).keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
+	h.server = h.newServer(&app.(*App).refused)
 	h.documentErrors(ctx)
-	around := lookAround(ctx, h.server, h)
+	around := lookAround(ctx, h.srv, h)
 	h.findAstray(around, asked)
 	h.logShared(around)
 	return nil
+}
+
+// newServer returns the server of the handler's rooms. It hands over every option that
+// is not the hub's.
+func (h *Handler) newServer(refused *RefusedOrigins) *Server {
+	s := &Server{
+		Hub:              h.pooled.hub,
+		Group:            &h.pooled.conns,
+		Poller:           &h.pooled.idle,
+		Log:              h.log,
+		Down:             h.down,
+		Heartbeat:        max(time.Duration(h.Heartbeat), 0),
+		Compression:      h.Compression,
+		Origins:          h.Origins,
+		Subprotocols:     h.Subprotocols,
+		Refused:          refused,
+		Identify:         identify,
+		LiftWriteTimeout: liftWriteTimeout,
+	}
+	if h.DisablePoller {
+		s.Poller = &netpoll.Poller{Goroutines: true} // nothing waits in it, so it need not be closed
+	}
+	if h.UI {
+		s.UI, s.Frame = h.ui, frame
+	}
+	if h.srv != nil {
+		s.MaxHeaderBytes = h.srv.MaxHeaderBytes
+	}
+	return s
 }
 
 // Validate checks the configuration. (Provision has done so already, since a hub
@@ -276,11 +303,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !owned {
 		return h.pass(w, r, next)
 	}
-	err := h.serve(w, r, rest)
-	if err == nil {
-		return nil
+	var err error
+	if script, ok := strings.CutPrefix(rest, "-/"); ok {
+		err = scripts.Serve(w, r, script, encode.AcceptedEncodings(r, scripts.Codings))
+	} else {
+		err = h.server.Serve(w, r, rest)
 	}
-	return h.refuse(w, r, err)
+	if err != nil {
+		return h.refuse(w, r, err)
+	}
+	return nil
 }
 
 // match returns the path after the prefix, and whether the handler owns the path at

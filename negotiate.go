@@ -28,6 +28,8 @@ const (
 	modeCommands  mode = "commands"
 	modeForm      mode = "form"
 	modePreflight mode = "preflight"
+	modeUI        mode = "ui"  // the page with the chat
+	modeLog       mode = "log" // the log as a document that never ends, for the page's frame
 )
 
 // Bounds for the options of a request.
@@ -119,6 +121,32 @@ func negotiate(r *http.Request, subprotocols []string) (request, error) {
 		return req, err
 	}
 	return req, req.membership(query)
+}
+
+// negotiate is like the function of that name, but offers HTML if the option ui is on.
+// HTML comes last: clients that accept anything get the JSON page.
+func (s *Server) negotiate(r *http.Request) (request, error) {
+	if s.UI == nil || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
+		return negotiate(r, s.Subprotocols)
+	}
+	if !queryOf(r).Has("log") {
+		return request{mode: modeUI}, nil
+	}
+	// Except for its bytes it is a stream of lines.
+	lines := *r
+	lines.Header = r.Header.Clone()
+	lines.Header.Set("Accept", "application/x-ndjson")
+	req, err := negotiate(&lines, s.Subprotocols)
+	req.mode = modeLog
+	return req, err
+}
+
+// uiOffers are the offers with HTML as the last one.
+var uiOffers = append(slices.Clip(offers), offer{"text/html", string(modeUI)})
+
+func prefersHTML(h http.Header) bool {
+	chosen, ok := accept(h.Values("Accept"), uiOffers)
+	return ok && chosen == string(modeUI)
 }
 
 // isOfType reports whether the body has the media type.

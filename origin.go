@@ -12,7 +12,7 @@ import (
 // their visitors' cookies (RFC 6454, RFC 6455 section 10.2). For an origin that is
 // listed it sets the headers that let the page read the answer (Fetch standard, "CORS
 // protocol"). anyOrigin reports that the origin is admitted only by "*" or "null".
-func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
+func (s *Server) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
 	from := r.Header.Get("Origin")
 	if from == "" || sameHost(from, r.Host) {
 		return false, nil
@@ -22,14 +22,14 @@ func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin
 	}
 	header := w.Header()
 	switch {
-	case h.listed(from):
+	case s.listed(from):
 		header.Set("Access-Control-Allow-Origin", from)
 		header.Set("Access-Control-Allow-Credentials", "true")
-	case slices.Contains(h.Origins, "*"), isNowhere(from) && slices.ContainsFunc(h.Origins, isNull):
+	case slices.Contains(s.Origins, "*"), isNowhere(from) && slices.ContainsFunc(s.Origins, isNull):
 		anyOrigin = true
 		header.Set("Access-Control-Allow-Origin", "*")
 	default:
-		return true, h.refuseOrigin(w, r, from)
+		return true, s.refuseOrigin(w, r, from)
 	}
 	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Members, Realtime-User, Retry-After, Location")
 	return anyOrigin, nil
@@ -37,8 +37,8 @@ func (h *Handler) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin
 
 // listed reports whether the option origins lists the origin, other than by "*" or
 // "null", which every page can match.
-func (h *Handler) listed(from string) bool {
-	return slices.ContainsFunc(h.Origins, func(p string) bool { return p != "*" && !isNull(p) && matchOrigin(p, from) })
+func (s *Server) listed(from string) bool {
+	return slices.ContainsFunc(s.Origins, func(p string) bool { return p != "*" && !isNull(p) && matchOrigin(p, from) })
 }
 
 func isNull(pattern string) bool { return strings.EqualFold(pattern, nowhere) }
@@ -46,8 +46,8 @@ func isNull(pattern string) bool { return strings.EqualFold(pattern, nowhere) }
 // refuseOrigin refuses a page of a foreign origin. The page's script may read the
 // refusal, which has no secrets and allows no credentials. A preflight passes, because
 // otherwise the script would see only a network error; the request after it is refused.
-func (h *Handler) refuseOrigin(w http.ResponseWriter, r *http.Request, from string) error {
-	h.refused.warn(h.log, from, r)
+func (s *Server) refuseOrigin(w http.ResponseWriter, r *http.Request, from string) error {
+	s.Refused.warn(s.Log, from, r)
 	if len(from) <= maxLoggedOrigin {
 		w.Header().Set("Access-Control-Allow-Origin", from)
 	}
@@ -109,8 +109,8 @@ func allowHeaders(asked []string) string {
 
 // formProtection refuses a form on a page of another site: browsers submit it without a
 // preflight (http.CrossOriginProtection checks Sec-Fetch-Site or, without it, Origin and Host).
-func (h *Handler) formProtection(r *http.Request) error {
-	if h.listed(r.Header.Get("Origin")) {
+func (s *Server) formProtection(r *http.Request) error {
+	if s.listed(r.Header.Get("Origin")) {
 		return nil
 	}
 	var p http.CrossOriginProtection

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -25,9 +23,9 @@ import (
 const bodyTime = 60 * time.Second
 
 // publish publishes the body of a POST.
-func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, room string, form bool) error {
+func (s *Server) publish(w http.ResponseWriter, r *http.Request, c hub.Client, room string, form bool) error {
 	if form {
-		if err := h.formProtection(r); err != nil {
+		if err := s.formProtection(r); err != nil {
 			return err
 		}
 	}
@@ -35,7 +33,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 	if err != nil {
 		return err
 	}
-	limit := int64(h.pooled.hub.MaxMessageSize(room))
+	limit := int64(s.Hub.MaxMessageSize(room))
 	detail := fmt.Sprintf("max_message_size is %d", limit)
 	fields := form || isFormData(r.Header)
 	if fields {
@@ -59,7 +57,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, c hub.Client, 
 		return err
 	}
 	p.Type = contentType
-	receipt, err := h.pooled.hub.Caller(c).Publish(r.Context(), p)
+	receipt, err := s.Hub.Caller(c).Publish(r.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -133,9 +131,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, detail string
 			Detail: "the body took longer than " + bodyTime.String(), Err: err,
 		}
 	default:
-		if other, ok := errors.AsType[caddyhttp.HandlerError](err); ok && other.StatusCode >= 400 {
-			return nil, &protocol.Problem{Status: other.StatusCode, Title: "body refused", Detail: "another handler of the site refused the body", Err: err}
-		}
+		// If another handler of the site has refused the body, Err says so.
 		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body is incomplete", Err: err}
 	}
 }
@@ -148,8 +144,8 @@ const (
 )
 
 // commands executes a POST of commands, one on each line, and answers each with a line.
-func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
-	caller := h.pooled.hub.Caller(c)
+func (s *Server) commands(w http.ResponseWriter, r *http.Request, c hub.Client) error {
+	caller := s.Hub.Caller(c)
 	leave, err := caller.Occupy()
 	if err != nil {
 		return err
@@ -183,7 +179,7 @@ func (h *Handler) commands(w http.ResponseWriter, r *http.Request, c hub.Client)
 		}
 		// The client has got the error as an answer.
 		if err := command.Do(r.Context(), e, true); err != nil && protocol.ProblemOf(err).Status == http.StatusInternalServerError {
-			h.log.Error("executing a command", "error", err)
+			s.Log.Error("executing a command", "error", err)
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

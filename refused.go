@@ -14,17 +14,17 @@ const (
 	maxLoggedOrigin   = 256 // bytes of each
 )
 
-// refusedOrigins logs the origins that one configuration has refused: each once, and
+// RefusedOrigins logs the origins that one configuration has refused: each once, and
 // only so many, since a stranger could fill the log. The zero value is ready for use.
 // It is safe for concurrent use.
-type refusedOrigins struct {
+type RefusedOrigins struct {
 	mu     sync.Mutex
 	logged map[string]bool
 }
 
 // first reports whether the origin is to be logged, and whether it is the last one
 // that is.
-func (o *refusedOrigins) first(from string) (first, last bool) {
+func (o *RefusedOrigins) first(from string) (first, last bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.logged[from] || len(o.logged) >= maxRefusedOrigins {
@@ -39,7 +39,7 @@ func (o *refusedOrigins) first(from string) (first, last bool) {
 
 // warn logs which page was refused and what to set. The people who visit the page only
 // see that it does not work.
-func (o *refusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
+func (o *RefusedOrigins) warn(log *slog.Logger, from string, r *http.Request) {
 	shown := clip(from, maxLoggedOrigin)
 	first, last := o.first(shown)
 	if !first {

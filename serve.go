@@ -8,12 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
-
-	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/poll"
@@ -22,20 +17,18 @@ import (
 	"github.com/caddy-realtime/realtime/ws"
 )
 
-// serve serves a path below the prefix. The caller has to answer its error.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) error {
-	if name, ok := strings.CutPrefix(rest, "-/"); ok {
-		return scripts.Serve(w, r, name, encode.AcceptedEncodings(r, scripts.Codings))
-	}
+// Serve serves a request; rest is its path after the prefix. An error refuses the
+// request: nothing has been written, and [Server.Refuse] says what to answer.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	header := w.Header()
 	header.Add("Vary", "Accept, Origin, Prefer")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store, no-transform")
-	anyOrigin, err := h.admitOrigin(w, r)
+	anyOrigin, err := s.admitOrigin(w, r)
 	if err != nil {
 		return err
 	}
-	req, err := h.negotiate(r)
+	req, err := s.negotiate(r)
 	if err != nil {
 		return err
 	}
@@ -47,7 +40,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 	if err != nil {
 		return err
 	}
-	client, err := h.client(r, &req, anyOrigin)
+	client, err := s.client(r, &req, anyOrigin)
 	if err != nil {
 		return err
 	}
@@ -55,40 +48,40 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) err
 		client.Scope = rooms // handlers before us have judged by the URL
 	}
 	if req.mode != modeWebSocket && len(rooms) > 1 { // a WebSocket has a cursor for each room
-		if err := h.checkReturn(r, client, rooms); err != nil {
+		if err := s.checkReturn(r, client, rooms); err != nil {
 			return err
 		}
 	}
 	client.Presence = req.presence
 	if client.Observer = req.members; len(rooms) == 0 {
-		return h.withoutRoom(w, r, client, req)
+		return s.withoutRoom(w, r, client, req)
 	}
 	switch req.mode {
 	case modeHead:
-		return h.head(w, r, client, rooms)
+		return s.head(w, r, client, rooms)
 	case modePage:
 		if req.members {
-			return h.members(w, client, rooms, req)
+			return s.members(w, client, rooms, req)
 		}
-		return h.page(w, r, client, rooms, req)
+		return s.page(w, r, client, rooms, req)
 	case modeUI:
-		return h.ui(w, r, rooms, rest)
+		return s.UI(w, r, rooms, rest)
 	case modeWebSocket:
-		return h.webSocket(w, r, client, rooms, req)
+		return s.webSocket(w, r, client, rooms, req)
 	case modeEvents, modeLines, modeLog:
-		return h.stream(w, r, client, rooms, req)
+		return s.stream(w, r, client, rooms, req)
 	default:
 		if len(rooms) > 1 {
 			return protocol.Bad("a POST publishes to one room; for several, POST commands to the hub's own URL")
 		}
-		return h.publish(w, r, client, rooms[0], req.mode == modeForm)
+		return s.publish(w, r, client, rooms[0], req.mode == modeForm)
 	}
 }
 
 // client returns the client that sent a request, as far as its credentials count. It
 // removes effects from the request if a page of another site has sent it.
-func (h *Handler) client(r *http.Request, req *request, anyOrigin bool) (hub.Client, error) {
-	client := identify(r)
+func (s *Server) client(r *http.Request, req *request, anyOrigin bool) (hub.Client, error) {
+	client := s.Identify(r)
 	foreign := crossSite(r)
 	if anyOrigin || foreign || req.anonymous {
 		// Any page may have sent this with the cookies of its visitor, without acting
@@ -103,21 +96,21 @@ func (h *Handler) client(r *http.Request, req *request, anyOrigin bool) (hub.Cli
 			return client, err
 		}
 	}
-	if h.pooled.hub.Owns(req.conn, client.User) {
+	if s.Hub.Owns(req.conn, client.User) {
 		client.ID = strings.Clone(req.conn)
 	}
 	return client, nil
 }
 
 // withoutRoom serves requests to the hub's own URL that name no room.
-func (h *Handler) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, req request) error {
+func (s *Server) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, req request) error {
 	switch {
 	case req.mode == modeCommands:
-		return h.commands(w, r, c)
+		return s.commands(w, r, c)
 	case req.mode == modeHead:
-		return h.head(w, r, c, nil)
+		return s.head(w, r, c, nil)
 	case req.mode == modeWebSocket && req.subprotocol == sessionSubprotocol:
-		return h.webSocket(w, r, c, nil, req)
+		return s.webSocket(w, r, c, nil, req)
 	default:
 		return protocol.Bad("missing room; add it to the path, as in %slobby, or use ?room=lobby", r.URL.Path)
 	}
@@ -150,11 +143,11 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 
 // checkReturn refuses a request for several rooms if it would be too large for the
 // server once the client comes back with a cursor.
-func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) error {
-	if h.server == nil || h.server.MaxHeaderBytes <= 0 {
+func (s *Server) checkReturn(r *http.Request, c hub.Client, rooms []string) error {
+	if s.MaxHeaderBytes <= 0 {
 		return nil
 	}
-	tail, err := h.pooled.hub.Caller(c).Tail(r.Context(), rooms[0])
+	tail, err := s.Hub.Caller(c).Tail(r.Context(), rooms[0])
 	if err != nil {
 		return err
 	}
@@ -175,7 +168,7 @@ func (h *Handler) checkReturn(r *http.Request, c hub.Client, rooms []string) err
 			size -= len(part)
 		}
 	}
-	if limit := h.server.MaxHeaderBytes; size > limit {
+	if limit := s.MaxHeaderBytes; size > limit {
 		return protocol.Bad("the names of these rooms are too long together: with a cursor the request would have %d bytes, but the server's max_header_bytes is %d; use several connections, or a WebSocket with the subprotocol %s",
 			size, limit, sessionSubprotocol)
 	}
@@ -195,7 +188,7 @@ func (req *request) joinRequests(rooms []string) []protocol.JoinRequest {
 	return requests
 }
 
-func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
+func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	session := req.subprotocol == sessionSubprotocol
 	if !session && len(rooms) > 1 {
 		return protocol.Bad("several rooms on one WebSocket need the subprotocol %s", sessionSubprotocol)
@@ -203,25 +196,25 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client
 	if err := ws.CheckHandshake(r, w.Header()); err != nil {
 		return err
 	}
-	h.abandon(r)
+	s.abandon(r)
 	c.NoEcho = req.noEcho
 	return ws.Serve(w, r, ws.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Client: c, Rooms: req.joinRequests(rooms),
-		Session: session, Envelope: req.envelope, Compression: h.Compression, Subprotocol: req.subprotocol, Heartbeat: h.heartbeat(),
+		Hub: s.Hub, Group: s.Group, Poller: s.Poller, Client: c, Rooms: req.joinRequests(rooms),
+		Session: session, Envelope: req.envelope, Compression: s.Compression, Subprotocol: req.subprotocol, Heartbeat: s.Heartbeat,
 	})
 }
 
 // abandon has the system give up the connection of a client that has silently gone,
 // whether the connection leaves net/http or not.
-func (h *Handler) abandon(r *http.Request) {
+func (s *Server) abandon(r *http.Request) {
 	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok {
-		outbound.Abandon(nc, h.heartbeat())
+		outbound.Abandon(nc, s.Heartbeat)
 	}
 }
 
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
-	liftWriteTimeout(r)
-	h.abandon(r)
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
+	s.LiftWriteTimeout(r)
+	s.abandon(r)
 	presence := sse.PresenceOptions{Presence: req.presence, Only: req.members}
 	var format sse.Format = sse.Events{Envelope: req.envelope || len(rooms) > 1, PresenceOptions: presence}
 	if req.mode == modeLines {
@@ -229,42 +222,42 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	}
 	if req.mode == modeLog {
 		format = sse.HTML{}
-		frame(w.Header())
+		s.Frame(w.Header())
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all rooms
 	return sse.Serve(w, r, sse.Options{
-		Hub: h.pooled.hub, Group: &h.pooled.conns, Poller: h.poller, Log: h.log, Client: c, Rooms: req.joinRequests(rooms),
+		Hub: s.Hub, Group: s.Group, Poller: s.Poller, Log: s.Log, Client: c, Rooms: req.joinRequests(rooms),
 		Answered: req.answers && !req.members,
-		Format:   format, Heartbeat: h.heartbeat(), Down: h.down, Held: h.heldBack,
+		Format:   format, Heartbeat: s.Heartbeat, Down: s.Down, Held: s.heldBack,
 	})
 }
 
 // heldBack logs, once for each configuration, that a handler holds streams back.
-func (h *Handler) heldBack() {
-	h.held.Do(func() {
-		h.log.Warn("a handler around realtime holds responses back, so every stream ends at once and clients come back as if they polled; move realtime out of templates, intercept, log_append with the response body and similar handlers")
+func (s *Server) heldBack() {
+	s.held.Do(func() {
+		s.Log.Warn("a handler around realtime holds responses back, so every stream ends at once and clients come back as if they polled; move realtime out of templates, intercept, log_append with the response body and similar handlers")
 	})
 }
 
-func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
+func (s *Server) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	o := poll.Options{
-		Hub: h.pooled.hub, Client: c, Several: len(rooms) > 1, Limit: req.limit, Wait: req.wait,
-		Conditional: req.conditional, State: req.state, PresenceCursor: req.presenceCursor, Down: h.down,
+		Hub: s.Hub, Client: c, Several: len(rooms) > 1, Limit: req.limit, Wait: req.wait,
+		Conditional: req.conditional, State: req.state, PresenceCursor: req.presenceCursor, Down: s.Down,
 	}
 	waits := req.wait > 0 && req.before.IsZero()
 	if waits {
-		liftWriteTimeout(r)
+		s.LiftWriteTimeout(r)
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(req.wait.Seconds())))
 	}
 	if len(rooms) > 1 && !req.before.IsZero() {
 		return protocol.Bad("before works in one room only")
 	}
-	for _, s := range req.joinRequests(rooms) {
-		q := hub.Query{InvalidCursor: s.Start.InvalidCursor, After: s.Start.After, Before: req.before, Last: s.Start.Last, Age: s.Start.Age}
+	for _, join := range req.joinRequests(rooms) {
+		q := hub.Query{InvalidCursor: join.Start.InvalidCursor, After: join.Start.After, Before: req.before, Last: join.Start.Last, Age: join.Start.Age}
 		if !waits && !q.InvalidCursor && q.After.IsZero() && q.Before.IsZero() && q.Last == 0 && q.Age == 0 {
 			q.Last = req.limit
 		}
-		o.Rooms = append(o.Rooms, poll.Room{Name: s.Room, Query: q})
+		o.Rooms = append(o.Rooms, poll.Room{Name: join.Room, Query: q})
 	}
 	if req.last > 0 && len(rooms) == 1 {
 		o.Limit = min(req.last, maxLimit)
@@ -273,11 +266,11 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 }
 
 // members answers with the members of a room.
-func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, req request) error {
+func (s *Server) members(w http.ResponseWriter, c hub.Client, rooms []string, req request) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("members works for one room only")
 	}
-	caller := h.pooled.hub.Caller(c)
+	caller := s.Hub.Caller(c)
 	p, err := caller.Presence(rooms[0])
 	if err != nil {
 		return err
@@ -294,11 +287,11 @@ func (h *Handler) members(w http.ResponseWriter, c hub.Client, rooms []string, r
 
 // head answers with the state of the rooms, or with the status with which a connection
 // would be refused. Scripts ask for it, since a refused WebSocket shows them only 1006.
-func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string) error {
+func (s *Server) head(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string) error {
 	if c.User != nil {
 		w.Header().Set("Realtime-User", url.PathEscape(c.User.ID))
 	}
-	caller := h.pooled.hub.Caller(c)
+	caller := s.Hub.Caller(c)
 	if err := caller.CanConnect(); err != nil {
 		return err
 	}
@@ -325,24 +318,14 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, c hub.Client, roo
 	return nil
 }
 
-// heartbeat returns the time between signs of life; 0 means none.
-func (h *Handler) heartbeat() time.Duration { return max(time.Duration(h.Heartbeat), 0) }
-
-// liftWriteTimeout removes a configured write timeout from one response: such timeouts
-// are for responses that end. Here each write has a bound of its own.
-func liftWriteTimeout(r *http.Request) {
-	if _, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); writer != nil {
-		writer.Deadline.HardDeadline = time.Time{}
-	}
-}
-
-// refuse answers an error. If the site has error routes they decide how it looks;
-// otherwise it is a problem document (RFC 9457).
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+// Refuse prepares the answer to a request that is refused: it sets headers, and drops
+// the body. It returns the problem that the caller has to write, or nil if it has
+// written the answer itself, as to an EventSource that shall come back.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) *protocol.Problem {
 	p := protocol.ProblemOf(err)
 	dropRest(w, r, false)
 	if p.Status == http.StatusInternalServerError {
-		h.log.Error("serving a room", "error", err)
+		s.Log.Error("serving a room", "error", err)
 	}
 	header := w.Header()
 	if p.Status == http.StatusMethodNotAllowed && header.Get("Allow") == "" {
@@ -360,9 +343,5 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 			return nil
 		}
 	}
-	if raised, err := h.raise(w, r, p); raised {
-		return err
-	}
-	writeProblem(w, r, p)
-	return nil
+	return p
 }

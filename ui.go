@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/text/language"
 
@@ -20,37 +17,6 @@ import (
 )
 
 // The part that shows rooms to people: the option ui.
-
-const (
-	modeUI  mode = "ui"  // the page with the chat
-	modeLog mode = "log" // the log as a document that never ends, for the page's frame
-)
-
-// negotiate is like the function of that name, but offers HTML if the option ui is on.
-// HTML comes last: clients that accept anything get the JSON page.
-func (h *Handler) negotiate(r *http.Request) (request, error) {
-	if !h.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
-		return negotiate(r, h.Subprotocols)
-	}
-	if !queryOf(r).Has("log") {
-		return request{mode: modeUI}, nil
-	}
-	// Except for its bytes it is a stream of lines.
-	lines := *r
-	lines.Header = r.Header.Clone()
-	lines.Header.Set("Accept", "application/x-ndjson")
-	req, err := negotiate(&lines, h.Subprotocols)
-	req.mode = modeLog
-	return req, err
-}
-
-// uiOffers are the offers with HTML as the last one.
-var uiOffers = append(slices.Clip(offers), offer{"text/html", string(modeUI)})
-
-func prefersHTML(h http.Header) bool {
-	chosen, ok := accept(h.Values("Accept"), uiOffers)
-	return ok && chosen == string(modeUI)
-}
 
 // uiStyle is the style sheet of the page; the element has its own. Without JavaScript
 // the element stays undefined.
@@ -177,33 +143,4 @@ func base(page *url.URL, prefix string) string {
 func frame(header http.Header) {
 	header.Set("Content-Security-Policy", logPolicy)
 	header.Set("Referrer-Policy", "no-referrer")
-}
-
-// maxFormName is how many characters of the field name are kept.
-const maxFormName = 64
-
-// formContent returns the content that a page's form publishes: its text or, if it has a
-// name, an object with text and name, as chats publish it.
-func formContent(fields url.Values) (contentType string, body []byte, err error) {
-	if !fields.Has("text") {
-		return "", nil, withoutText(fields)
-	}
-	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
-	if name == "" {
-		return "text/plain", []byte(text), nil
-	}
-	if !utf8.ValidString(text + name) {
-		return "", nil, protocol.Bad("the form is not UTF-8")
-	}
-	if runes := []rune(name); len(runes) > maxFormName {
-		name = string(runes[:maxFormName])
-	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err = encoder.Encode(struct {
-		Text string `json:"text"`
-		Name string `json:"name"`
-	}{strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), name}) // as protocol.Content does it
-	return "application/json", b.Bytes(), err
 }

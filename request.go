@@ -4,12 +4,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // identify returns the client that sent a request. Its user is the one that an
@@ -27,18 +27,10 @@ func identify(r *http.Request) hub.Client {
 	return c
 }
 
-// sameUser refuses a request whose ?user= is not the user of its credentials: the user
-// has signed in or out meanwhile.
-func (req *request) sameUser(u *hub.User) error {
-	id := ""
-	if u != nil {
-		id = u.ID
-	}
-	if req.user == nil || *req.user == id {
-		return nil
-	}
-	return &protocol.Problem{
-		Status: http.StatusPreconditionFailed, Title: "another user", Field: "user",
-		Detail: "the request names another user than its credentials do; a HEAD tells which one (Realtime-User)",
+// liftWriteTimeout removes a configured write timeout from one response: such timeouts
+// are for responses that end. Here each write has a bound of its own.
+func liftWriteTimeout(r *http.Request) {
+	if _, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); writer != nil {
+		writer.Deadline.HardDeadline = time.Time{}
 	}
 }
