@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
 // App applies the settings of the realtime handlers to their hubs. It has no options;
@@ -25,7 +26,7 @@ import (
 // stops. A configuration that is refused has nothing to undo.
 type App struct {
 	adopted map[string]*adoption // by the hub's name
-	refused RefusedOrigins
+	refused serve.RefusedOrigins
 	settled sync.Once
 	servers map[*caddyhttp.Server]bool // that keepConns has been called for
 }
@@ -88,7 +89,7 @@ func (a *App) keepConns(srv *caddyhttp.Server) {
 		a.servers = make(map[*caddyhttp.Server]bool)
 	}
 	a.servers[srv] = true
-	srv.RegisterConnContext(WithConn)
+	srv.RegisterConnContext(serve.WithConn)
 }
 
 // settle applies the settings: Caddy now runs this configuration. Errors are not

@@ -45,6 +45,16 @@ type site struct {
 // open is what most tests say to realtime: nothing that bounds them.
 const open = "rate off\nmax_connections_per_address off\n"
 
+// What internal/serve says to clients, and its bounds.
+const (
+	allowedMethods     = "GET, HEAD, POST, OPTIONS"
+	preflightHeaders   = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL"
+	sessionSubprotocol = "realtime.v1"
+	maxCommandBytes    = 8 << 20
+	maxRefusedOrigins  = 32
+	maxLoggedOrigin    = 256
+)
+
 // startSite runs Caddy with a site whose block is given.
 func startSite(t *testing.T, block string) *site {
 	t.Helper()

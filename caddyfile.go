@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
 func init() {
@@ -162,9 +163,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err erro
 			err = d.WrapErr(checkHeartbeat(h.Heartbeat))
 		}
 	case "origins":
-		h.Origins, err = words(d, checkOrigin, sameOrigins)
+		h.Origins, err = words(d, serve.CheckOrigin, serve.SameOrigins)
 	case "subprotocols":
-		h.Subprotocols, err = words(d, checkSubprotocol, func(a, b string) bool { return a == b })
+		h.Subprotocols, err = words(d, serve.CheckSubprotocol, func(a, b string) bool { return a == b })
 	case "compression":
 		h.Compression, err = onOff(d)
 	case "poller":

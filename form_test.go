@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"mime/multipart"
 	"net/http"
-	"net/http/httptest"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -118,57 +116,6 @@ func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 		t.Cleanup(func() { _ = resp.Body.Close() })
 		if p := refused(t, resp, 413, "10 bytes"); strings.Contains(p.Detail, "max_message_size") || !strings.Contains(p.Detail, "request_body") {
 			t.Errorf("%s: told %q", name, p.Detail)
-		}
-	}
-}
-
-func TestWayBackFromAForm(t *testing.T) {
-	for referer, want := range map[string]string{
-		"":                                       "",
-		"http://example.com/chat?x=1":            "/chat?x=1",
-		"https://Example.com":                    "/",
-		"http://example.com/a//b":                "/a//b",
-		"http://example.com/?next=//evil":        "/?next=//evil",
-		"http://example.com//evil.example/":      "",
-		"http://example.com///evil.example/":     "",
-		`http://example.com/\evil.example/`:      `/%5Cevil.example/`,
-		`http://example.com\evil.example/`:       "",
-		"http://example.com/%2F/evil.example/":   "/%2F/evil.example/",
-		"http://example.com/%5Cevil.example/":    "/%5Cevil.example/",
-		"http://example.com/\t/evil.example/":    "",
-		"http://example.com/\r\nX: y":            "",
-		"http://evil.example/":                   "",
-		"http://example.com@evil.example/":       "",
-		"http://ann@example.com/chat":            "/chat",
-		"//example.com//evil.example/":           "",
-		"javascript://example.com/%0aalert(1)":   "",
-		"http:example.com//evil.example":         "",
-		"http:////evil.example":                  "",
-		"/chat":                                  "",
-		"http://example.com/http://evil.example": "/http://evil.example",
-	} {
-		r := httptest.NewRequest(http.MethodPost, "http://example.com/rt/lobby", nil)
-		r.Header.Set("Referer", referer)
-		w := httptest.NewRecorder()
-		back(w, r)
-		location := w.Header().Get("Location")
-		if location != want || (w.Code == http.StatusSeeOther) != (want != "") {
-			t.Errorf("%q: %d to %q, want %q", referer, w.Code, location, want)
-		}
-		if to, err := url.Parse("http://example.com/rt/lobby"); err != nil {
-			t.Fatal(err)
-		} else if to, err = to.Parse(location); err != nil || to.Host != "example.com" {
-			t.Errorf("%q: leads to %v, %v", referer, to, err)
-		}
-	}
-	// A request of HTTP/1.0 may have no host, and a Referer none either.
-	r := httptest.NewRequest(http.MethodPost, "/rt/lobby", nil)
-	r.Host = ""
-	for _, referer := range []string{"", "http:////evil.example/", "http:///chat", "/chat", "x:evil"} {
-		r.Header.Set("Referer", referer)
-		w := httptest.NewRecorder()
-		if back(w, r); w.Code != http.StatusNoContent {
-			t.Errorf("%q without a host: %d to %q", referer, w.Code, w.Header().Get("Location"))
 		}
 	}
 }

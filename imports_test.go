@@ -37,6 +37,7 @@ func TestImports(t *testing.T) {
 		module + "/ws":                {hub, protocol, outbound, netpoll, frame, "github.com/coder/websocket"},
 		module + "/sse":               {hub, protocol, outbound, netpoll},
 		module + "/poll":              {hub, protocol},
+		module + "/internal/serve":    {hub, protocol, outbound, netpoll, module + "/ws", module + "/sse", module + "/poll", "golang.org/x/net/idna"},
 
 		module + "/client": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 	}
@@ -52,6 +53,10 @@ func TestImports(t *testing.T) {
 	for _, p := range listPackages(t) {
 		if p.ImportPath != module && slices.Contains(p.Imports, module) && !isProgram(p.ImportPath, module) {
 			t.Errorf("%s imports the root package, which nothing may", p.ImportPath)
+		}
+		caddy := slices.ContainsFunc(p.Imports, func(i string) bool { return strings.HasPrefix(i, "github.com/caddyserver/") })
+		if caddy && p.ImportPath != module && !isProgram(p.ImportPath, module) && !strings.HasPrefix(p.ImportPath, module+"/engine/") {
+			t.Errorf("%s imports Caddy, which only the root package and engines may know", p.ImportPath)
 		}
 		may, ruled := allowed[p.ImportPath]
 		if !ruled {

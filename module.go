@@ -19,6 +19,7 @@ import (
 
 	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
 func init() {
@@ -133,7 +134,7 @@ type Handler struct {
 	astray  astray
 	pooled  *pooledHub
 	poolKey string
-	server  *Server                      // serves the requests that are ours
+	server  *serve.Server                // serves the requests that are ours
 	srv     *caddyhttp.Server            // may be nil
 	errors  []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
 	late    *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
@@ -249,8 +250,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // newServer returns the server of the handler's rooms. It hands over every option that
 // is not the hub's.
-func (h *Handler) newServer(refused *RefusedOrigins) *Server {
-	s := &Server{
+func (h *Handler) newServer(refused *serve.RefusedOrigins) *serve.Server {
+	s := &serve.Server{
 		Hub:              h.pooled.hub,
 		Group:            &h.pooled.conns,
 		Poller:           &h.pooled.idle,
@@ -344,10 +345,10 @@ func (h *Handler) check() error {
 	}
 	var errs []error
 	for _, o := range h.Origins {
-		errs = append(errs, checkOrigin(o))
+		errs = append(errs, serve.CheckOrigin(o))
 	}
 	for _, s := range h.Subprotocols {
-		errs = append(errs, checkSubprotocol(s))
+		errs = append(errs, serve.CheckSubprotocol(s))
 	}
 	return errors.Join(errs...)
 }

@@ -64,7 +64,7 @@ func unmarshalOptions(b []byte, to any, name string, d *caddy.Duration) error {
 				continue
 			}
 			if err := json.Unmarshal(value, d); err != nil {
-				return fmt.Errorf(`invalid %s %s: must be a duration like "30s", "10m" or "7d", or -1`, name, clip(string(value), 100))
+				return fmt.Errorf(`invalid %s %.100s: must be a duration like "30s", "10m" or "7d", or -1`, name, value)
 			}
 		}
 	}

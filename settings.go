@@ -221,27 +221,5 @@ func checkHeartbeat(d caddy.Duration) error {
 	return nil
 }
 
-// checkSubprotocol checks the name of a subprotocol, which is a token (RFC 6455, section
-// 4.1; RFC 9110, section 5.6.2).
-func checkSubprotocol(name string) error {
-	if strings.HasPrefix(name, "realtime.") {
-		return fmt.Errorf("invalid subprotocol %q: names that begin with realtime. are reserved", name)
-	}
-	if name == "" || len(name) > 64 || !isToken(name) {
-		return fmt.Errorf("invalid subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
-	}
-	return nil
-}
-
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // errConfigured is the error for two handlers that set one hub's options differently.
 var errConfigured = errors.New("set the options of a hub in one of its handlers, or set the same in all")

@@ -234,32 +234,6 @@ func TestBase(t *testing.T) {
 	}
 }
 
-func TestFormContent(t *testing.T) {
-	long := strings.Repeat("é", 70)
-	for _, test := range []struct{ form, contentType, want string }{
-		{"text=hi", "text/plain", "hi"},
-		{"text=hi&name=", "text/plain", "hi"},
-		{"text=hi&name=++", "text/plain", "hi"},
-		{"text=%ff", "text/plain", "\xff"}, // protocol.Content has something to say of it
-		{"text=&name=Ann", "application/json", `{"text":"","name":"Ann"}` + "\n"},
-		{"text=%3Cb%3E%22&name=%22", "application/json", `{"text":"<b>\"","name":"\""}` + "\n"},
-		{"text=a%0D%0Ab%0Dc&name=x", "application/json", `{"text":"a\nb\nc","name":"x"}` + "\n"},
-		{"text=x&name=" + long, "application/json", `{"text":"x","name":"` + long[:64*2] + `"}` + "\n"},
-		{"text=x&name=%ff", "", ""},
-		{"text=%ff&name=x", "", ""},
-		{"name=x", "", ""},
-	} {
-		fields, err := url.ParseQuery(test.form)
-		if err != nil {
-			t.Fatal(err)
-		}
-		contentType, body, err := formContent(fields)
-		if contentType != test.contentType || string(body) != test.want || (err != nil) != (test.contentType == "") {
-			t.Errorf("%s: %s %q, %v", test.form, contentType, body, err)
-		}
-	}
-}
-
 // The page speaks the reader's language, if it is one that the element speaks.
 func TestUILanguage(t *testing.T) {
 	s := startSite(t, "realtime {\nui on\n}")

@@ -1,4 +1,7 @@
-package realtime
+// Package serve carries out the requests of one handler: what a request wants, who it
+// comes from, doing it. It does not know Caddy: the handler tells it what only Caddy
+// knows.
+package serve
 
 import (
 	"context"

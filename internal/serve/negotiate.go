@@ -1,4 +1,4 @@
-package realtime
+package serve
 
 import (
 	"fmt"
@@ -243,6 +243,28 @@ func chooseSubprotocol(h http.Header, known []string) (string, error) {
 		return "", nil
 	}
 	return "", protocol.Bad("none of the offered subprotocols is supported; supported are: %s", strings.Join(known, ", "))
+}
+
+// CheckSubprotocol checks the name of a subprotocol, which is a token (RFC 6455, section
+// 4.1; RFC 9110, section 5.6.2).
+func CheckSubprotocol(name string) error {
+	if strings.HasPrefix(name, "realtime.") {
+		return fmt.Errorf("invalid subprotocol %q: names that begin with realtime. are reserved", name)
+	}
+	if name == "" || len(name) > 64 || !isToken(name) {
+		return fmt.Errorf("invalid subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
+	}
+	return nil
+}
+
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // begin parses where to begin. The first of these that is present decides: a last

@@ -1,4 +1,4 @@
-package realtime
+package serve
 
 import (
 	"errors"
@@ -170,7 +170,7 @@ func TestOrigins(t *testing.T) {
 		{"https://*.example.com", "https://example.com.evil.org", false},
 		{"https://*.example.com", "null", false},
 	} {
-		if err := checkOrigin(test.pattern); err != nil {
+		if err := CheckOrigin(test.pattern); err != nil {
 			t.Errorf("%s: %v", test.pattern, err)
 		}
 		if got := matchOrigin(test.pattern, test.origin); !reflect.DeepEqual(got, test.want) {

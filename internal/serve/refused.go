@@ -1,4 +1,4 @@
-package realtime
+package serve
 
 import (
 	"log/slog"

@@ -1,4 +1,4 @@
-package realtime
+package serve
 
 import (
 	"errors"
@@ -104,8 +104,8 @@ func matchOrigin(pattern, from string) bool {
 // web views file://.
 func isNowhere(from string) bool { return from == nowhere || from == "file://" }
 
-// checkOrigin checks a pattern of origins.
-func checkOrigin(pattern string) error {
+// CheckOrigin checks a pattern of origins.
+func CheckOrigin(pattern string) error {
 	if pattern == "*" || strings.EqualFold(pattern, nowhere) {
 		return nil
 	}
@@ -115,8 +115,8 @@ func checkOrigin(pattern string) error {
 	return nil
 }
 
-// sameOrigins reports whether two valid patterns are equal.
-func sameOrigins(a, b string) bool {
+// SameOrigins reports whether two valid patterns are equal.
+func SameOrigins(a, b string) bool {
 	p, bad := parseOriginPattern(a)
 	q, worse := parseOriginPattern(b)
 	if bad != nil || worse != nil {
