@@ -1,9 +1,54 @@
 package serve
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
+
+func TestOrigins(t *testing.T) {
+	for _, test := range []struct {
+		pattern, origin string
+		want            bool
+	}{
+		{"https://app.example.com", "https://app.example.com", true},
+		{"https://app.example.com", "https://APP.example.com", true},
+		{"https://app.example.com", "http://app.example.com", false},
+		{"https://app.example.com", "https://app.example.com:8443", false},
+		{"https://app.example.com:8443", "https://app.example.com:8443", true},
+		{"app.example.com", "http://app.example.com", true},
+		{"app.example.com", "https://evil-app.example.com", false},
+		{"https://*.example.com", "https://a.example.com", true},
+		{"https://*.example.com", "https://a.b.example.com", true},
+		{"https://*.example.com", "https://example.com", false},
+		{"https://*.example.com", "https://example.com.evil.org", false},
+		{"https://*.example.com", "null", false},
+	} {
+		if err := CheckOrigin(test.pattern); err != nil {
+			t.Errorf("%s: %v", test.pattern, err)
+		}
+		if got := matchOrigin(test.pattern, test.origin); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s for %s: %v, want %v", test.pattern, test.origin, got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		origin, host string
+		want         bool
+	}{
+		{"https://example.com", "example.com", true},
+		{"https://example.com", "example.com:443", true},
+		{"https://example.com:443", "example.com", true},
+		{"http://example.com:80", "Example.com", true},
+		{"http://example.com:8080", "example.com", false},
+		{"https://other.com", "example.com", false},
+		{"null", "example.com", false},
+		{"://", "example.com", false},
+	} {
+		if got := sameHost(test.origin, test.host); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s on %s: %v, want %v", test.origin, test.host, got, test.want)
+		}
+	}
+}
 
 func TestOriginsInOtherWords(t *testing.T) {
 	for _, test := range []struct {

@@ -4,9 +4,7 @@
 package serve
 
 import (
-	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // Server serves the rooms of one handler. Its fields are set before the first request,
@@ -50,12 +49,77 @@ type Server struct {
 	held sync.Once // the warning that a stream was held back
 }
 
-// connKey is the key of a request's connection in its context.
-type connKey struct{}
+// Serve serves a request; rest is its path after the prefix. An error refuses the
+// request: nothing has been written, and [Server.Refuse] says what to answer.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) error {
+	header := w.Header()
+	header.Add("Vary", "Accept, Origin, Prefer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store, no-transform")
+	anyOrigin, err := s.admitOrigin(w, r)
+	if err != nil {
+		return err
+	}
+	req, err := s.negotiate(r)
+	if err != nil {
+		return err
+	}
+	if req.mode == modePreflight {
+		preflight(w, r)
+		return nil
+	}
+	rooms, err := roomNames(r, rest)
+	if err != nil {
+		return err
+	}
+	client, err := s.client(r, &req, anyOrigin)
+	if err != nil {
+		return err
+	}
+	if len(rooms) > 0 {
+		client.Scope = rooms // handlers before us have judged by the URL
+	}
+	if req.mode != modeWebSocket && len(rooms) > 1 { // a WebSocket has a cursor for each room
+		if err := s.checkReturn(r, client, rooms); err != nil {
+			return err
+		}
+	}
+	client.Presence = req.presence
+	if client.Observer = req.members; len(rooms) == 0 {
+		return s.withoutRoom(w, r, client, req)
+	}
+	switch req.mode {
+	case modeHead:
+		return s.head(w, r, client, rooms)
+	case modePage:
+		if req.members {
+			return s.members(w, client, rooms, req)
+		}
+		return s.page(w, r, client, rooms, req)
+	case modeUI:
+		return s.UI(w, r, rooms, rest)
+	case modeWebSocket:
+		return s.webSocket(w, r, client, rooms, req)
+	case modeEvents, modeLines, modeLog:
+		return s.stream(w, r, client, rooms, req)
+	default:
+		if len(rooms) > 1 {
+			return protocol.Bad("a POST publishes to one room; for several, POST commands to the hub's own URL")
+		}
+		return s.publish(w, r, client, rooms[0], req.mode == modeForm)
+	}
+}
 
-// WithConn adds a connection to the context of its requests, as
-// [http.Server.ConnContext] does. Without it the system gives up a client that has
-// silently gone only after its own, longer time.
-func WithConn(ctx context.Context, nc net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, nc)
+// withoutRoom serves requests to the hub's own URL that name no room.
+func (s *Server) withoutRoom(w http.ResponseWriter, r *http.Request, c hub.Client, req request) error {
+	switch {
+	case req.mode == modeCommands:
+		return s.commands(w, r, c)
+	case req.mode == modeHead:
+		return s.head(w, r, c, nil)
+	case req.mode == modeWebSocket && req.subprotocol == sessionSubprotocol:
+		return s.webSocket(w, r, c, nil, req)
+	default:
+		return protocol.Bad("missing room; add it to the path, as in %slobby, or use ?room=lobby", r.URL.Path)
+	}
 }

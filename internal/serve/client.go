@@ -2,10 +2,35 @@ package serve
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/protocol"
 )
+
+// client returns the client that sent a request, as far as its credentials count. It
+// removes effects from the request if a page of another site has sent it.
+func (s *Server) client(r *http.Request, req *request, anyOrigin bool) (hub.Client, error) {
+	client := s.Identify(r)
+	foreign := crossSite(r)
+	if anyOrigin || foreign || req.anonymous {
+		// Any page may have sent this with the cookies of its visitor, without acting
+		// for them. Or the client asks for it.
+		client.User = nil
+	}
+	if err := req.sameUser(client.User); err != nil {
+		return client, err
+	}
+	if foreign {
+		if err := req.withoutEffect(); err != nil {
+			return client, err
+		}
+	}
+	if s.Hub.Owns(req.conn, client.User) {
+		client.ID = strings.Clone(req.conn)
+	}
+	return client, nil
+}
 
 // sameUser refuses a request whose ?user= is not the user of its credentials: the user
 // has signed in or out meanwhile.

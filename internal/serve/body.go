@@ -2,13 +2,53 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/caddy-realtime/realtime/protocol"
 )
+
+// bodyTime is how long a body may take to arrive.
+const bodyTime = 60 * time.Second
+
+// readBody reads a body of at most limit bytes; detail is that of the refusal of a
+// larger one.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, detail string) ([]byte, error) {
+	tooLarge := &protocol.Problem{Status: http.StatusRequestEntityTooLarge, Title: "message too large", Detail: detail}
+	if r.ContentLength > limit {
+		return nil, tooLarge // a client that waits for 100 Continue need not send it
+	}
+	// A server without deadlines bounds the time itself.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	// Without a writer it does not close the connection: dropRest does, if it must.
+	limit = min(limit, math.MaxInt64-1)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	over, isOver := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+		r.Body = http.NoBody // it has been read
+		return body, nil
+	case isOver:
+		if over.Limit != limit {
+			tooLarge.Detail = fmt.Sprintf("the site limits request bodies to %d bytes, as request_body does", over.Limit)
+		}
+		dropRest(w, r, true)
+		return nil, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &protocol.Problem{
+			Status: http.StatusRequestTimeout, Title: "request timeout",
+			Detail: "the body took longer than " + bodyTime.String(), Err: err,
+		}
+	default:
+		// If another handler of the site has refused the body, Err says so.
+		return nil, &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "the body is incomplete", Err: err}
+	}
+}
 
 // Bounds for reading a body only to drop it.
 const (
