@@ -2,9 +2,17 @@ package realtime
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-realtime/realtime/internal/serve"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // Four sites on one server, whose error routes Caddy keeps in one list.
@@ -129,5 +137,15 @@ func TestErrorRoutesThatHoldRoomsStillAnswer(t *testing.T) {
 	}
 	if got := readAll(t, s.do("GET", "/rt/a//b", "")); !strings.Contains(got, `"status":400`) {
 		t.Errorf("rooms for errors say %q", got)
+	}
+}
+
+// A body may end with the error of a handler before us, whose status counts.
+func TestAnotherHandlersRefusalOfABody(t *testing.T) {
+	h := &Handler{server: &serve.Server{Log: slog.New(slog.DiscardHandler)}}
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/rt/lobby", nil)
+	err := &protocol.Problem{Status: http.StatusBadRequest, Title: "bad request", Err: caddyhttp.Error(http.StatusUnsupportedMediaType, io.ErrUnexpectedEOF)}
+	if err := h.refuse(w, r, err); err != nil || w.Code != http.StatusUnsupportedMediaType || !strings.Contains(w.Body.String(), "body refused") {
+		t.Errorf("%v, %d %s", err, w.Code, w.Body)
 	}
 }

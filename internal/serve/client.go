@@ -8,9 +8,10 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// client returns the client that sent a request, as far as its credentials count. It
-// removes effects from the request if a page of another site has sent it.
-func (s *Server) client(r *http.Request, req *request, anyOrigin bool) (hub.Client, error) {
+// client returns the client that sent a request, as far as its credentials count.
+// anyOrigin says that any page may have sent it. It removes effects from the request if
+// a page of another site has sent it.
+func (s *Server) client(r *http.Request, req *request, rooms []string, anyOrigin bool) (hub.Client, error) {
 	client := s.Identify(r)
 	foreign := crossSite(r)
 	if anyOrigin || foreign || req.anonymous {
@@ -29,6 +30,10 @@ func (s *Server) client(r *http.Request, req *request, anyOrigin bool) (hub.Clie
 	if s.Hub.Owns(req.conn, client.User) {
 		client.ID = strings.Clone(req.conn)
 	}
+	if len(rooms) > 0 {
+		client.Scope = rooms // handlers before us have judged by the URL
+	}
+	client.Presence, client.Observer = req.presence, req.members
 	return client, nil
 }
 

@@ -47,11 +47,11 @@ type request struct {
 	user           *string      // the user that the client expects to be; nil: not given
 }
 
-// negotiate is like the function of that name, but offers HTML if the option ui is on.
-// HTML comes last: clients that accept anything get the JSON page.
+// negotiate returns what a request asks for. With a UI it also offers HTML, as the last
+// one: clients that accept anything get the JSON page.
 func (s *Server) negotiate(r *http.Request) (request, error) {
 	if s.UI == nil || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
-		return negotiate(r, s.Subprotocols)
+		return parseRequest(r, s.Subprotocols)
 	}
 	if !queryOf(r).Has("log") {
 		return request{mode: modeUI}, nil
@@ -60,14 +60,14 @@ func (s *Server) negotiate(r *http.Request) (request, error) {
 	lines := *r
 	lines.Header = r.Header.Clone()
 	lines.Header.Set("Accept", "application/x-ndjson")
-	req, err := negotiate(&lines, s.Subprotocols)
+	req, err := parseRequest(&lines, s.Subprotocols)
 	req.mode = modeLog
 	return req, err
 }
 
-// negotiate parses what a request asks for. It looks only at the method, the headers
-// and the query. An error is a *protocol.Problem.
-func negotiate(r *http.Request, subprotocols []string) (request, error) {
+// parseRequest parses what a request asks for, apart from HTML. It looks only at the
+// method, the headers and the query. An error is a *protocol.Problem.
+func parseRequest(r *http.Request, subprotocols []string) (request, error) {
 	req := request{limit: defaultLimit}
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {

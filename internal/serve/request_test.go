@@ -134,7 +134,7 @@ func TestNegotiate(t *testing.T) {
 					r.Header.Add(name, value)
 				}
 			}
-			got, err := negotiate(r, []string{"chat", "superchat"})
+			got, err := parseRequest(r, []string{"chat", "superchat"})
 			if test.status == 0 {
 				if err != nil || !reflect.DeepEqual(got, test.want) {
 					t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
@@ -163,7 +163,7 @@ func FuzzNegotiate(f *testing.F) {
 		r.Header.Set("Last-Event-Id", tag)
 		r.Header.Set("Prefer", prefer)
 		r.Header.Set("Sec-Websocket-Protocol", accept)
-		w, err := negotiate(r, []string{"chat"})
+		w, err := parseRequest(r, []string{"chat"})
 		var p *protocol.Problem
 		if err != nil && !errors.As(err, &p) {
 			t.Fatalf("%v is no problem", err)

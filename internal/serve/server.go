@@ -1,6 +1,3 @@
-// Package serve carries out the requests of one handler: what a request wants, who it
-// comes from, doing it. It does not know Caddy: the handler tells it what only Caddy
-// knows.
 package serve
 
 import (
@@ -16,7 +13,8 @@ import (
 )
 
 // Server serves the rooms of one handler. Its fields are set before the first request,
-// and do not change. All but the options, UI and Frame must be set.
+// and do not change; it is safe for concurrent use. Hub, Group, Poller, Log, Down,
+// Refused, Identify and LiftWriteTimeout must be set, and Frame with UI.
 type Server struct {
 	Hub    *hub.Hub
 	Group  *outbound.Group // writes to connections that have left net/http
@@ -24,14 +22,16 @@ type Server struct {
 	Log    *slog.Logger
 	Down   <-chan struct{} // closed when net/http shuts down: streams and polls that it still holds end
 
-	// Options of the handler. Zero values switch them off.
+	// Options of the handler; zero values switch them off.
 	Heartbeat    time.Duration // between signs of life
 	Compression  bool          // of what WebSockets are sent
 	Origins      []string      // whose pages may use the rooms, besides the site's own
 	Subprotocols []string      // of WebSockets, besides our own
 
-	MaxHeaderBytes int             // of a request, as net/http takes it; 0: no bound
-	Refused        *RefusedOrigins // of all handlers of one configuration
+	// MaxHeaderBytes bounds the headers that net/http takes; 0: there is no bound.
+	MaxHeaderBytes int
+	// Refused logs refused origins. All handlers of a configuration share it.
+	Refused *RefusedOrigins
 
 	// Identify returns the client that sent a request: its user, as an authentication
 	// handler before us has set it, and its address.
@@ -72,21 +72,17 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 	if err != nil {
 		return err
 	}
-	client, err := s.client(r, &req, anyOrigin)
+	client, err := s.client(r, &req, rooms, anyOrigin)
 	if err != nil {
 		return err
 	}
-	if len(rooms) > 0 {
-		client.Scope = rooms // handlers before us have judged by the URL
+	if len(rooms) == 0 {
+		return s.withoutRoom(w, r, client, req)
 	}
-	if req.mode != modeWebSocket && len(rooms) > 1 { // a WebSocket has a cursor for each room
+	if len(rooms) > 1 && req.mode != modeWebSocket { // a WebSocket has a cursor for each room
 		if err := s.checkReturn(r, client, rooms); err != nil {
 			return err
 		}
-	}
-	client.Presence = req.presence
-	if client.Observer = req.members; len(rooms) == 0 {
-		return s.withoutRoom(w, r, client, req)
 	}
 	switch req.mode {
 	case modeHead:
