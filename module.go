@@ -132,7 +132,6 @@ type Handler struct {
 	// Set once, by Provision.
 	log     *slog.Logger
 	astray  astray
-	pooled  *pooledHub
 	poolKey string
 	server  *serve.Server                // serves the requests that are ours
 	srv     *caddyhttp.Server            // may be nil
@@ -227,12 +226,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
 	h.poolKey = poolKey(h.Hub)
-	var made bool
-	if h.pooled, made, err = takeHub(h.poolKey, settings, h.log); err != nil {
+	pooled, made, err := takeHub(h.poolKey, settings, h.log)
+	if err != nil {
 		return err
 	}
 	h.taken = true
-	if err := app.(*App).adopt(h.Hub, h.pooled, made, settings, own, h.log); err != nil {
+	if err := app.(*App).adopt(h.Hub, pooled, made, settings, own, h.log); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
@@ -240,7 +239,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		app.(*App).keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
-	h.server = h.newServer(&app.(*App).refused)
+	h.server = h.newServer(pooled, &app.(*App).refused)
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.srv, h)
 	h.findAstray(around, asked)
@@ -250,11 +249,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // newServer returns the server of the handler's rooms. It hands over every option that
 // is not the hub's.
-func (h *Handler) newServer(refused *serve.RefusedOrigins) *serve.Server {
+func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.Server {
 	s := &serve.Server{
-		Hub:              h.pooled.hub,
-		Group:            &h.pooled.conns,
-		Poller:           &h.pooled.idle,
+		Hub:              p.hub,
+		Group:            &p.conns,
+		Poller:           &p.idle,
 		Log:              h.log,
 		Down:             h.down,
 		Heartbeat:        max(time.Duration(h.Heartbeat), 0),
@@ -290,7 +289,6 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	h.taken = false
-	// Requests may still be under way, so pooled stays set.
 	return releaseHub(h.poolKey)
 }
 
