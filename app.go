@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
@@ -35,7 +35,7 @@ type App struct {
 type adoption struct {
 	pooled   *pooledHub
 	made     bool // this configuration has made the hub: no other uses it
-	settings *hub.Settings
+	settings *settings.Settings
 	own      bool // settings are the options of a handler, not the defaults
 	log      *slog.Logger
 }
@@ -60,7 +60,7 @@ func (*App) Provision(ctx caddy.Context) error {
 
 // adopt notes the settings of a handler for its hub. made says that the hub was made
 // for the handler, own that the handler has set options.
-func (a *App) adopt(name string, p *pooledHub, made bool, s *hub.Settings, own bool, log *slog.Logger) error {
+func (a *App) adopt(name string, p *pooledHub, made bool, s *settings.Settings, own bool, log *slog.Logger) error {
 	if a.adopted == nil {
 		a.adopted = make(map[string]*adoption)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
@@ -247,7 +247,7 @@ func (h *Handler) checkPattern(pattern string) error {
 	if strings.HasPrefix(pattern, "/") {
 		return checkRoom(h.prefix(), pattern)
 	}
-	return hub.CheckPattern(pattern)
+	return settings.CheckPattern(pattern)
 }
 
 // word reads the option's one argument and checks it.

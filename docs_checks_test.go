@@ -18,7 +18,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	scripts "github.com/caddy-realtime/realtime/client"
-	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 func TestDocsConfigurations(t *testing.T) {
@@ -113,7 +113,7 @@ func TestDocsOptions(t *testing.T) {
 		}
 	}
 
-	d := hub.Defaults()
+	d := settings.Defaults()
 	for option, want := range map[string]string{
 		"max_message_size <size>|off":          humanize.IBytes(uint64(d.MaxMessageSize)),
 		"max_rooms <n>|off":                    strconv.Itoa(d.MaxRooms),

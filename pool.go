@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
@@ -34,7 +35,7 @@ func poolKey(name string) string { return "memory/" + name }
 
 // takeHub returns the hub of the key. If there is none it makes one with the settings,
 // and made is true. releaseHub undoes takeHub.
-func takeHub(key string, s *hub.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
+func takeHub(key string, s *settings.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
 	v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
 		h, err := hub.New(s, hub.NewMemory())
 		if err != nil {

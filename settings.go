@@ -10,7 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // off is the value for "no limit" in JSON.
@@ -18,8 +19,8 @@ const off = -1
 
 // settings converts the hub's options to the hub's settings. own reports whether any of
 // them is set: of several handlers with one hub, one may set them for all.
-func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
-	s = hub.Defaults()
+func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
+	s = settings.Defaults()
 	s.MaxConnections = min(s.MaxConnections, maxFiles()*9/10)
 	for _, o := range []struct {
 		name string
@@ -31,14 +32,14 @@ func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
 		{"max_connections", int64(h.MaxConnections), &s.MaxConnections},
 		{"max_connections_per_address", int64(h.MaxConnectionsPerAddress), &s.MaxPerAddress},
 	} {
-		given, err := limit(o.name, o.from, o.to)
+		given, err := limitOf(o.name, o.from, o.to)
 		if err != nil {
 			return nil, false, err
 		}
 		own = own || given
 	}
 	memory := int(s.HistoryMemory)
-	given, err := limit("history_memory", h.HistoryMemory, &memory)
+	given, err := limitOf("history_memory", h.HistoryMemory, &memory)
 	if err != nil {
 		return nil, false, err
 	}
@@ -59,14 +60,14 @@ func (h *Handler) settings() (s *hub.Settings, own bool, err error) {
 	return s, own, s.Check()
 }
 
-// limit sets *to to the value of an option: 0 leaves the default, -1 is off. given
+// limitOf sets *to to the value of an option: 0 leaves the default, -1 is off. given
 // reports whether it was set.
-func limit(name string, from int64, to *int) (given bool, err error) {
+func limitOf(name string, from int64, to *int) (given bool, err error) {
 	switch {
 	case from == 0:
 		return false, nil
 	case from == off:
-		*to = hub.Off
+		*to = settings.Off
 	case from < 0 || from > math.MaxInt:
 		return false, fmt.Errorf("invalid %s %d: must be at least 1, or -1 for no limit", name, from)
 	default:
@@ -75,24 +76,24 @@ func limit(name string, from int64, to *int) (given bool, err error) {
 	return true, nil
 }
 
-func (r *Rate) settings() (hub.Rate, error) {
+func (r *Rate) settings() (limit.Rate, error) {
 	switch {
 	case r.PerSecond == off:
-		return hub.Unlimited, nil
+		return limit.Unlimited, nil
 	case r.PerSecond <= 0 || r.PerSecond > 1e6:
-		return hub.Rate{}, fmt.Errorf("invalid rate %g per second: must be above 0 and at most 1000000, or -1 (Caddyfile: off) for no limit", r.PerSecond)
+		return limit.Rate{}, fmt.Errorf("invalid rate %g per second: must be above 0 and at most 1000000, or -1 (Caddyfile: off) for no limit", r.PerSecond)
 	case r.Burst < 0 || r.Burst > 1e6:
-		return hub.Rate{}, fmt.Errorf("invalid rate burst %d: must be between 1 and 1000000", r.Burst)
+		return limit.Rate{}, fmt.Errorf("invalid rate burst %d: must be between 1 and 1000000", r.Burst)
 	}
 	burst := r.Burst
 	if burst == 0 {
 		burst = max(1, int(math.Ceil(2*r.PerSecond)))
 	}
-	return hub.Rate{PerSecond: r.PerSecond, Burst: burst}, nil
+	return limit.Rate{PerSecond: r.PerSecond, Burst: burst}, nil
 }
 
-func (r *Room) settings() (hub.RoomRule, error) {
-	rule := hub.RoomRule{Pattern: r.Pattern}
+func (r *Room) settings() (settings.RoomRule, error) {
+	rule := settings.RoomRule{Pattern: r.Pattern}
 	if r.History != nil {
 		history, err := r.History.settings()
 		if err != nil {
@@ -101,7 +102,7 @@ func (r *Room) settings() (hub.RoomRule, error) {
 		rule.History = &history
 	}
 	size := 0
-	given, err := limit("max_message_size", r.MaxMessageSize, &size)
+	given, err := limitOf("max_message_size", r.MaxMessageSize, &size)
 	if err != nil {
 		return rule, err
 	}
@@ -126,31 +127,31 @@ func (r *Room) settings() (hub.RoomRule, error) {
 }
 
 // presenceModes are the values of the option presence.
-var presenceModes = map[string]hub.PresenceMode{
-	"": hub.PresenceOn, "on": hub.PresenceOn, "count": hub.PresenceCount, "off": hub.PresenceOff,
+var presenceModes = map[string]settings.PresenceMode{
+	"": settings.PresenceOn, "on": settings.PresenceOn, "count": settings.PresenceCount, "off": settings.PresenceOff,
 }
 
-func (p *Presence) settings() (hub.PresenceRule, error) {
+func (p *Presence) settings() (settings.PresenceRule, error) {
 	mode, known := presenceModes[p.Mode]
-	to := hub.PresenceRule{Mode: mode, Grace: time.Duration(p.Grace)}
+	to := settings.PresenceRule{Mode: mode, Grace: time.Duration(p.Grace)}
 	switch {
 	case !known:
 		return to, fmt.Errorf("invalid presence mode %q: must be on, count or off", p.Mode)
 	case p.Grace == off:
 		to.Grace = 0
 	case p.Grace == 0:
-		to.Grace = hub.DefaultPresenceGrace
+		to.Grace = settings.DefaultPresenceGrace
 	case p.Grace < 0 || to.Grace > time.Hour:
 		return to, fmt.Errorf("invalid presence grace %s: must be above 0 and at most 1h, or -1 (Caddyfile: off) for none", to.Grace)
 	}
 	return to, nil
 }
 
-func (h *History) settings() (hub.History, error) {
-	to := hub.History{Count: h.Count, Age: time.Duration(h.Age)}
+func (h *History) settings() (settings.History, error) {
+	to := settings.History{Count: h.Count, Age: time.Duration(h.Age)}
 	switch {
 	case h.Count == off:
-		to.Count = hub.Off
+		to.Count = settings.Off
 	case h.Count < 0:
 		return to, fmt.Errorf("invalid history count %d: must be at least 0, or -1 for no limit", h.Count)
 	}
@@ -158,7 +159,7 @@ func (h *History) settings() (hub.History, error) {
 	case h.Age == off:
 		to.Age = 0
 	case h.Age == 0:
-		to.Age = hub.DefaultHistoryAge
+		to.Age = settings.DefaultHistoryAge
 	case h.Age < 0:
 		return to, fmt.Errorf("invalid history age %s: must be above 0, or -1 for no limit", to.Age)
 	}

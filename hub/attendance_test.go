@@ -5,13 +5,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // roomOf returns a hub and its only room, in which so many visitors are.
 func roomOf(t testing.TB, visitors int, client func(i int) Client) (*Hub, *room) {
 	t.Helper()
-	s := Defaults()
-	s.Rate, s.MaxConnections, s.MaxPerAddress = Unlimited, Off, Off
+	s := settings.Defaults()
+	s.Rate, s.MaxConnections, s.MaxPerAddress = limit.Unlimited, settings.Off, settings.Off
 	h, err := New(s, NewMemory())
 	if err != nil {
 		t.Fatal(err)

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 func BenchmarkPublish(b *testing.B) {
 	for _, members := range []int{0, 1, 1000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
-			h := newHub(b, settings())
+			h := newHub(b, configured())
 			for range members {
 				join(b, connect(b, h, hub.Client{}), "r", hub.Start{})
 			}
@@ -37,7 +38,7 @@ func (q *quiet) Notify(f *hub.SubscriberGroup) { q.group = f }
 func BenchmarkAppend(b *testing.B) {
 	for _, members := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
-			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
+			h := newHub(b, configured(func(s *settings.Settings) { s.MaxConnections = settings.Off }))
 			dispatchers := []*quiet{{}, {}}
 			for i := range members {
 				s, err := h.Connect(hub.Client{}, dispatchers[i%2])
@@ -66,7 +67,7 @@ func BenchmarkAppend(b *testing.B) {
 // delivery costs before anything is written.
 func BenchmarkStep(b *testing.B) {
 	const members = 10_000
-	h := newHub(b, settings())
+	h := newHub(b, configured())
 	dispatcher := new(quiet)
 	sessions := make([]*hub.Session, members)
 	for i := range sessions {
@@ -107,7 +108,7 @@ func BenchmarkStep(b *testing.B) {
 
 // BenchmarkNext resumes before a window of 64 messages, and reads them.
 func BenchmarkNext(b *testing.B) {
-	h := newHub(b, settings())
+	h := newHub(b, configured())
 	before := tail(b, h, "r")
 	s := member(b, h, "r", hub.Start{})
 	publish(b, h, "r", count(1, 64)...)
@@ -123,7 +124,7 @@ func BenchmarkNext(b *testing.B) {
 }
 
 func BenchmarkNextOfNothing(b *testing.B) {
-	h := newHub(b, settings())
+	h := newHub(b, configured())
 	s := member(b, h, "r", hub.Start{})
 	buf := make([]hub.Item, 0, 64)
 	b.ReportAllocs()
@@ -134,8 +135,8 @@ func BenchmarkNextOfNothing(b *testing.B) {
 
 // BenchmarkRoom finds one of 10,000 rooms.
 func BenchmarkRoom(b *testing.B) {
-	h := newHub(b, settings())
-	for i := range hub.DefaultMaxRooms {
+	h := newHub(b, configured())
+	for i := range settings.DefaultMaxRooms {
 		publish(b, h, fmt.Sprint("room/", i), "x")
 	}
 	b.ReportAllocs()
@@ -146,8 +147,8 @@ func BenchmarkRoom(b *testing.B) {
 
 // BenchmarkNewRoom makes a room in a full hub, where another one makes way.
 func BenchmarkNewRoom(b *testing.B) {
-	h := newHub(b, settings())
-	for i := range hub.DefaultMaxRooms {
+	h := newHub(b, configured())
+	for i := range settings.DefaultMaxRooms {
 		publish(b, h, fmt.Sprint("room/", i), "x")
 	}
 	b.ReportAllocs()
@@ -161,7 +162,7 @@ func BenchmarkNewRoom(b *testing.B) {
 func BenchmarkJoinLeave(b *testing.B) {
 	for _, members := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
-			h := newHub(b, settings(func(s *hub.Settings) { s.MaxConnections = hub.Off }))
+			h := newHub(b, configured(func(s *settings.Settings) { s.MaxConnections = settings.Off }))
 			dispatcher := new(quiet)
 			for range members {
 				s, err := h.Connect(hub.Client{}, dispatcher)
@@ -185,7 +186,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 }
 
 func BenchmarkConnectEnd(b *testing.B) {
-	h := newHub(b, settings())
+	h := newHub(b, configured())
 	b.ReportAllocs()
 	for b.Loop() {
 		connect(b, h, hub.Client{Address: addr("192.0.2.1")}).End(hub.CauseLeft)

@@ -39,8 +39,8 @@ const (
 // of whose calls stands for itself; a [Session] is one that keeps a connection, with
 // subscriptions and rates of its own. Methods are safe for concurrent use.
 //
-// Beside the errors that they name, methods return ErrRoomName, [ErrScope], [ErrUser],
-// [ErrEnded] if the session has ended, and *[LimitError] for a limit.
+// Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [ErrUser],
+// [ErrEnded] if the session has ended, and *[limit.Error] for a limit.
 type Caller struct {
 	hub     *Hub
 	client  Client
@@ -118,7 +118,7 @@ func (c *Caller) decide(_ Verb, room string) error { return c.client.inScope(roo
 // of all sessions of its address or, without a session, of the address.
 func (c *Caller) ask() (err error) {
 	h, set, now := c.hub, c.hub.settings.Load(), time.Now()
-	refuse := func(r Rate, wait time.Duration) error { return limit.TooOften("rate of commands", r, wait) }
+	refuse := func(r limit.Rate, wait time.Duration) error { return limit.TooOften("rate of commands", r, wait) }
 	if s := c.session; s != nil {
 		r := set.Asking()
 		s.mu.Lock()
@@ -142,7 +142,7 @@ func (c *Caller) ask() (err error) {
 }
 
 // Publish publishes a message, or a signal. The rate of the address counts, and that
-// of the session. It returns ErrEventName, ErrKey, ErrType, ErrData, ErrKeyReused,
+// of the session. It returns names.ErrEvent, ErrKey, ErrType, ErrData, ErrKeyReused,
 // ErrDraining, or the engine's error.
 func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 	verb := VerbPublish
@@ -163,7 +163,7 @@ func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 // not exist is made, and subscribing again moves the cursor. Without a session the
 // client becomes a member as with Renew, unless it has no ID or the room has no
 // presence, and nothing is delivered: a reader that goes on from the answer's Cursor
-// misses nothing. It returns ErrState, ErrRooms above [MaxRoomsJoined], ErrDraining,
+// misses nothing. It returns ErrState, ErrRooms above [settings.MaxRoomsJoined], ErrDraining,
 // or the engine's error, and has then changed nothing.
 func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joined, error) {
 	if err := c.admitMember(room, start.State); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 // There is one door: what anybody does in a room is a method of a Caller. Each other
@@ -43,7 +44,7 @@ func TestOneDoor(t *testing.T) {
 // Whatever a caller does, with a session or without, it does in the rooms of its scope
 // alone. A method that is not tried here fails the test.
 func TestScope(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "other", "x")
 		client := hub.Client{Scope: []string{"r"}}
 		session := connect(t, h, client)
@@ -98,7 +99,7 @@ func TestScope(t *testing.T) {
 				if err := tries[name](t.Context(), "other"); !errors.Is(err, hub.ErrScope) {
 					t.Errorf("%s, %s outside of the scope: %v", kind, name, err)
 				}
-				if err := tries[name](t.Context(), ""); !errors.Is(err, hub.ErrRoomName) && !errors.Is(err, hub.ErrScope) {
+				if err := tries[name](t.Context(), ""); !errors.Is(err, names.ErrRoom) && !errors.Is(err, hub.ErrScope) {
 					t.Errorf("%s, %s without a room: %v", kind, name, err)
 				}
 				if err := tries[name](t.Context(), "r"); err != nil && !errors.Is(err, hub.ErrNotJoined) {

@@ -22,7 +22,7 @@ var (
 	ErrState = errors.New("bad state")
 )
 
-// check returns an error that names what in p cannot be stored, or nil: ErrEventName,
+// check returns an error that names what in p cannot be stored, or nil: names.ErrEvent,
 // ErrKey or ErrType. The door has checked the room's name, and checkData checks the data.
 func (p *Publication) check() error {
 	return cmp.Or(names.CheckEvent(p.Event), names.CheckKey(p.Key), names.CheckType(p.Type))
@@ -68,7 +68,7 @@ func stateOf(raw []byte) ([]byte, error) {
 }
 
 // stateOf returns a state as it is kept, or refuses it: with an error that wraps
-// [ErrState], or a *LimitError with [ErrFull] that names history_memory, half of
+// [ErrState], or a *limit.Error with [limit.ErrFull] that names history_memory, half of
 // which states may have.
 func (h *Hub) stateOf(raw []byte, c *Client, room string) ([]byte, error) {
 	state, err := stateOf(raw)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 // Whichever way it comes in, what is stored as text or JSON is that.
@@ -28,18 +29,18 @@ func TestNothingButTextAndJSONIsStored(t *testing.T) {
 		"two values":              {hub.Publication{Kind: hub.JSON, Data: []byte(`1 2`)}, ann, hub.ErrData},
 		"bytes":                   {hub.Publication{Kind: hub.Binary, Data: []byte("\xff")}, ann, nil},
 		"no kind":                 {hub.Publication{Kind: 9}, ann, hub.ErrData},
-		"key that is not UTF-8":   {hub.Publication{Key: "k\xff"}, ann, hub.ErrKey},
-		"long key":                {hub.Publication{Key: strings.Repeat("k", hub.MaxKey+1)}, ann, hub.ErrKey},
-		"type that is not UTF-8":  {hub.Publication{Type: "image/\xff"}, ann, hub.ErrType},
-		"long type":               {hub.Publication{Type: strings.Repeat("t", hub.MaxType+1)}, ann, hub.ErrType},
-		"event that is not UTF-8": {hub.Publication{Event: "e\xff"}, ann, hub.ErrEventName},
+		"key that is not UTF-8":   {hub.Publication{Key: "k\xff"}, ann, names.ErrKey},
+		"long key":                {hub.Publication{Key: strings.Repeat("k", names.MaxKey+1)}, ann, names.ErrKey},
+		"type that is not UTF-8":  {hub.Publication{Type: "image/\xff"}, ann, names.ErrType},
+		"long type":               {hub.Publication{Type: strings.Repeat("t", names.MaxType+1)}, ann, names.ErrType},
+		"event that is not UTF-8": {hub.Publication{Event: "e\xff"}, ann, names.ErrEvent},
 		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, hub.ErrUser},
 		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, hub.ErrUser},
 		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, hub.ErrUser},
 		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", hub.MaxUserID+1)}, hub.ErrUser},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 				test.p.Room = "r"
 				if _, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), test.p); !errors.Is(err, test.want) {
 					t.Errorf("published: %v, want %v", err, test.want)
@@ -79,7 +80,7 @@ func TestNothingButJSONIsShown(t *testing.T) {
 		"large by space": {`{"a":` + strings.Repeat(" ", hub.MaxState) + `1}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 				s := connect(t, h, hub.Client{})
 				_, joined := s.Subscribe(t.Context(), "a", hub.Start{State: []byte(test.state)})
 				join(t, s, "b", hub.Start{})

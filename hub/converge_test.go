@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Whatever happens, what somebody makes of his snapshot and the differences is
 // in the end what the hub knows.
 func TestPresenceConverges(t *testing.T) {
 	for seed := range uint64(12) {
-		bubble(t, settings(func(s *hub.Settings) { s.Presence.Grace = 2 * time.Second }), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(func(s *settings.Settings) { s.Presence.Grace = 2 * time.Second }), func(t *testing.T, h *hub.Hub) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			var watchers []*watcher
 			sessions := make(map[int]*hub.Session)

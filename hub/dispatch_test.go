@@ -51,7 +51,7 @@ func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 
 // A dispatcher is told once, whatever comes, until it has looked.
 func TestNews(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)
 		a, b := inDispatcher(t, h, c, "r", hub.Client{}), inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1", "2")
@@ -87,7 +87,7 @@ func TestNews(t *testing.T) {
 // Who is behind, or has published a message of the batch and wants no echo, is
 // left to Next.
 func TestTakeIsExact(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)
 		deaf, plain := inDispatcher(t, h, c, "r", hub.Client{NoEcho: true}), inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1")
@@ -112,7 +112,7 @@ func TestTakeIsExact(t *testing.T) {
 
 // Signals go with a batch; what has expired does not.
 func TestStepSkips(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)
 		s := inDispatcher(t, h, c, "r", hub.Client{})
 		publish(t, h, "r", "1")

@@ -10,7 +10,7 @@
 // sessions implements [Dispatcher]: it is notified once for all of them, and reads
 // their [SubscriberGroup]. Whatever a client does in a room is a method of a [Caller].
 //
-//	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+//	h, err := hub.New(settings.Defaults(), hub.NewMemory())
 //	...
 //	wake := make(hub.WakeChan, 1)
 //	s, err := h.Connect(hub.Client{}, wake)

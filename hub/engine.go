@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Engine orders and stores what is published. A hub delivers only what its
@@ -43,7 +45,7 @@ type Engine interface {
 	// Retain says how much of the room's log to keep from now on, and lets go
 	// of what is over it or too old. It does nothing for a room that was
 	// neither subscribed to nor published in. It does not block.
-	Retain(room string, keep History)
+	Retain(room string, keep settings.History)
 	// Forget lets go of what the engine keeps of the room only as long as this process
 	// lives. Unless force is set it does nothing if a message would be lost. It reports
 	// whether the room is forgotten, as it always is where the log outlives the process.
@@ -58,7 +60,7 @@ type Engine interface {
 }
 
 // Keeper is an engine that keeps its logs in this process. They and what the hub itself
-// keeps share one bound, [Settings.HistoryMemory].
+// keeps share one bound, [settings.Settings.HistoryMemory].
 type Keeper interface {
 	Engine
 	// Bind gives the engine the budget to which it charges the messages that it keeps.

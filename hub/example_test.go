@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // A session subscribes, and its owner writes what is due to it.
 func Example() {
 	ctx := context.Background()
-	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+	h, err := hub.New(settings.Defaults(), hub.NewMemory())
 	if err != nil {
 		panic(err)
 	}
@@ -45,7 +46,7 @@ func Example() {
 // session.
 func ExampleHub_Caller() {
 	ctx := context.Background()
-	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+	h, err := hub.New(settings.Defaults(), hub.NewMemory())
 	if err != nil {
 		panic(err)
 	}

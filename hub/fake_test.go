@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/receipts"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // errEngine is what a fake engine fails with.
@@ -35,7 +36,7 @@ type fake struct {
 }
 
 // newFake returns a fake and a hub on it.
-func newFake(t testing.TB, s *hub.Settings) (*fake, *hub.Hub) {
+func newFake(t testing.TB, s *settings.Settings) (*fake, *hub.Hub) {
 	t.Helper()
 	e := &fake{
 		next: hub.Position{Epoch: "e", Offset: 10}, readers: make(map[string]hub.Reader),
@@ -130,7 +131,7 @@ func (e *fake) subscriptions() []string {
 	return slices.Sorted(maps.Keys(e.readers))
 }
 
-func (e *fake) Retain(string, hub.History) { e.maybePanic("retain") }
+func (e *fake) Retain(string, settings.History) { e.maybePanic("retain") }
 
 // panicIn makes the next call of a method panic.
 func (e *fake) panicIn(method string) {
@@ -174,7 +175,7 @@ func (e *fake) Close(context.Context) error {
 
 // Whatever ails the engine, its error comes back and nothing is left behind.
 func TestEngineFails(t *testing.T) {
-	e, h := newFake(t, settings())
+	e, h := newFake(t, configured())
 	ill := func(context.Context) error { return errEngine }
 	s := connect(t, h, hub.Client{})
 
@@ -227,7 +228,7 @@ func TestSessionBehindTheWindow(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := newFake(t, settings())
+			e, h := newFake(t, configured())
 			s := connect(t, h, hub.Client{})
 			e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: at("e", 9), More: true}, nil }
 			join(t, s, "r", hub.Start{After: old})
@@ -245,8 +246,8 @@ func TestSessionBehindTheWindow(t *testing.T) {
 // On an engine that keeps its logs elsewhere, a room is forgotten as soon as
 // its window is empty.
 func TestRoomsOfARemoteEngine(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
-		e, h := newFake(t, settings(func(s *hub.Settings) { s.MaxRooms = 1 }))
+	bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, configured(func(s *settings.Settings) { s.MaxRooms = 1 }))
 		publish(t, h, "a", "1")
 		publish(t, h, "b", "makes a go")
 		equal(t, "subscriptions", e.subscriptions(), "b")
@@ -261,7 +262,7 @@ func TestRoomsOfARemoteEngine(t *testing.T) {
 // An engine may have stored what it has not delivered yet. Whoever reads it
 // from the log is not given it again.
 func TestReadBeforeDelivery(t *testing.T) {
-	e, h := newFake(t, settings())
+	e, h := newFake(t, configured())
 	old, first := hub.Position{Epoch: "e", Offset: 5}, e.next
 	e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: first, More: true}, nil }
 	s := member(t, h, "r", hub.Start{After: old})
@@ -278,8 +279,8 @@ func TestReadBeforeDelivery(t *testing.T) {
 func TestJanitorSurvivesAPanic(t *testing.T) {
 	for _, where := range []string{"retain", "stop"} {
 		t.Run(where, func(t *testing.T) {
-			bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
-				e, h := newFake(t, settings())
+			bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+				e, h := newFake(t, configured())
 				publish(t, h, "r", "1")
 				e.panicIn(where)
 				advance(2 * window)
@@ -297,8 +298,8 @@ func TestJanitorSurvivesAPanic(t *testing.T) {
 // While the engine forgets a room, nobody else waits, and who wants the room again gets
 // another one afterwards.
 func TestEngineForgetsSlowly(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
-		e, h := newFake(t, settings(func(s *hub.Settings) { s.MaxRooms = 2 }))
+	bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, configured(func(s *settings.Settings) { s.MaxRooms = 2 }))
 		publish(t, h, "a", "1")
 		publish(t, h, "b", "1")
 		release := make(chan struct{})
@@ -333,8 +334,8 @@ func TestEngineForgetsSlowly(t *testing.T) {
 
 // A room that the engine does not forget stays.
 func TestEngineForgetPanics(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
-		e, h := newFake(t, settings())
+	bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, configured())
 		publish(t, h, "a", "1")
 		e.panicIn("forget")
 		for e.panics() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // heapBudget is the budget of the loads below, in bytes.
@@ -121,7 +122,7 @@ var loads = []struct {
 // heap fills a new hub and returns how much the heap has grown, as a multiple of
 // the budget.
 func heap(t testing.TB, fill func(testing.TB, *hub.Hub)) float64 {
-	h := newHub(t, settings(keeping(hub.Off, 0), func(s *hub.Settings) {
+	h := newHub(t, configured(keeping(settings.Off, 0), func(s *settings.Settings) {
 		s.HistoryMemory = heapBudget
 	}))
 	before := inUse()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // deaf is a Waker that nobody listens to.
@@ -17,10 +19,10 @@ type deaf struct{}
 
 func (deaf) Wake() {}
 
-// settings returns the defaults without rates, changed by change.
-func settings(change ...func(*hub.Settings)) *hub.Settings {
-	s := hub.Defaults()
-	s.Rate = hub.Unlimited
+// configured returns the defaults without rates, changed by change.
+func configured(change ...func(*settings.Settings)) *settings.Settings {
+	s := settings.Defaults()
+	s.Rate = limit.Unlimited
 	for _, f := range change {
 		f(s)
 	}
@@ -28,12 +30,12 @@ func settings(change ...func(*hub.Settings)) *hub.Settings {
 }
 
 // keeping returns a change of settings: what every room keeps.
-func keeping(count int, age time.Duration) func(*hub.Settings) {
-	return func(s *hub.Settings) { s.History = hub.History{Count: count, Age: age} }
+func keeping(count int, age time.Duration) func(*settings.Settings) {
+	return func(s *settings.Settings) { s.History = settings.History{Count: count, Age: age} }
 }
 
 // newHub returns a hub that is checked and closed at the end of the test.
-func newHub(t testing.TB, s *hub.Settings) *hub.Hub {
+func newHub(t testing.TB, s *settings.Settings) *hub.Hub {
 	t.Helper()
 	h, err := hub.New(s, hub.NewMemory())
 	if err != nil {
@@ -51,7 +53,7 @@ func newHub(t testing.TB, s *hub.Settings) *hub.Hub {
 }
 
 // bubble runs f with a hub in a bubble of fake time.
-func bubble(t *testing.T, s *hub.Settings, f func(*testing.T, *hub.Hub)) {
+func bubble(t *testing.T, s *settings.Settings, f func(*testing.T, *hub.Hub)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { f(t, newHub(t, s)) })
 }
@@ -171,7 +173,7 @@ func told(p hub.Page) (told []string) {
 // history returns all that the room's log keeps.
 func history(t testing.TB, h *hub.Hub, room string) []string {
 	t.Helper()
-	return read(t, h, room, hub.Query{Last: hub.Off, Limit: hub.Off})
+	return read(t, h, room, hub.Query{Last: settings.Off, Limit: settings.Off})
 }
 
 func equal(t testing.TB, what string, got []string, want ...string) {
@@ -182,11 +184,11 @@ func equal(t testing.TB, what string, got []string, want ...string) {
 }
 
 // limited checks that err is a limit's refusal, and returns it.
-func limited(t testing.TB, err, sentinel error, limit string) *hub.LimitError {
+func limited(t testing.TB, err, sentinel error, option string) *limit.Error {
 	t.Helper()
-	var e *hub.LimitError
-	if !errors.As(err, &e) || !errors.Is(err, sentinel) || e.Limit != limit {
-		t.Fatalf("error %v, want %v by %s", err, sentinel, limit)
+	var e *limit.Error
+	if !errors.As(err, &e) || !errors.Is(err, sentinel) || e.Limit != option {
+		t.Fatalf("error %v, want %v by %s", err, sentinel, option)
 	}
 	return e
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 func TestIdempotencyKey(t *testing.T) {
@@ -42,7 +43,7 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 				want, err := h.Caller(hub.Client{User: ann}).Publish(t.Context(), first)
 				if err != nil || want.Replayed {
 					t.Fatalf("%v, %+v", err, want)
@@ -66,7 +67,7 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 func TestIdempotencyKeyOfNobody(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		p := hub.Publication{Room: "r", Key: "k"}
 		first := send(t, h, p)
 		if again := send(t, h, p); !again.Replayed || again.Position != first.Position {
@@ -76,10 +77,10 @@ func TestIdempotencyKeyOfNobody(t *testing.T) {
 		if again := send(t, h, p); again.Replayed {
 			t.Errorf("replayed after %v", hub.KeyLifetime)
 		}
-		p.Key = strings.Repeat("k", hub.MaxKey)
+		p.Key = strings.Repeat("k", names.MaxKey)
 		send(t, h, p)
 		p.Key += "k"
-		if _, err := h.Caller(hub.Client{}).Publish(t.Context(), p); !errors.Is(err, hub.ErrKey) {
+		if _, err := h.Caller(hub.Client{}).Publish(t.Context(), p); !errors.Is(err, names.ErrKey) {
 			t.Errorf("a key that is too long: %v", err)
 		}
 	})
@@ -90,8 +91,8 @@ func TestIdempotencyKeyOfNobody(t *testing.T) {
 func TestIdempotencyKeyInFlight(t *testing.T) {
 	p := hub.Publication{Room: "r", Key: "k"}
 	for _, fails := range []bool{false, true} {
-		bubble(t, settings(), func(t *testing.T, _ *hub.Hub) {
-			e, h := newFake(t, settings())
+		bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+			e, h := newFake(t, configured())
 			calls, release := 0, make(chan error)
 			e.publish = func(context.Context) error { calls++; return <-release }
 			type answer struct {
@@ -147,7 +148,7 @@ func TestIdempotencyKeyInFlight(t *testing.T) {
 
 // A panic of the engine frees the key.
 func TestIdempotencyKeyAfterPanic(t *testing.T) {
-	e, h := newFake(t, settings())
+	e, h := newFake(t, configured())
 	e.publish = func(context.Context) error { panic("engine") }
 	p := hub.Publication{Room: "r", Key: "k"}
 	func() {

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // rated returns a change of settings: a rate for all rooms.
-func rated(perSecond float64, burst int) func(*hub.Settings) {
-	return func(s *hub.Settings) { s.Rate = hub.Rate{PerSecond: perSecond, Burst: burst} }
+func rated(perSecond float64, burst int) func(*settings.Settings) {
+	return func(s *settings.Settings) { s.Rate = limit.Rate{PerSecond: perSecond, Burst: burst} }
 }
 
 // passed publishes n times and returns how often that was allowed.
@@ -25,7 +27,7 @@ func passed(t testing.TB, n int, publish func() error) (ok int) {
 			ok++
 			continue
 		}
-		if e := limited(t, err, hub.ErrRate, "rate"); e.RetryAfter <= 0 {
+		if e := limited(t, err, limit.ErrRate, "rate"); e.RetryAfter <= 0 {
 			t.Errorf("retry after %v", e.RetryAfter)
 		}
 	}
@@ -33,7 +35,7 @@ func passed(t testing.TB, n int, publish func() error) (ok int) {
 }
 
 func TestRateByConnection(t *testing.T) {
-	bubble(t, settings(rated(2, 5)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(rated(2, 5)), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
 		publish := func() error {
 			_, err := s.Publish(t.Context(), hub.Publication{Room: "r"})
@@ -48,7 +50,7 @@ func TestRateByConnection(t *testing.T) {
 				t.Errorf("after %v: %d, want %d", step.wait, got, step.want)
 			}
 		}
-		e := limited(t, publish(), hub.ErrRate, "rate")
+		e := limited(t, publish(), limit.ErrRate, "rate")
 		if e.RetryAfter != 500*time.Millisecond || e.Max != "2/s 5" {
 			t.Errorf("%+v", e)
 		}
@@ -73,7 +75,7 @@ func TestRateByAddress(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
 				ok := 0
 				for _, a := range []string{test.one, test.other} {
 					c := hub.Client{Address: addr(a)}
@@ -94,7 +96,7 @@ func TestRateByAddress(t *testing.T) {
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		bubble(t, settings(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(rated(1, 4)), func(t *testing.T, h *hub.Hub) {
 			if ok := passed(t, 50, func() error {
 				_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "r"})
 				return err
@@ -107,14 +109,14 @@ func TestRateByAddress(t *testing.T) {
 
 // Rooms of different rates do not share their buckets, rooms of one rate do.
 func TestRateByRoom(t *testing.T) {
-	rules := func(s *hub.Settings) {
-		s.Rooms = []hub.RoomRule{
-			{Pattern: "slow*", Rate: &hub.Rate{PerSecond: 1, Burst: 1}},
-			{Pattern: "mute", Rate: &hub.Rate{}},
-			{Pattern: "off", Rate: &hub.Unlimited},
+	rules := func(s *settings.Settings) {
+		s.Rooms = []settings.RoomRule{
+			{Pattern: "slow*", Rate: &limit.Rate{PerSecond: 1, Burst: 1}},
+			{Pattern: "mute", Rate: &limit.Rate{}},
+			{Pattern: "off", Rate: &limit.Unlimited},
 		}
 	}
-	bubble(t, settings(rated(1, 3), rules), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(rated(1, 3), rules), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		for _, test := range []struct {
 			room string
@@ -132,23 +134,23 @@ func TestRateByRoom(t *testing.T) {
 }
 
 func TestRateOfJoinsAndNewRooms(t *testing.T) {
-	bubble(t, settings(rated(1, 3)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(rated(1, 3)), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		for _, room := range count(1, 3) {
 			join(t, s, room, hub.Start{})
 		}
-		for range hub.MaxRoomsJoined - 3 { // whoever comes back to all of his rooms need not wait
+		for range settings.MaxRoomsJoined - 3 { // whoever comes back to all of his rooms need not wait
 			join(t, s, "1", hub.Start{})
 		}
 		_, err := s.Subscribe(t.Context(), "1", hub.Start{})
-		limited(t, err, hub.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of commands")
 
 		other := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		join(t, other, "1", hub.Start{})
 		_, err = other.Subscribe(t.Context(), "4", hub.Start{})
-		limited(t, err, hub.ErrRate, "rate of new rooms")
+		limited(t, err, limit.ErrRate, "rate of new rooms")
 		_, err = h.Caller(other.Client()).Publish(t.Context(), hub.Publication{Room: "4"})
-		limited(t, err, hub.ErrRate, "rate of new rooms")
+		limited(t, err, limit.ErrRate, "rate of new rooms")
 		if _, err = other.Publish(t.Context(), hub.Publication{Room: "3"}); err != nil {
 			t.Errorf("a room that is there: %v", err)
 		}
@@ -161,22 +163,22 @@ func TestRateOfJoinsAndNewRooms(t *testing.T) {
 }
 
 func TestMaxConnections(t *testing.T) {
-	bubble(t, settings(func(s *hub.Settings) { s.MaxConnections, s.MaxPerAddress = 4, 2 }), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(func(s *settings.Settings) { s.MaxConnections, s.MaxPerAddress = 4, 2 }), func(t *testing.T, h *hub.Hub) {
 		a := connect(t, h, hub.Client{Address: addr("2001:db8::1")})
 		connect(t, h, hub.Client{Address: addr("2001:db8::2")})
 		if err := h.Caller(hub.Client{}).CanConnect(); err != nil {
 			t.Errorf("somebody else: %v", err)
 		}
-		limited(t, h.Caller(hub.Client{Address: addr("2001:db8::3")}).CanConnect(), hub.ErrFull, "max_connections_per_address")
+		limited(t, h.Caller(hub.Client{Address: addr("2001:db8::3")}).CanConnect(), limit.ErrFull, "max_connections_per_address")
 		_, err := h.Connect(hub.Client{Address: addr("2001:db8::3")}, deaf{})
-		if e := limited(t, err, hub.ErrFull, "max_connections_per_address"); e.Max != "2" || e.RetryAfter <= 0 {
+		if e := limited(t, err, limit.ErrFull, "max_connections_per_address"); e.Max != "2" || e.RetryAfter <= 0 {
 			t.Errorf("%+v", e)
 		}
 		connect(t, h, hub.Client{})
 		connect(t, h, hub.Client{})
-		limited(t, h.Caller(hub.Client{}).CanConnect(), hub.ErrFull, "max_connections")
+		limited(t, h.Caller(hub.Client{}).CanConnect(), limit.ErrFull, "max_connections")
 		_, err = h.Connect(hub.Client{Address: addr("192.0.2.1")}, deaf{})
-		if e := limited(t, err, hub.ErrFull, "max_connections"); e.Max != "4" || e.RetryAfter <= 0 {
+		if e := limited(t, err, limit.ErrFull, "max_connections"); e.Max != "4" || e.RetryAfter <= 0 {
 			t.Errorf("%+v", e)
 		}
 		a.End(hub.CauseLeft)
@@ -186,7 +188,7 @@ func TestMaxConnections(t *testing.T) {
 
 // Addresses that owe nothing are forgotten, and nobody is forgiven thereby.
 func TestAddressesAreForgotten(t *testing.T) {
-	bubble(t, settings(rated(0.01, 1)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(rated(0.01, 1)), func(t *testing.T, h *hub.Hub) {
 		c := hub.Client{Address: addr("192.0.2.1")}
 		publish := func() error {
 			_, err := h.Caller(c).Publish(t.Context(), hub.Publication{Room: "r"})
@@ -209,8 +211,8 @@ func TestAddressesAreForgotten(t *testing.T) {
 }
 
 func TestLimitsAreLoggedOnce(t *testing.T) {
-	one := func(s *hub.Settings) { s.MaxConnections, s.MaxMessageSize = 1, 1 }
-	bubble(t, settings(one), func(t *testing.T, h *hub.Hub) {
+	one := func(s *settings.Settings) { s.MaxConnections, s.MaxMessageSize = 1, 1 }
+	bubble(t, configured(one), func(t *testing.T, h *hub.Hub) {
 		var out bytes.Buffer
 		h.SetLogger(slog.New(slog.NewTextHandler(&out, nil)))
 		connect(t, h, hub.Client{})
@@ -218,9 +220,9 @@ func TestLimitsAreLoggedOnce(t *testing.T) {
 			t.Helper()
 			for range 3 {
 				_, err := h.Connect(hub.Client{}, deaf{})
-				limited(t, err, hub.ErrFull, "max_connections")
+				limited(t, err, limit.ErrFull, "max_connections")
 				_, err = h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "r", Data: []byte("secret")})
-				limited(t, err, hub.ErrTooLarge, "max_message_size")
+				limited(t, err, limit.ErrTooLarge, "max_message_size")
 			}
 			got := strings.Split(strings.TrimSpace(out.String()), "\n")
 			if len(got) != len(want) {
@@ -234,7 +236,7 @@ func TestLimitsAreLoggedOnce(t *testing.T) {
 		}
 		lines("limit=max_connections value=1", "limit=max_message_size value=1")
 		out.Reset()
-		if err := h.Configure(settings(one)); err != nil {
+		if err := h.Configure(configured(one)); err != nil {
 			t.Fatal(err)
 		}
 		lines("limit=max_connections value=1", "limit=max_message_size value=1")
@@ -242,12 +244,12 @@ func TestLimitsAreLoggedOnce(t *testing.T) {
 }
 
 func TestRateString(t *testing.T) {
-	for want, r := range map[string]hub.Rate{
+	for want, r := range map[string]limit.Rate{
 		"10/s 20": {PerSecond: 10, Burst: 20},
 		"1/s 1":   {PerSecond: 1, Burst: 1},
 		"30/m 1":  {PerSecond: 0.5, Burst: 1},
 		"2/h 3":   {PerSecond: 2. / 3600, Burst: 3},
-		"off":     hub.Unlimited,
+		"off":     limit.Unlimited,
 	} {
 		if r.String() != want {
 			t.Errorf("%q, want %q", r, want)
@@ -259,10 +261,10 @@ func TestRateString(t *testing.T) {
 // its first refusal says which address, which room, and asks. It is told although
 // the same limit of a connection was told before.
 func TestLimitsByAddressAskForAProxy(t *testing.T) {
-	one := func(s *hub.Settings) {
-		s.MaxPerAddress, s.MaxRooms, s.MaxConnections, s.Rate = 1, 2, 2, hub.Rate{PerSecond: 1, Burst: 1}
+	one := func(s *settings.Settings) {
+		s.MaxPerAddress, s.MaxRooms, s.MaxConnections, s.Rate = 1, 2, 2, limit.Rate{PerSecond: 1, Burst: 1}
 	}
-	bubble(t, settings(one), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(one), func(t *testing.T, h *hub.Hub) {
 		var out bytes.Buffer
 		h.SetLogger(slog.New(slog.NewTextHandler(&out, nil)))
 		told := func(limit, address, room string, asks bool) {
@@ -287,7 +289,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		}
 		for range 2 {
 			_, err = h.Connect(client, deaf{})
-			limited(t, err, hub.ErrFull, "max_connections_per_address")
+			limited(t, err, limit.ErrFull, "max_connections_per_address")
 		}
 		told("max_connections_per_address", "192.0.2.1", "lobby", true)
 
@@ -317,7 +319,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		nobody := hub.Client{Scope: []string{"lobby"}}
 		connect(t, h, nobody)
 		_, err = h.Connect(nobody, deaf{})
-		limited(t, err, hub.ErrFull, "max_connections")
+		limited(t, err, limit.ErrFull, "max_connections")
 		told("max_connections", "", "lobby", false)
 	})
 }
@@ -325,10 +327,10 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 // What one connection may ask anew, the connections of an address may not without
 // end, one after the other.
 func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
-	change := func(s *hub.Settings) {
-		s.Rate, s.MaxPerAddress, s.MaxRooms = hub.Rate{PerSecond: 1, Burst: 10}, 2, 1000
+	change := func(s *settings.Settings) {
+		s.Rate, s.MaxPerAddress, s.MaxRooms = limit.Rate{PerSecond: 1, Burst: 10}, 2, 1000
 	}
-	bubble(t, settings(change), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(change), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", "x")
 		client := hub.Client{Address: netip.MustParseAddr("192.0.2.7")}
 		joined := 0
@@ -351,7 +353,7 @@ func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
 		}
 		s := connect(t, h, client)
 		_, err := s.Subscribe(t.Context(), "r", hub.Start{})
-		limited(t, err, hub.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of commands")
 		if _, err := connect(t, h, hub.Client{Address: netip.MustParseAddr("192.0.2.8")}).Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 			t.Errorf("another address: %v", err)
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // logOf returns a log, locked, of so many messages that stay and so many that
@@ -13,9 +15,9 @@ import (
 func logOf(t testing.TB, stay, end int) (*Memory, *log) {
 	t.Helper()
 	e := NewMemory()
-	e.budget.SetMax(Off)
+	e.budget.SetMax(settings.Off)
 	l := e.lock("r")
-	l.keep = History{Count: stay + end}
+	l.keep = settings.History{Count: stay + end}
 	l.mu.Unlock()
 	begin := time.Now()
 	for i := range max(stay, end) {
@@ -72,7 +74,7 @@ func TestExpiryInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := NewMemory()
 		l := e.lock("r")
-		l.keep = History{Count: 500}
+		l.keep = settings.History{Count: 500}
 		l.mu.Unlock()
 		for i := range 400 {
 			m := &Message{Room: "r", Data: fmt.Append(nil, i)}
@@ -88,7 +90,7 @@ func TestExpiryInAnyOrder(t *testing.T) {
 					want = append(want, fmt.Sprint(i))
 				}
 			}
-			for _, q := range []Query{{Last: Off, Limit: Off}, {Age: time.Hour, Limit: Off}, {InvalidCursor: true, Limit: Off}} {
+			for _, q := range []Query{{Last: settings.Off, Limit: settings.Off}, {Age: time.Hour, Limit: settings.Off}, {InvalidCursor: true, Limit: settings.Off}} {
 				page, err := e.Read(t.Context(), "r", q)
 				var got []string
 				for _, m := range page.Messages {
@@ -116,7 +118,7 @@ func BenchmarkExpiry(b *testing.B) {
 		b.Run(fmt.Sprint("messages=", n), func(b *testing.B) {
 			e, l := logOf(b, n, 0)
 			defer l.mu.Unlock()
-			l.keep.Count = Off
+			l.keep.Count = settings.Off
 			now := time.Now()
 			for b.Loop() {
 				m := &Message{Room: "r", Position: e.next(), Expires: now.Add(1)}

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // What a cursor is told of a room without a log is exact while all that is
@@ -83,19 +86,19 @@ func sumOf(lost []*Message, now time.Time) (sum loss, highest uint64) {
 
 // What is remembered is bounded by the memory that messages may have.
 func TestTracesAreBounded(t *testing.T) {
-	for memory, limit := range map[int64]int{1: minTraces, 32 << 20: 2 << 20, Off: maxTraces} {
+	for memory, limit := range map[int64]int{1: minTraces, 32 << 20: 2 << 20, settings.Off: maxTraces} {
 		e := NewMemory()
 		e.budget.SetMax(memory)
-		for i := range 4 * limit / (traceBytes + MaxRoomName) {
-			room := fmt.Sprintf("%0*d", MaxRoomName, i)
+		for i := range 4 * limit / (traceBytes + names.MaxRoom) {
+			room := fmt.Sprintf("%0*d", names.MaxRoom, i)
 			put(t, e, &Message{Room: room})
 			e.Forget(room, true)
 		}
-		room := traceBytes + MaxRoomName
+		room := traceBytes + names.MaxRoom
 		if n := len(e.traces.by); e.traces.bytes > limit || n != limit/room {
 			t.Errorf("of %d bytes: %d rooms have left %d, want %d", memory, n, e.traces.bytes, limit)
 		}
-		page, err := e.Read(t.Context(), strings.Repeat("x", MaxRoomName), Query{After: Position{Epoch: e.epoch, Offset: 1}})
+		page, err := e.Read(t.Context(), strings.Repeat("x", names.MaxRoom), Query{After: Position{Epoch: e.epoch, Offset: 1}})
 		if err != nil || page.Gap == nil {
 			t.Errorf("of %d bytes: nothing is said of what is not known: %v", memory, err)
 		}

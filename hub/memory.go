@@ -40,7 +40,7 @@ type Memory struct {
 type log struct {
 	mu       sync.Mutex
 	gone     bool // forgotten: look it up again
-	keep     History
+	keep     settings.History
 	messages deque.Deque[kept]
 	over     int                  // how many of them have no message any more
 	mortal   ranking.Heap[expiry] // of those that end by themselves
@@ -233,7 +233,7 @@ func (l *log) read(room string, q Query, tail Position) Page {
 }
 
 // Retain implements [Engine].
-func (e *Memory) Retain(room string, keep History) {
+func (e *Memory) Retain(room string, keep settings.History) {
 	l := e.lookUp(room)
 	if l == nil {
 		return

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 var (
@@ -56,7 +58,7 @@ type model struct {
 	*testing.T
 	rnd         *rand.Rand
 	hub         *hub.Hub
-	settings    *hub.Settings
+	settings    *settings.Settings
 	rooms       map[string][]sent
 	clients     []*client
 	dispatchers [2]dispatcher
@@ -139,11 +141,11 @@ func one[T any](m *model, of ...T) T { return of[m.rnd.IntN(len(of))] }
 func (m *model) room() string { return one(m, "a", "b", "c", "d", "e", "f") }
 
 func (m *model) configure() {
-	m.settings = settings(func(s *hub.Settings) {
+	m.settings = configured(func(s *settings.Settings) {
 		s.MaxRooms, s.MaxConnections, s.MaxMessageSize = 4, 5, 300
 		s.HistoryMemory = one(m, int64(1500), 6000, 30_000, 1<<20)
 		s.History = m.history()
-		s.Rooms = []hub.RoomRule{{Pattern: "a", History: new(m.history())}, {Pattern: "b*", History: new(m.history())}}
+		s.Rooms = []settings.RoomRule{{Pattern: "a", History: new(m.history())}, {Pattern: "b*", History: new(m.history())}}
 	})
 	if m.hub != nil {
 		if err := m.hub.Configure(m.settings); err != nil {
@@ -152,8 +154,8 @@ func (m *model) configure() {
 	}
 }
 
-func (m *model) history() hub.History {
-	return hub.History{Count: one(m, 0, 1, 3, 10, 80), Age: one(m, 0, time.Second, time.Minute)}
+func (m *model) history() settings.History {
+	return settings.History{Count: one(m, 0, 1, 3, 10, 80), Age: one(m, 0, time.Second, time.Minute)}
 }
 
 func (m *model) advance() {
@@ -162,10 +164,10 @@ func (m *model) advance() {
 
 // full checks a refusal for lack of rooms, and says whether err is one.
 func (m *model) full(err error, room string) bool {
-	if !errors.Is(err, hub.ErrFull) {
+	if !errors.Is(err, limit.ErrFull) {
 		return false
 	}
-	limited(m, err, hub.ErrFull, "max_rooms")
+	limited(m, err, limit.ErrFull, "max_rooms")
 	occupied := make(map[string]bool)
 	for _, c := range m.clients {
 		for name := range c.rooms {
@@ -229,7 +231,7 @@ func (m *model) connect() {
 	waker := one[hub.Waker](m, deaf{}, make(hub.WakeChan, 1), &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[0], client: c}, &oneOf{dispatcher: &m.dispatchers[1], client: c})
 	s, err := m.hub.Connect(hub.Client{NoEcho: m.rnd.IntN(2) == 0, Address: one(m, addr("10.0.0.1"), addr("2001:db8::1"))}, waker)
 	if len(m.clients) == m.settings.MaxConnections {
-		limited(m, err, hub.ErrFull, "max_connections")
+		limited(m, err, limit.ErrFull, "max_connections")
 		return
 	}
 	if err != nil {

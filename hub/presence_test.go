@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // seen reads what a session is told, presence alone, as short text: the number,
@@ -54,7 +57,7 @@ func person(id string) hub.Client {
 }
 
 func TestPresence(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		ann := connect(t, h, person("ann"))
 		join(t, ann, "r", hub.Start{State: []byte(`1`)})
 		advance(time.Millisecond)
@@ -90,7 +93,7 @@ func TestPresence(t *testing.T) {
 }
 
 func TestPresenceOfOneInSeveralTabs(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		watcher := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
 		join(t, watcher, "r", hub.Start{})
 		equal(t, "nobody", seen(t, watcher), "0")
@@ -115,8 +118,8 @@ func TestPresenceOfOneInSeveralTabs(t *testing.T) {
 }
 
 func TestPresenceGrace(t *testing.T) {
-	grace := func(s *hub.Settings) { s.Presence.Grace = 4 * time.Second }
-	bubble(t, settings(grace), func(t *testing.T, h *hub.Hub) {
+	grace := func(s *settings.Settings) { s.Presence.Grace = 4 * time.Second }
+	bubble(t, configured(grace), func(t *testing.T, h *hub.Hub) {
 		watcher := connect(t, h, hub.Client{Presence: hub.PresenceAll, Observer: true})
 		join(t, watcher, "r", hub.Start{})
 		equal(t, "nobody", seen(t, watcher), "0")
@@ -144,7 +147,7 @@ func TestPresenceGrace(t *testing.T) {
 }
 
 func TestPresenceByLease(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		watcher := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
 		join(t, watcher, "r", hub.Start{})
 		equal(t, "nobody", seen(t, watcher), "0")
@@ -170,7 +173,7 @@ func TestPresenceByLease(t *testing.T) {
 			"state": h.Caller(poller).Show(t.Context(), "r", make([]byte, hub.MaxState+1)),
 			"room":  h.Caller(poller).Show(t.Context(), "", nil),
 		} {
-			if !errors.Is(err, hub.ErrState) && !errors.Is(err, hub.ErrRoomName) {
+			if !errors.Is(err, hub.ErrState) && !errors.Is(err, names.ErrRoom) {
 				t.Errorf("bad %s: %v", name, err)
 			}
 		}
@@ -178,7 +181,7 @@ func TestPresenceByLease(t *testing.T) {
 }
 
 func TestPresenceCounts(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		for range 3 {
 			join(t, connect(t, h, hub.Client{}), "r", hub.Start{})
 		}
@@ -222,24 +225,24 @@ func TestPresenceCounts(t *testing.T) {
 }
 
 func TestPresenceModes(t *testing.T) {
-	mode := func(m hub.PresenceMode) func(*hub.Settings) {
-		return func(s *hub.Settings) {
-			s.Rooms = []hub.RoomRule{{Pattern: "r", Presence: &hub.PresenceRule{Mode: m, Grace: time.Second}}}
+	mode := func(m settings.PresenceMode) func(*settings.Settings) {
+		return func(s *settings.Settings) {
+			s.Rooms = []settings.RoomRule{{Pattern: "r", Presence: &settings.PresenceRule{Mode: m, Grace: time.Second}}}
 		}
 	}
-	bubble(t, settings(mode(hub.PresenceCount)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(mode(settings.PresenceCount)), func(t *testing.T, h *hub.Hub) {
 		ann := connect(t, h, person("ann"))
 		join(t, ann, "r", hub.Start{State: []byte(`1`)})
 		advance(2 * time.Second)
 		equal(t, "the number alone", seen(t, ann), "1", "1")
 
-		configure := func(m hub.PresenceMode) {
+		configure := func(m settings.PresenceMode) {
 			t.Helper()
-			if err := h.Configure(settings(mode(m))); err != nil {
+			if err := h.Configure(configured(mode(m))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		configure(hub.PresenceOff)
+		configure(settings.PresenceOff)
 		equal(t, "nothing", seen(t, ann))
 		if _, err := h.Caller(hub.Client{}).Presence("r"); !errors.Is(err, hub.ErrPresence) {
 			t.Errorf("presence that is off: %v", err)
@@ -254,13 +257,13 @@ func TestPresenceModes(t *testing.T) {
 		join(t, off, "r", hub.Start{State: []byte(`3`)})
 		advance(2 * time.Second)
 		equal(t, "no snapshot", seen(t, off))
-		configure(hub.PresenceOn)
+		configure(settings.PresenceOn)
 		equal(t, "told how things are", seen(t, ann), "2 =ann1 =bob3")
 	})
 }
 
 func TestPresenceOfALargeRoom(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		some := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
 		join(t, some, "r", hub.Start{})
 		seen(t, some)
@@ -293,7 +296,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 }
 
 func TestPresenceSince(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		rooms := []string{"a", "b"}
 		all, cursor := h.Caller(hub.Client{}).PresenceSince(rooms, hub.Position{})
 		if len(all) != 2 {
@@ -314,7 +317,7 @@ func TestPresenceSince(t *testing.T) {
 
 // A session that is overtaken has missed changes, and is told anew.
 func TestPresenceAfterBeingOvertaken(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		slow, other := connect(t, h, person("slow")), connect(t, h, person("other"))
 		join(t, slow, "r", hub.Start{})
 		seen(t, slow)
@@ -329,7 +332,7 @@ func TestPresenceAfterBeingOvertaken(t *testing.T) {
 
 // Signals alone can overtake it: no message is missing, and changes are.
 func TestPresenceAfterManySignals(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		slow, other := connect(t, h, person("slow")), connect(t, h, person("other"))
 		join(t, slow, "r", hub.Start{})
 		advance(2 * time.Second)
@@ -347,7 +350,7 @@ func TestPresenceAfterManySignals(t *testing.T) {
 }
 
 func TestSignalsAreNotForWhoSentThem(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		a, b := connect(t, h, hub.Client{}), connect(t, h, hub.Client{})
 		join(t, a, "r", hub.Start{})
 		join(t, b, "r", hub.Start{})
@@ -368,10 +371,10 @@ func TestSignalsAreNotForWhoSentThem(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestTooManyRooms(t *testing.T) {
-	unlimited := func(s *hub.Settings) { s.Rate = hub.Unlimited }
-	bubble(t, settings(unlimited), func(t *testing.T, h *hub.Hub) {
+	unlimited := func(s *settings.Settings) { s.Rate = limit.Unlimited }
+	bubble(t, configured(unlimited), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
-		for i := range hub.MaxRoomsJoined {
+		for i := range settings.MaxRoomsJoined {
 			join(t, s, fmt.Sprint(i), hub.Start{})
 		}
 		if _, err := s.Subscribe(t.Context(), "more", hub.Start{}); !errors.Is(err, hub.ErrRooms) {
@@ -383,7 +386,7 @@ func TestTooManyRooms(t *testing.T) {
 
 // Whoever asks without reading waits.
 func TestAnswersWait(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
 		answered := make(chan int, 100)
 		go func() {
@@ -412,7 +415,7 @@ func TestAnswersWait(t *testing.T) {
 
 // Whoever comes back from far behind is told once who is there, before the gap.
 func TestPresenceBeforeAGap(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", count(1, 80)...)
 		advance(time.Minute)
 		s := connect(t, h, person("ann"))
@@ -438,8 +441,8 @@ func TestPresenceBeforeAGap(t *testing.T) {
 // What comes and goes quickly fills no memory: there is no grace for more than
 // may be connected.
 func TestGraceIsBounded(t *testing.T) {
-	few := func(s *hub.Settings) { s.MaxConnections = 3 }
-	bubble(t, settings(few), func(t *testing.T, h *hub.Hub) {
+	few := func(s *settings.Settings) { s.MaxConnections = 3 }
+	bubble(t, configured(few), func(t *testing.T, h *hub.Hub) {
 		for i := range 10 {
 			s := connect(t, h, person(fmt.Sprint(i)))
 			join(t, s, "r", hub.Start{})
@@ -456,18 +459,18 @@ func TestGraceIsBounded(t *testing.T) {
 }
 
 func TestCallersWithoutSessionAreRated(t *testing.T) {
-	bubble(t, settings(rated(1, 1)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(rated(1, 1)), func(t *testing.T, h *hub.Hub) {
 		caller := h.Caller(hub.Client{ID: "x", Address: addr("192.0.2.1")})
-		for range hub.MaxRoomsJoined {
+		for range settings.MaxRoomsJoined {
 			if err := caller.Show(t.Context(), "r", []byte(`1`)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		limited(t, caller.Show(t.Context(), "r", nil), hub.ErrRate, "rate of commands")
+		limited(t, caller.Show(t.Context(), "r", nil), limit.ErrRate, "rate of commands")
 		_, err := caller.Subscribe(t.Context(), "r", hub.Start{})
-		limited(t, err, hub.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of commands")
 		_, err = caller.History(t.Context(), "r", hub.Query{})
-		limited(t, err, hub.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of commands")
 		nobody := h.Caller(hub.Client{})
 		if err := nobody.Show(t.Context(), "r", nil); !errors.Is(err, hub.ErrConn) {
 			t.Errorf("a caller without a connection: %v", err)

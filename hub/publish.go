@@ -22,7 +22,7 @@ type Publication struct {
 	Data  []byte // not copied, must not change any more
 	// Key makes publishing idempotent: the same key again within
 	// [KeyLifetime] gives the first answer and publishes nothing. At most
-	// [MaxKey] bytes. It is echoed with the message.
+	// [names.MaxKey] bytes. It is echoed with the message.
 	Key string
 	// Signal publishes without storing: no id, no history, may be dropped.
 	Signal bool
@@ -39,7 +39,7 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	set := h.settings.Load()
 	limits := set.Policy(p.Room)
 	if len(p.Data) > limits.MaxMessageSize {
-		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: ErrTooLarge}, &c.client, p.Room)
+		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: limit.ErrTooLarge}, &c.client, p.Room)
 	}
 	if err := c.rate(p.Room, limits.Rate); err != nil {
 		return Receipt{}, err
@@ -101,7 +101,7 @@ func (p *Publication) print() (print [16]byte) {
 }
 
 // rate spends a token of the session, if there is one, and of the address.
-func (c *Caller) rate(room string, r Rate) error {
+func (c *Caller) rate(room string, r limit.Rate) error {
 	h, now := c.hub, time.Now()
 	if s := c.session; s != nil {
 		s.mu.Lock()

@@ -51,7 +51,7 @@ func TestReset(t *testing.T) {
 	} {
 		for upToDate, want := range map[bool]string{false: test.behind, true: test.upToDate} {
 			t.Run(fmt.Sprint(test.name, ", up to date: ", upToDate), func(t *testing.T) {
-				e, h := newFake(t, settings())
+				e, h := newFake(t, configured())
 				c := new(dispatcher)
 				readers := map[string]*hub.Session{
 					"alone": connect(t, h, hub.Client{}), "by a dispatcher": inDispatcher(t, h, c, "r", hub.Client{}),

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // window is after how long a delivery window has surely gone: 10 s and a sweep.
 const window = 16 * time.Second
 
 func TestHistoryByCount(t *testing.T) {
-	bubble(t, settings(keeping(3, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(3, 0)), func(t *testing.T, h *hub.Hub) {
 		first := publish(t, h, "r", "1")
 		publish(t, h, "r", count(2, 5)...)
 		equal(t, "history", history(t, h, "r"), "3", "4", "5")
@@ -30,7 +31,7 @@ func TestHistoryByCount(t *testing.T) {
 }
 
 func TestHistoryByAge(t *testing.T) {
-	bubble(t, settings(keeping(100, time.Minute)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(100, time.Minute)), func(t *testing.T, h *hub.Hub) {
 		before := tail(t, h, "r")
 		publish(t, h, "r", "old")
 		advance(50 * time.Second)
@@ -61,8 +62,8 @@ func TestHistoryByBudget(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			small := func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = test.memory, 100 }
-			bubble(t, settings(small), func(t *testing.T, h *hub.Hub) {
+			small := func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = test.memory, 100 }
+			bubble(t, configured(small), func(t *testing.T, h *hub.Hub) {
 				publish(t, h, "one", data("a"))
 				publish(t, h, "two", data("b"))
 				publish(t, h, "one", data("c"))
@@ -96,8 +97,8 @@ func TestHistoryByBudget(t *testing.T) {
 }
 
 func TestEvictedMessagesAreAGap(t *testing.T) {
-	small := func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = 1700, 100 }
-	bubble(t, settings(small), func(t *testing.T, h *hub.Hub) {
+	small := func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = 1700, 100 }
+	bubble(t, configured(small), func(t *testing.T, h *hub.Hub) {
 		s := member(t, h, "r", hub.Start{})
 		before := tail(t, h, "r")
 		publish(t, h, "r", count(1, 3)...)
@@ -109,8 +110,8 @@ func TestEvictedMessagesAreAGap(t *testing.T) {
 
 // A form that is cached does not push the hub over its budget.
 func TestFormsKeepToTheBudget(t *testing.T) {
-	small := func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = 2000, 100 }
-	bubble(t, settings(small), func(t *testing.T, h *hub.Hub) {
+	small := func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = 2000, 100 }
+	bubble(t, configured(small), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", count(1, 4)...)
 		for range 2 {
 			for i, m := range page(t, h, "r", hub.Query{Last: 9, Limit: 9}).Messages {
@@ -128,7 +129,7 @@ func TestFormsKeepToTheBudget(t *testing.T) {
 }
 
 func TestFormsLeaveWithTheShortWindow(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", "1")
 		m := page(t, h, "r", hub.Query{Last: 1, Limit: 1}).Messages[0]
 		encoded := 0
@@ -168,7 +169,7 @@ func TestDeliveryWindow(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(keeping(test.history, 0)), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(keeping(test.history, 0)), func(t *testing.T, h *hub.Hub) {
 				s := member(t, h, "r", hub.Start{})
 				publish(t, h, "r", count(1, test.waiting)...)
 				if test.pause > 0 {
@@ -185,7 +186,7 @@ func TestDeliveryWindow(t *testing.T) {
 // A room without members keeps its window for 10 s, so that a poll which
 // comes back in time misses nothing.
 func TestDeliveryWindowWithoutMembers(t *testing.T) {
-	bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
 		first := publish(t, h, "r", "1")
 		publish(t, h, "r", "2", "3")
 		advance(9 * time.Second)
@@ -201,7 +202,7 @@ func TestDeliveryWindowWithoutMembers(t *testing.T) {
 
 func TestOwnExpiryIsNoGap(t *testing.T) {
 	for _, count := range []int{0, 100} {
-		bubble(t, settings(keeping(count, 0)), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(keeping(count, 0)), func(t *testing.T, h *hub.Hub) {
 			s := member(t, h, "r", hub.Start{})
 			before := tail(t, h, "r")
 			send(t, h, hub.Publication{Room: "r", Data: []byte("short"), TTL: time.Second})
@@ -241,7 +242,7 @@ func TestLossesAreOfTheirRoom(t *testing.T) {
 		"one that is there": func(t *testing.T, h *hub.Hub, room string) { publish(t, h, room, "1") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, settings(keeping(0, 0), func(s *hub.Settings) { s.MaxRooms = 3 }), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(keeping(0, 0), func(s *settings.Settings) { s.MaxRooms = 3 }), func(t *testing.T, h *hub.Hub) {
 				early := tail(t, h, "idle")
 				missed := publish(t, h, "idle", "missed").Position
 				at := publish(t, h, "idle", "seen").Position
@@ -269,7 +270,7 @@ func TestLossesAreOfTheirRoom(t *testing.T) {
 
 // A gap is about what is missing, and what the window still has is not.
 func TestGapsEndWhereTheWindowBegins(t *testing.T) {
-	bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
 		before := tail(t, h, "r")
 		lost := publish(t, h, "r", "lost").Position
 		advance(8 * time.Second)
@@ -286,7 +287,7 @@ func TestGapsEndWhereTheWindowBegins(t *testing.T) {
 
 // The end of a message by its own time is no gap, wherever it was until then.
 func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
-	bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
 		before := tail(t, h, "r")
 		s := member(t, h, "live", hub.Start{})
 		for _, room := range []string{"r", "live"} {
@@ -309,7 +310,7 @@ func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
 // never were.
 func TestCursorsOfAForgottenRoom(t *testing.T) {
 	for _, again := range []bool{false, true} {
-		bubble(t, settings(keeping(10, time.Minute)), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(keeping(10, time.Minute)), func(t *testing.T, h *hub.Hub) {
 			before := tail(t, h, "r")
 			first := publish(t, h, "r", "1").Position
 			last := publish(t, h, "r", "2").Position
@@ -359,7 +360,7 @@ func TestCursorsOfAForgottenRoom(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	bubble(t, settings(keeping(5, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(5, 0)), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", "1", "2")
 		third := publish(t, h, "r", "3").Position
 		publish(t, h, "r", "4")
@@ -401,7 +402,7 @@ func TestResumeInAFreshRoom(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
 				old := tail(t, h, "r")
 				publish(t, h, "elsewhere", "x")
 				s := member(t, h, "r", test.start(old))

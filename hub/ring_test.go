@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // windowOf returns a ring with so many messages, at offsets 1, 2, and on, and
 // so many signals after each.
 func windowOf(messages, signals int) *ring {
-	r := &ring{epoch: "e", budget: message.NewBudget(Off)}
+	r := &ring{epoch: "e", budget: message.NewBudget(settings.Off)}
 	for i := range messages {
 		r.push(&Message{Position: Position{Epoch: "e", Offset: uint64(i + 1)}})
 		for range signals {

@@ -12,7 +12,7 @@ import (
 // The part of the hub that makes rooms and forgets them.
 
 // acquire returns the room, pinned, making it if need be for client c. It returns
-// ErrDraining, a *LimitError, the context's error, or the engine's.
+// ErrDraining, a *limit.Error, the context's error, or the engine's.
 func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error) {
 	r, err := h.pinOrMake(ctx, name, c)
 	if err != nil {

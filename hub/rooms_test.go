@@ -8,41 +8,44 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 func TestRoomsAreForgotten(t *testing.T) {
 	tests := []struct {
 		name    string
-		history hub.History
+		history settings.History
 		use     func(*testing.T, *hub.Hub)
 		stays   time.Duration // the room is there
 		gone    time.Duration // the room is gone, 0: never
 	}{
-		{"left and never published in", hub.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
+		{"left and never published in", settings.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
 			member(t, h, "r", hub.Start{}).Unsubscribe("r")
 		}, 0, 5 * time.Second},
-		{"without history, after the window", hub.History{}, func(t *testing.T, h *hub.Hub) {
+		{"without history, after the window", settings.History{}, func(t *testing.T, h *hub.Hub) {
 			publish(t, h, "r", "1")
 		}, 9 * time.Second, window},
-		{"with history that ends", hub.History{Count: 9, Age: time.Hour}, func(t *testing.T, h *hub.Hub) {
+		{"with history that ends", settings.History{Count: 9, Age: time.Hour}, func(t *testing.T, h *hub.Hub) {
 			publish(t, h, "r", "1")
 		}, time.Hour, time.Hour + window},
-		{"with a message that ends", hub.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
+		{"with a message that ends", settings.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
 			send(t, h, hub.Publication{Room: "r", TTL: time.Minute})
 		}, 59 * time.Second, time.Minute + window},
-		{"with a signal", hub.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
+		{"with a signal", settings.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
 			send(t, h, hub.Publication{Room: "r", Signal: true})
 		}, 9 * time.Second, window},
-		{"with history", hub.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
+		{"with history", settings.History{Count: 9}, func(t *testing.T, h *hub.Hub) {
 			publish(t, h, "r", "1")
 		}, 24 * time.Hour, 0},
-		{"occupied", hub.History{}, func(t *testing.T, h *hub.Hub) {
+		{"occupied", settings.History{}, func(t *testing.T, h *hub.Hub) {
 			member(t, h, "r", hub.Start{})
 		}, 24 * time.Hour, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(keeping(test.history.Count, test.history.Age)), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(keeping(test.history.Count, test.history.Age)), func(t *testing.T, h *hub.Hub) {
 				test.use(t, h)
 				advance(test.stays)
 				if h.Stats().Rooms != 1 {
@@ -60,7 +63,7 @@ func TestRoomsAreForgotten(t *testing.T) {
 }
 
 func TestReadMakesNoRoom(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		at := tail(t, h, "r")
 		for _, q := range []hub.Query{{}, {InvalidCursor: true}, {After: at}, {Before: at}, {Last: 1}, {Age: time.Hour}} {
 			q.Limit = 9
@@ -71,16 +74,16 @@ func TestReadMakesNoRoom(t *testing.T) {
 		if h.SubscriberCount("r") != 0 || h.Stats().Rooms != 0 {
 			t.Errorf("%+v", h.Stats())
 		}
-		if _, err := h.Caller(hub.Client{}).Read(t.Context(), "", hub.Query{}); !errors.Is(err, hub.ErrRoomName) {
+		if _, err := h.Caller(hub.Client{}).Read(t.Context(), "", hub.Query{}); !errors.Is(err, names.ErrRoom) {
 			t.Errorf("a bad name: %v", err)
 		}
 	})
 }
 
 func TestMaxRooms(t *testing.T) {
-	three := func(s *hub.Settings) { s.MaxRooms = 3 }
+	three := func(s *settings.Settings) { s.MaxRooms = 3 }
 	t.Run("the least used makes way", func(t *testing.T) {
-		bubble(t, settings(three), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(three), func(t *testing.T, h *hub.Hub) {
 			for _, room := range []string{"published", "read", "joined"} {
 				publish(t, h, room, room)
 				advance(time.Millisecond)
@@ -103,18 +106,18 @@ func TestMaxRooms(t *testing.T) {
 		})
 	})
 	t.Run("occupied rooms stay", func(t *testing.T) {
-		bubble(t, settings(three), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(three), func(t *testing.T, h *hub.Hub) {
 			s := connect(t, h, hub.Client{})
 			for _, room := range []string{"a", "b", "c"} {
 				join(t, s, room, hub.Start{})
 			}
 			_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "d"})
-			e := limited(t, err, hub.ErrFull, "max_rooms")
+			e := limited(t, err, limit.ErrFull, "max_rooms")
 			if e.Max != "3" || e.RetryAfter <= 0 {
 				t.Errorf("%+v", e)
 			}
 			_, err = s.Subscribe(t.Context(), "d", hub.Start{})
-			limited(t, err, hub.ErrFull, "max_rooms")
+			limited(t, err, limit.ErrFull, "max_rooms")
 			publish(t, h, "a", "known rooms go on")
 			s.Unsubscribe("b")
 			publish(t, h, "d", "there is room again")
@@ -124,10 +127,10 @@ func TestMaxRooms(t *testing.T) {
 
 // Configure is felt by rooms and sessions that are there already.
 func TestConfigureAppliesToTheLiving(t *testing.T) {
-	bubble(t, settings(keeping(5, 0)), func(t *testing.T, h *hub.Hub) {
-		configure := func(change ...func(*hub.Settings)) {
+	bubble(t, configured(keeping(5, 0)), func(t *testing.T, h *hub.Hub) {
+		configure := func(change ...func(*settings.Settings)) {
 			t.Helper()
-			if err := h.Configure(settings(change...)); err != nil {
+			if err := h.Configure(configured(change...)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -146,24 +149,24 @@ func TestConfigureAppliesToTheLiving(t *testing.T) {
 		publish(t, h, "r", "8")
 		configure(keeping(9, time.Second))
 		equal(t, "younger", history(t, h, "r"), "8")
-		configure(keeping(9, 0), func(s *hub.Settings) { s.HistoryMemory, s.MaxMessageSize = 900, 10 })
+		configure(keeping(9, 0), func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = 900, 10 })
 		if used := h.Stats().Bytes; used > 900 {
 			t.Errorf("%d bytes are kept", used)
 		}
 		equal(t, "a session is told", drain(t, s), "gap slow", "7", "8")
-		limited(t, send(11), hub.ErrTooLarge, "max_message_size")
+		limited(t, send(11), limit.ErrTooLarge, "max_message_size")
 		configure(keeping(0, 0))
 		equal(t, "nothing", history(t, h, "r"))
-		configure(func(s *hub.Settings) { s.Rate = hub.Rate{PerSecond: 1, Burst: 1} })
+		configure(func(s *settings.Settings) { s.Rate = limit.Rate{PerSecond: 1, Burst: 1} })
 		if err := send(11); err != nil {
 			t.Error(err)
 		}
-		limited(t, send(11), hub.ErrRate, "rate")
-		configure(func(s *hub.Settings) { s.MaxConnections = 1 })
+		limited(t, send(11), limit.ErrRate, "rate")
+		configure(func(s *settings.Settings) { s.MaxConnections = 1 })
 		_, err := h.Connect(hub.Client{}, deaf{})
-		limited(t, err, hub.ErrFull, "max_connections")
+		limited(t, err, limit.ErrFull, "max_connections")
 
-		bad := settings()
+		bad := configured()
 		bad.MaxRooms = 0
 		before := h.Settings()
 		if err := h.Configure(bad); err == nil || h.Settings() != before {
@@ -173,42 +176,42 @@ func TestConfigureAppliesToTheLiving(t *testing.T) {
 }
 
 func TestSettingsCheck(t *testing.T) {
-	rule := func(r hub.RoomRule) func(*hub.Settings) {
-		return func(s *hub.Settings) { s.Rooms = append(s.Rooms, r) }
+	rule := func(r settings.RoomRule) func(*settings.Settings) {
+		return func(s *settings.Settings) { s.Rooms = append(s.Rooms, r) }
 	}
 	tests := []struct {
 		name   string
-		change func(*hub.Settings)
+		change func(*settings.Settings)
 		want   string // a part of the error, "" for none
 	}{
-		{"defaults", func(*hub.Settings) {}, ""},
-		{"all off", func(s *hub.Settings) {
-			s.MaxMessageSize, s.MaxRooms, s.MaxConnections, s.MaxPerAddress = hub.Off, hub.Off, hub.Off, hub.Off
-			s.HistoryMemory = hub.Off
+		{"defaults", func(*settings.Settings) {}, ""},
+		{"all off", func(s *settings.Settings) {
+			s.MaxMessageSize, s.MaxRooms, s.MaxConnections, s.MaxPerAddress = settings.Off, settings.Off, settings.Off, settings.Off
+			s.HistoryMemory = settings.Off
 		}, ""},
-		{"no rooms", func(s *hub.Settings) { s.MaxRooms = 0 }, "max_rooms"},
-		{"no connections", func(s *hub.Settings) { s.MaxConnections = 0 }, "max_connections"},
-		{"none an address", func(s *hub.Settings) { s.MaxPerAddress = -1 }, "max_connections_per_address"},
-		{"no messages", func(s *hub.Settings) { s.MaxMessageSize = 0 }, "max_message_size"},
-		{"messages above the memory", func(s *hub.Settings) { s.HistoryMemory = 1000 }, "history_memory"},
+		{"no rooms", func(s *settings.Settings) { s.MaxRooms = 0 }, "max_rooms"},
+		{"no connections", func(s *settings.Settings) { s.MaxConnections = 0 }, "max_connections"},
+		{"none an address", func(s *settings.Settings) { s.MaxPerAddress = -1 }, "max_connections_per_address"},
+		{"no messages", func(s *settings.Settings) { s.MaxMessageSize = 0 }, "max_message_size"},
+		{"messages above the memory", func(s *settings.Settings) { s.HistoryMemory = 1000 }, "history_memory"},
 		{"negative history", keeping(-1, 0), "history"},
 		{"negative age", keeping(1, -1), "history"},
-		{"negative history of a pattern", rule(hub.RoomRule{Pattern: "a", History: &hub.History{Count: -1}}), "history"},
-		{"messages of a pattern above the memory", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(hub.Off)}), "history_memory"},
-		{"no messages of a pattern", rule(hub.RoomRule{Pattern: "a", MaxMessageSize: new(0)}), "max_message_size"},
-		{"a bad pattern", rule(hub.RoomRule{Pattern: "a*b"}), "only one *"},
-		{"a pattern twice", func(s *hub.Settings) { s.Rooms = []hub.RoomRule{{Pattern: "a*"}, {Pattern: "a*"}} }, "already specified"},
+		{"negative history of a pattern", rule(settings.RoomRule{Pattern: "a", History: &settings.History{Count: -1}}), "history"},
+		{"messages of a pattern above the memory", rule(settings.RoomRule{Pattern: "a", MaxMessageSize: new(settings.Off)}), "history_memory"},
+		{"no messages of a pattern", rule(settings.RoomRule{Pattern: "a", MaxMessageSize: new(0)}), "max_message_size"},
+		{"a bad pattern", rule(settings.RoomRule{Pattern: "a*b"}), "only one *"},
+		{"a pattern twice", func(s *settings.Settings) { s.Rooms = []settings.RoomRule{{Pattern: "a*"}, {Pattern: "a*"}} }, "already specified"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := settings(test.change).Check()
+			err := configured(test.change).Check()
 			if test.want == "" && err == nil {
 				return
 			}
 			if err == nil || test.want == "" || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want one about %q", err, test.want)
 			}
-			if _, err := hub.New(settings(test.change), hub.NewMemory()); err == nil {
+			if _, err := hub.New(configured(test.change), hub.NewMemory()); err == nil {
 				t.Error("New takes what Check refuses")
 			}
 		})
@@ -218,8 +221,8 @@ func TestSettingsCheck(t *testing.T) {
 // Which rule speaks for which room is seen by how many messages it keeps and
 // how long they may be.
 func TestPatterns(t *testing.T) {
-	keep := func(n int) *hub.History { return &hub.History{Count: n} }
-	rules := []hub.RoomRule{
+	keep := func(n int) *settings.History { return &settings.History{Count: n} }
+	rules := []settings.RoomRule{
 		{Pattern: "*", MaxMessageSize: new(1)},
 		{Pattern: "chat/*", History: keep(2), MaxMessageSize: new(2)},
 		{Pattern: "chat/de/*", History: keep(3)},
@@ -239,11 +242,11 @@ func TestPatterns(t *testing.T) {
 		{"chat/de/berlin", 5, 4},
 		{"chat/de/berlin/mitte", 5, 5},
 	}
-	for name, order := range map[string]func([]hub.RoomRule){"as written": func([]hub.RoomRule) {}, "reversed": slices.Reverse[[]hub.RoomRule]} {
+	for name, order := range map[string]func([]settings.RoomRule){"as written": func([]settings.RoomRule) {}, "reversed": slices.Reverse[[]settings.RoomRule]} {
 		t.Run(name, func(t *testing.T) {
 			rules := slices.Clone(rules)
 			order(rules)
-			bubble(t, settings(keeping(7, 0), func(s *hub.Settings) { s.Rooms = rules }), func(t *testing.T, h *hub.Hub) {
+			bubble(t, configured(keeping(7, 0), func(s *settings.Settings) { s.Rooms = rules }), func(t *testing.T, h *hub.Hub) {
 				for _, test := range tests {
 					publish(t, h, test.room, count(0, 9)...)
 					if got := len(history(t, h, test.room)); got != test.keep {
@@ -254,7 +257,7 @@ func TestPatterns(t *testing.T) {
 					}
 					send(t, h, hub.Publication{Room: test.room, Data: make([]byte, test.size)})
 					_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: test.room, Data: make([]byte, test.size+1)})
-					limited(t, err, hub.ErrTooLarge, "max_message_size")
+					limited(t, err, limit.ErrTooLarge, "max_message_size")
 				}
 			})
 		})

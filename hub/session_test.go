@@ -14,7 +14,7 @@ import (
 
 func TestNoEcho(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+		bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 			quiet, loud := connect(t, h, hub.Client{NoEcho: true}), connect(t, h, hub.Client{})
 			join(t, quiet, "r", hub.Start{})
 			join(t, loud, "r", hub.Start{})
@@ -43,7 +43,7 @@ func TestNoEcho(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		signal := func(text string) {
 			t.Helper()
 			r := send(t, h, hub.Publication{Room: "r", Data: []byte(text), Signal: true})
@@ -75,7 +75,7 @@ func TestSignals(t *testing.T) {
 
 // Nobody waits for a session that never calls Next.
 func TestSlowSessionSlowsNobody(t *testing.T) {
-	bubble(t, settings(keeping(10, 0)), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(keeping(10, 0)), func(t *testing.T, h *hub.Hub) {
 		slow, quick := member(t, h, "r", hub.Start{}), member(t, h, "r", hub.Start{})
 		start := time.Now()
 		for i := range 1000 {
@@ -94,7 +94,7 @@ func TestSlowSessionSlowsNobody(t *testing.T) {
 }
 
 func TestNotices(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		wake := make(hub.WakeChan, 1)
 		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
@@ -134,7 +134,7 @@ func TestNotices(t *testing.T) {
 
 // A room with much to tell starves no other.
 func TestNextTakesTurns(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
 		for _, room := range []string{"a", "b", "c"} {
 			join(t, s, room, hub.Start{})
@@ -160,7 +160,7 @@ func TestNextTakesTurns(t *testing.T) {
 }
 
 func TestJoinAgain(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		wake := make(hub.WakeChan, 1)
 		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
@@ -194,7 +194,7 @@ func TestJoinAgain(t *testing.T) {
 }
 
 func TestEnd(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		join(t, s, "a", hub.Start{})
 		join(t, s, "b", hub.Start{})
@@ -230,7 +230,7 @@ func TestEnd(t *testing.T) {
 }
 
 func TestEndFromManySides(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		for range 50 {
 			s := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 			join(t, s, "r", hub.Start{})
@@ -255,7 +255,7 @@ func TestEndFromManySides(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		wake := make(hub.WakeChan, 1)
 		s, err := h.Connect(hub.Client{}, wake)
 		if err != nil {
@@ -291,7 +291,7 @@ func TestClose(t *testing.T) {
 // A hub may be closed in the middle of everything.
 func TestCloseMeanwhile(t *testing.T) {
 	for range 20 {
-		h, err := hub.New(settings(), hub.NewMemory())
+		h, err := hub.New(configured(), hub.NewMemory())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +319,7 @@ func TestCloseMeanwhile(t *testing.T) {
 }
 
 func TestSessionTellsWhoItIs(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		ann := &hub.User{ID: "u1", Name: "Ann"}
 		s := connect(t, h, hub.Client{User: ann})
 		if len(s.ID()) != 38 || !h.Owns(s.ID(), ann) || h.Owns(s.ID(), nil) || s.Client().ID != s.ID() || s.Client().User != ann || !s.Since().Equal(time.Now()) {
@@ -348,7 +348,7 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 }
 
 func TestCursor(t *testing.T) {
-	bubble(t, settings(), func(t *testing.T, h *hub.Hub) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
 		if at := s.Cursor("r"); !at.IsZero() {
 			t.Errorf("at %v in a room where it is not", at)

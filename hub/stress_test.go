@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // numbers holds what one reader of a room saw: each publisher counts, and
@@ -61,7 +62,7 @@ func (n *numbers) take(item hub.Item) {
 // TestStress lets everybody do everything at once.
 func TestStress(t *testing.T) {
 	const room = "room"
-	h := newHub(t, settings(keeping(50, 0)))
+	h := newHub(t, configured(keeping(50, 0)))
 	ctx := t.Context()
 	var publishing atomic.Int32
 	var publishers, readers sync.WaitGroup
@@ -125,7 +126,7 @@ func TestStress(t *testing.T) {
 				return
 			case <-time.After(time.Millisecond):
 			}
-			change := settings(keeping(10+i%3*40, time.Duration(i%2)*time.Minute), func(s *hub.Settings) {
+			change := configured(keeping(10+i%3*40, time.Duration(i%2)*time.Minute), func(s *settings.Settings) {
 				s.HistoryMemory = int64(70_000 + i%4*10_000)
 			})
 			if err := h.Configure(change); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/poll"
 )
 
@@ -40,8 +41,8 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 }
 
 // large takes messages and a history of more than a page.
-func large(s *hub.Settings) {
-	s.MaxMessageSize, s.History, s.HistoryMemory = 1<<20, hub.History{Count: hub.Off}, hub.Off
+func large(s *settings.Settings) {
+	s.MaxMessageSize, s.History, s.HistoryMemory = 1<<20, settings.History{Count: settings.Off}, settings.Off
 }
 
 // readForwards publishes in all rooms and reads on, page by page.
@@ -180,7 +181,7 @@ func TestPagesThatAreNotRead(t *testing.T) {
 		if p := ask(t, h, func(*poll.Options) {}); p.err != nil {
 			t.Errorf("afterwards: %v", p.err)
 		}
-	}, large, func(s *hub.Settings) { s.MaxConnections = 1 })
+	}, large, func(s *settings.Settings) { s.MaxConnections = 1 })
 }
 
 // A page has the gap of one room even if another room's messages fill it.

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/poll"
 )
 
@@ -76,11 +79,11 @@ func askUntil(t *testing.T, ctx context.Context, h *hub.Hub, change func(*poll.O
 }
 
 // bubble runs f with a hub in a bubble of fake time. Nothing may be left.
-func bubble(t *testing.T, f func(*testing.T, *hub.Hub), change ...func(*hub.Settings)) {
+func bubble(t *testing.T, f func(*testing.T, *hub.Hub), change ...func(*settings.Settings)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		set := hub.Defaults()
-		set.Rate, set.MaxPerAddress = hub.Unlimited, hub.Off
+		set := settings.Defaults()
+		set.Rate, set.MaxPerAddress = limit.Unlimited, settings.Off
 		for _, c := range change {
 			c(set)
 		}
@@ -282,7 +285,7 @@ func TestGap(t *testing.T) {
 				if rest := ask(t, h, func(o *poll.Options) { o.Wait, o.Rooms[0].Query.After = wait, p.position(t) }); rest.texts() != "7" || rest.Gap != nil {
 					t.Errorf("%+v", rest)
 				}
-			}, func(s *hub.Settings) { s.History.Count = 4 })
+			}, func(s *settings.Settings) { s.History.Count = 4 })
 		})
 	}
 }
@@ -341,7 +344,7 @@ func TestRefused(t *testing.T) {
 		t.Run(fmt.Sprint("name, ", wait), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub.Hub) {
 				p := ask(t, h, func(o *poll.Options) { o.Rooms[0].Name, o.Wait = "a//b", wait })
-				if !errors.Is(p.err, hub.ErrRoomName) {
+				if !errors.Is(p.err, names.ErrRoom) {
 					t.Errorf("%v", p.err)
 				}
 			})
@@ -354,13 +357,13 @@ func TestRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.End(hub.CauseLeft)
-			if p := ask(t, h, func(o *poll.Options) { o.Wait = time.Minute }); !errors.Is(p.err, hub.ErrFull) {
+			if p := ask(t, h, func(o *poll.Options) { o.Wait = time.Minute }); !errors.Is(p.err, limit.ErrFull) {
 				t.Errorf("%v", p.err)
 			}
-			if p := ask(t, h, func(*poll.Options) {}); !errors.Is(p.err, hub.ErrFull) {
+			if p := ask(t, h, func(*poll.Options) {}); !errors.Is(p.err, limit.ErrFull) {
 				t.Errorf("at once: %v", p.err)
 			}
 			s.End(hub.CauseLeft)
-		}, func(s *hub.Settings) { s.MaxConnections = 1 })
+		}, func(s *settings.Settings) { s.MaxConnections = 1 })
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The operations of a [Command].
@@ -142,7 +144,7 @@ func (c *Command) check() error {
 	if c.Room == "" {
 		return badField("room", "missing")
 	}
-	if err := hub.CheckRoomName(c.Room); err != nil {
+	if err := names.CheckRoom(c.Room); err != nil {
 		return &Problem{Status: http.StatusBadRequest, Title: "bad request", Detail: err.Error(), Field: "room", Err: err}
 	}
 	switch {
@@ -302,7 +304,7 @@ func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err 
 		if data, err = base64.StdEncoding.DecodeString(bytes64); err != nil {
 			return 0, "", nil, badField("data", err.Error())
 		}
-		if len(media) > hub.MaxType {
+		if len(media) > names.MaxType {
 			return 0, "", nil, badField("data", "the type is too long")
 		}
 		return hub.Binary, media, data, nil
@@ -413,7 +415,7 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, j.Gap == nil)
 	}
-	if j.Presence == hub.PresenceOff {
+	if j.Presence == settings.PresenceOff {
 		return append(b, `,"can":["publish"]}`...)
 	}
 	b = append(b, `,"members":`...)
@@ -425,7 +427,7 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 func (c *Command) Refusal(err error) []byte {
 	const head = `{"op":"error"`
 	b := c.appendRef([]byte(head))
-	if c.Room != "" && len(c.Room) <= hub.MaxRoomName && utf8.ValidString(c.Room) {
+	if c.Room != "" && len(c.Room) <= names.MaxRoom && utf8.ValidString(c.Room) {
 		b = append(b, `,"room":`...)
 		b = appendString(b, c.Room)
 	}

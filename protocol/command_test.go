@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -197,9 +199,9 @@ func TestRefusedCommands(t *testing.T) {
 		hub.ErrRooms:     `"title":"too many rooms","detail":"one connection may be in at most 100 rooms"`,
 		hub.ErrConn:      `"title":"no connection"`,
 		hub.ErrState:     `"field":"state"`,
-		hub.ErrEventName: `"field":"event"`,
-		hub.ErrKey:       `"field":"key"`,
-		&hub.LimitError{Limit: "rate", Max: "10/s 20", RetryAfter: time.Second, Err: hub.ErrRate}: `"status":429,"title":"too many messages","detail":"rate is 10/s 20","retry_ms":1000`,
+		names.ErrEvent:   `"field":"event"`,
+		names.ErrKey:     `"field":"key"`,
+		&limit.Error{Limit: "rate", Max: "10/s 20", RetryAfter: time.Second, Err: limit.ErrRate}: `"status":429,"title":"too many messages","detail":"rate is 10/s 20","retry_ms":1000`,
 	} {
 		a := &executor{err: err}
 		c, bad := protocol.Decode([]byte(`{"op":"state","room":"r","state":1,"ref":1}`))

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 // ErrContent is wrapped by the errors of [Content].
@@ -21,8 +22,8 @@ var ErrContent = errors.New("bad content")
 // application/x-www-form-urlencoded is text, so that curl -d publishes what it is
 // given. Errors wrap [ErrContent].
 func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
-	if len(contentType) > hub.MaxType {
-		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, but may have at most %d", ErrContent, len(contentType), hub.MaxType)
+	if len(contentType) > names.MaxType {
+		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, but may have at most %d", ErrContent, len(contentType), names.MaxType)
 	}
 	if contentType == "" {
 		if !utf8.Valid(body) {

@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Bounds of connections whose URL names several rooms.
 const (
-	MaxCursor = 16 << 10           // bytes of a cursor's text
-	MaxRooms  = hub.MaxRoomsJoined // in one URL
+	MaxCursor = 16 << 10                // bytes of a cursor's text
+	MaxRooms  = settings.MaxRoomsJoined // in one URL
 
 	maxLabel = 24 // bytes of a room's name in a set
 )
@@ -99,7 +100,7 @@ func ParseCursorSet(s string) (CursorSet, error) {
 	var v CursorSet
 	for part := range strings.SplitSeq(s, ",") {
 		name, cursor, ok := strings.Cut(part, "=")
-		if !ok || len(v) >= hub.MaxRoomsJoined {
+		if !ok || len(v) >= settings.MaxRoomsJoined {
 			return nil, ErrCursorSet
 		}
 		p, err := hub.ParsePosition(cursor)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The forms in which a message is encoded, each of them once for all connections.
@@ -103,7 +104,7 @@ type Opening struct {
 	Cursor     string // empty: left out, and the client keeps its own
 	User       *hub.User
 	Heartbeat  time.Duration
-	MaxMessage int // bytes; hub.Off: no limit
+	MaxMessage int // bytes; settings.Off: no limit
 }
 
 // Ready returns the control object that begins a connection.
@@ -117,13 +118,13 @@ func (o *Opening) Ready() []byte {
 	b = append(b, `,"heartbeat":`...)
 	b = strconv.AppendInt(b, int64(o.Heartbeat.Seconds()), 10)
 	b = append(b, `,"limits":{`...)
-	if o.MaxMessage != hub.Off {
+	if o.MaxMessage != settings.Off {
 		b = append(b, `"message":`...)
 		b = strconv.AppendInt(b, int64(o.MaxMessage), 10)
 		b = append(b, ',')
 	}
 	b = append(b, `"rooms":`...)
-	b = strconv.AppendInt(b, hub.MaxRoomsJoined, 10)
+	b = strconv.AppendInt(b, settings.MaxRoomsJoined, 10)
 	return append(b, `}}`...)
 }
 

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -90,7 +92,7 @@ func TestControlObjects(t *testing.T) {
 		want string
 	}{
 		{"ready", (&protocol.Opening{Conn: `c"9`, Cursor: "k3f9.1042", Heartbeat: 25 * time.Second, MaxMessage: 9, User: &hub.User{ID: "u", Name: "Ann"}}).Ready(), `{"op":"ready","conn":"c\"9","cursor":"k3f9.1042","user":{"id":"u","name":"Ann"},"heartbeat":25,"limits":{"message":9,"rooms":100}}`},
-		{"ready without a cursor", (&protocol.Opening{Conn: "c9", MaxMessage: hub.Off}).Ready(), `{"op":"ready","conn":"c9","heartbeat":0,"limits":{"rooms":100}}`},
+		{"ready without a cursor", (&protocol.Opening{Conn: "c9", MaxMessage: settings.Off}).Ready(), `{"op":"ready","conn":"c9","heartbeat":0,"limits":{"rooms":100}}`},
 		{"gap", protocol.Gap(&hub.Gap{Room: "ü", From: pos, To: to, Reason: hub.GapSlow}), `{"op":"gap","room":"ü","from":"k3f9.1042","to":"k3f9.7","reason":"slow"}`},
 		{"gap from nowhere", protocol.Gap(&hub.Gap{Room: "r", To: to, Reason: hub.GapEpoch}), `{"op":"gap","room":"r","to":"k3f9.7","reason":"epoch"}`},
 		{"bye", protocol.Bye(503, time.Second, 9*time.Second), `{"op":"bye","status":503,"retry_ms":[1000,9000]}`},
@@ -121,7 +123,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add("r", "e", "", "\x00", "\x7f", "", "", []byte{0xff, 0}, false)
 	f.Fuzz(func(t *testing.T, room, event, key, user, name, media, contentType string, body []byte, signal bool) {
 		kind, data, err := protocol.Content(contentType, body)
-		if err != nil || hub.CheckRoomName(room) != nil || hub.CheckEventName(event) != nil {
+		if err != nil || names.CheckRoom(room) != nil || names.CheckEvent(event) != nil {
 			return // is never published
 		}
 		m := &hub.Message{Room: room, Event: event, Key: key, Kind: kind, Type: media, Data: data, Signal: signal, Position: pos, Time: at}

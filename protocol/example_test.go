@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -20,7 +21,7 @@ func (printer) Answer(object []byte) {
 // A command comes as a line of JSON, is carried out for a caller, and answered.
 func ExampleCommand_Do() {
 	ctx := context.Background()
-	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+	h, err := hub.New(settings.Defaults(), hub.NewMemory())
 	if err != nil {
 		panic(err)
 	}

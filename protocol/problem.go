@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Problem is a refusal: the body of an HTTP error (RFC 9457) and the content
@@ -56,8 +59,8 @@ const engineRetryAfter = 5 * time.Second
 
 // blame has the field of a command that is at fault for an error of the hub.
 var blame = map[error]string{
-	hub.ErrRoomName: "room", hub.ErrScope: "room", hub.ErrEventName: "event", hub.ErrKey: "key", hub.ErrState: "state",
-	hub.ErrData: "data", hub.ErrType: "data", ErrContent: "data",
+	names.ErrRoom: "room", hub.ErrScope: "room", names.ErrEvent: "event", names.ErrKey: "key", hub.ErrState: "state",
+	hub.ErrData: "data", names.ErrType: "data", ErrContent: "data",
 }
 
 // ProblemOf returns the problem with which err is reported to a client. A problem of
@@ -73,21 +76,21 @@ func ProblemOf(err error) *Problem {
 			p.Field = field
 		}
 	}
-	if limit, ok := errors.AsType[*hub.LimitError](err); ok {
+	if limit, ok := errors.AsType[*limit.Error](err); ok {
 		p.RetryAfter = limit.RetryAfter
 		p.Detail = limit.Limit + " is " + limit.Max
 	}
 	switch {
-	case errors.Is(err, hub.ErrRoomName), errors.Is(err, hub.ErrEventName), errors.Is(err, hub.ErrKey),
+	case errors.Is(err, names.ErrRoom), errors.Is(err, names.ErrEvent), errors.Is(err, names.ErrKey),
 		errors.Is(err, hub.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
-		errors.Is(err, hub.ErrType), errors.Is(err, ErrContent):
+		errors.Is(err, names.ErrType), errors.Is(err, ErrContent):
 	case errors.Is(err, hub.ErrUser):
 		p.Status, p.Title = http.StatusForbidden, "bad user"
 	case errors.Is(err, hub.ErrScope):
 		p.Status, p.Title = http.StatusForbidden, "not allowed"
 		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"
 	case errors.Is(err, hub.ErrRooms):
-		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", hub.MaxRoomsJoined)
+		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", settings.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):
 		p.Title, p.Detail = "no connection", "conn= must name one of your connections: use the conn of its ready, or of the first page"
 	case errors.Is(err, hub.ErrNotJoined):
@@ -96,11 +99,11 @@ func ProblemOf(err error) *Problem {
 		p.Status, p.Title, p.Detail = http.StatusForbidden, "no presence", "presence is off in this room"
 	case errors.Is(err, hub.ErrKeyReused):
 		p.Status, p.Title = http.StatusUnprocessableEntity, "idempotency key reused"
-	case errors.Is(err, hub.ErrTooLarge):
+	case errors.Is(err, limit.ErrTooLarge):
 		p.Status, p.Title = http.StatusRequestEntityTooLarge, "message too large"
-	case errors.Is(err, hub.ErrRate):
+	case errors.Is(err, limit.ErrRate):
 		p.Status, p.Title = http.StatusTooManyRequests, "too many messages"
-	case errors.Is(err, hub.ErrFull):
+	case errors.Is(err, limit.ErrFull):
 		p.Status, p.Title = http.StatusServiceUnavailable, "full"
 	case errors.Is(err, hub.ErrUnavailable):
 		p.Status, p.Title, p.Detail, p.RetryAfter = http.StatusServiceUnavailable, "engine unavailable", "", engineRetryAfter

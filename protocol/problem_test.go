@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
 func TestProblemOf(t *testing.T) {
-	limit := func(err error) error {
-		return &hub.LimitError{Limit: "some_limit", Max: "7", RetryAfter: 3 * time.Second, Err: err}
+	refused := func(err error) error {
+		return &limit.Error{Limit: "some_limit", Max: "7", RetryAfter: 3 * time.Second, Err: err}
 	}
 	tests := []struct {
 		name   string
@@ -25,17 +27,17 @@ func TestProblemOf(t *testing.T) {
 		detail string
 		retry  time.Duration
 	}{
-		{"room name", hub.ErrRoomName, 400, "bad request", "bad room name", 0},
-		{"broken rule", hub.CheckRoomName("a//b"), 400, "bad request", "empty segment", 0},
-		{"event name", hub.ErrEventName, 400, "bad request", "bad event name", 0},
-		{"key", hub.ErrKey, 400, "bad request", "bad idempotency key", 0},
+		{"room name", names.ErrRoom, 400, "bad request", "bad room name", 0},
+		{"broken rule", names.CheckRoom("a//b"), 400, "bad request", "empty segment", 0},
+		{"event name", names.ErrEvent, 400, "bad request", "bad event name", 0},
+		{"key", names.ErrKey, 400, "bad request", "bad idempotency key", 0},
 		{"cursor", hub.ErrPosition, 400, "bad request", "not a cursor", 0},
 		{"content", protocol.ErrContent, 400, "bad request", "bad content", 0},
 		{"key reused", hub.ErrKeyReused, 422, "idempotency key reused", "another message", 0},
-		{"too large", limit(hub.ErrTooLarge), 413, "message too large", "some_limit is 7", 3 * time.Second},
-		{"rate", limit(hub.ErrRate), 429, "too many messages", "some_limit is 7", 3 * time.Second},
-		{"full", limit(hub.ErrFull), 503, "full", "some_limit is 7", 3 * time.Second},
-		{"too large without a limit", hub.ErrTooLarge, 413, "message too large", "message too large", 0},
+		{"too large", refused(limit.ErrTooLarge), 413, "message too large", "some_limit is 7", 3 * time.Second},
+		{"rate", refused(limit.ErrRate), 429, "too many messages", "some_limit is 7", 3 * time.Second},
+		{"full", refused(limit.ErrFull), 503, "full", "some_limit is 7", 3 * time.Second},
+		{"too large without a limit", limit.ErrTooLarge, 413, "message too large", "message too large", 0},
 		{"draining", hub.ErrDraining, 503, "restarting", "closing", time.Second},
 		{"ended", hub.ErrEnded, 503, "restarting", "ended", time.Second},
 		{"engine unavailable", fmt.Errorf("dial secret: %w", hub.ErrUnavailable), 503, "engine unavailable", "", 5 * time.Second},

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/sse"
@@ -33,8 +35,8 @@ type site struct {
 func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site)) {
 	for _, goroutines := range []bool{false, true} {
 		t.Run(fmt.Sprint("goroutines ", goroutines), func(t *testing.T) {
-			set := hub.Defaults()
-			set.Rate = hub.Unlimited
+			set := settings.Defaults()
+			set.Rate = limit.Unlimited
 			set.MaxMessageSize = 1 << 20
 			h, err := hub.New(set, hub.NewMemory())
 			if err != nil {

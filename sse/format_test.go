@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
 )
@@ -170,7 +171,7 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add("", []byte("data: x\n\nevent: y\nid: z\n"), "", false)
 	f.Fuzz(func(t *testing.T, contentType string, body []byte, name string, signal bool) {
 		kind, data, err := protocol.Content(contentType, body)
-		if err != nil || hub.CheckEventName(name) != nil {
+		if err != nil || names.CheckEvent(name) != nil {
 			return
 		}
 		it := item("", func(m *hub.Message) {

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
 )
@@ -110,8 +113,8 @@ type stream struct {
 func bubble(t *testing.T, change func(*sse.Options), f func(*testing.T, *stream)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		set := hub.Defaults()
-		set.Rate = hub.Unlimited
+		set := settings.Defaults()
+		set.Rate = limit.Unlimited
 		h, err := hub.New(set, hub.NewMemory())
 		if err != nil {
 			t.Fatal(err)
@@ -437,7 +440,7 @@ func TestGap(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	set := hub.Defaults()
+	set := settings.Defaults()
 	set.MaxRooms = 1
 	h, err := hub.New(set, hub.NewMemory())
 	if err != nil {
@@ -459,10 +462,10 @@ func TestRefused(t *testing.T) {
 		}
 		return err
 	}
-	if err := serve("a//b"); !errors.Is(err, hub.ErrRoomName) {
+	if err := serve("a//b"); !errors.Is(err, names.ErrRoom) {
 		t.Error(err)
 	}
-	if err := serve("b"); !errors.Is(err, hub.ErrFull) {
+	if err := serve("b"); !errors.Is(err, limit.ErrFull) {
 		t.Error(err)
 	}
 	if n := h.Stats().Sessions; n != 1 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws/frame"
 )
@@ -50,7 +51,7 @@ func (c *conn) obey(line []byte) error {
 	switch {
 	case errors.Is(err, hub.ErrEnded), errors.Is(err, hub.ErrDraining):
 		return err
-	case !errors.Is(err, hub.ErrRate):
+	case !errors.Is(err, limit.ErrRate):
 		c.refused = 0
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
 )
@@ -21,7 +22,7 @@ func session(o *ws.Options) {
 func commands(lines ...string) []byte { return masked(fin|text, strings.Join(lines, "\n")) }
 
 func TestSession(t *testing.T) {
-	s := listen(t, settings(), session, func(o *ws.Options) { o.Heartbeat = 25 * time.Second })
+	s := listen(t, configured(), session, func(o *ws.Options) { o.Heartbeat = 25 * time.Second })
 	ann, bob := s.dial(t), s.dial(t)
 	for _, c := range []*client{ann, bob} {
 		c.expect(`text:{"op":"ready","conn":"*`)
@@ -85,7 +86,7 @@ func (c *client) until(want ...string) []string {
 
 // Rooms in the URL are joined before anything is asked, and each is answered.
 func TestSessionWithRooms(t *testing.T) {
-	s := listen(t, settings(), session, func(o *ws.Options) {
+	s := listen(t, configured(), session, func(o *ws.Options) {
 		o.Client.Presence, o.Client.Scope = hub.PresenceNothing, []string{"a", "b"}
 		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{InvalidCursor: true}}}
 	})
@@ -105,7 +106,7 @@ func TestSessionWithRooms(t *testing.T) {
 
 // Before a planned end there is a time to come back.
 func TestBye(t *testing.T) {
-	s := listen(t, settings(), session)
+	s := listen(t, configured(), session)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	for _, session := range s.hub.Sessions() {
@@ -118,7 +119,7 @@ func TestBye(t *testing.T) {
 
 // A room that is joined again is sent again, from the cursor that is asked for.
 func TestJoinAgain(t *testing.T) {
-	s := listen(t, settings(), session, func(o *ws.Options) { o.Client.Presence = hub.PresenceNothing })
+	s := listen(t, configured(), session, func(o *ws.Options) { o.Client.Presence = hub.PresenceNothing })
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`, `{"op":"publish","room":"a","data":2}`, `{"op":"join","room":"a"}`, `{"op":"join","room":"a","last":2}`))
@@ -129,7 +130,7 @@ func TestJoinAgain(t *testing.T) {
 }
 
 func TestRubbish(t *testing.T) {
-	s := listen(t, settings(), session)
+	s := listen(t, configured(), session)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	for i := range 3 { // sense in between forgives
@@ -150,7 +151,7 @@ func TestRubbish(t *testing.T) {
 }
 
 func TestSessionRate(t *testing.T) {
-	s := listen(t, settings(rated(1)), session)
+	s := listen(t, configured(rated(1)), session)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`))
@@ -166,12 +167,12 @@ func TestSessionRate(t *testing.T) {
 }
 
 func TestSessionLimits(t *testing.T) {
-	s := listen(t, settings(func(s *hub.Settings) { s.MaxMessageSize = 100 }), session)
+	s := listen(t, configured(func(s *settings.Settings) { s.MaxMessageSize = 100 }), session)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	c.send(commands(fmt.Sprintf(`{"op":"publish","room":"a","ref":1,"data":"%s"}`, strings.Repeat("x", 101))))
 	c.expect(`text:{"op":"error","ref":1,"room":"a","status":413,"title":"message too large","detail":"max_message_size is 100"}`)
-	for i := range hub.MaxRoomsJoined {
+	for i := range settings.MaxRoomsJoined {
 		c.send(commands(fmt.Sprintf(`{"op":"join","room":"r%d","ref":%d}`, i, i)))
 		c.until(fmt.Sprintf(`text:{"op":"ok","ref":%d,*`, i))
 	}
@@ -183,7 +184,7 @@ func TestSessionLimits(t *testing.T) {
 
 // A client that asks for much and reads nothing has to wait, and loses nothing.
 func TestManyAnswers(t *testing.T) {
-	s := listen(t, settings(func(s *hub.Settings) { s.MaxMessageSize = 60 << 10 }), session)
+	s := listen(t, configured(func(s *settings.Settings) { s.MaxMessageSize = 60 << 10 }), session)
 	for i := range 4 {
 		if _, err := s.hub.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "a", Kind: hub.Text, Data: []byte(strings.Repeat(fmt.Sprint(i), 50<<10))}); err != nil {
 			t.Fatal(err)

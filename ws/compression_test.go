@@ -48,7 +48,7 @@ func got(t *testing.T, c *websocket.Conn) (websocket.MessageType, string) {
 func TestCompression(t *testing.T) {
 	for name, change := range map[string]func(*ws.Options){"raw": plain, "envelopes": envelope} {
 		t.Run(name, func(t *testing.T) {
-			s := listen(t, settings(), compressing, change)
+			s := listen(t, configured(), compressing, change)
 			inflates, other := s.deflating(t, websocket.CompressionNoContextTakeover), s.deflating(t, websocket.CompressionDisabled)
 			if s.options.Envelope {
 				got(t, inflates)
@@ -77,7 +77,7 @@ func TestCompression(t *testing.T) {
 
 // Without an agreement nothing is compressed.
 func TestNoCompression(t *testing.T) {
-	s := listen(t, settings())
+	s := listen(t, configured())
 	c := s.deflating(t, websocket.CompressionNoContextTakeover)
 	publish(t, s.hub, hub.Text, strings.Repeat("*", 1000))
 	if _, text := got(t, c); len(text) != 1000 {
@@ -87,7 +87,7 @@ func TestNoCompression(t *testing.T) {
 
 // What is small on the wire and large in memory is as large as it is in memory.
 func TestBomb(t *testing.T) {
-	s := listen(t, settings(), compressing)
+	s := listen(t, configured(), compressing)
 	c := s.dialWith(t, "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover")
 	var bomb bytes.Buffer
 	w, err := flate.NewWriter(&bomb, flate.BestCompression)

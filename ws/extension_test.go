@@ -104,7 +104,7 @@ func (s *server) answerTo(t *testing.T, offers []string) http.Header {
 }
 
 func TestOffers(t *testing.T) {
-	on, off := listen(t, settings(), compressing), listen(t, settings())
+	on, off := listen(t, configured(), compressing), listen(t, configured())
 	for _, test := range offers {
 		t.Run(test.name, func(t *testing.T) {
 			if got := on.answerTo(t, test.offer).Get("Sec-WebSocket-Extensions"); got != test.answer {
@@ -125,7 +125,7 @@ func TestWhatIsAgreedOnIsDone(t *testing.T) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
-			s := listen(t, settings(), compressing)
+			s := listen(t, configured(), compressing)
 			c := s.dialWith(t, "Sec-WebSocket-Extensions: "+test.offer[0])
 			c.send(masked(fin|rsv1|text, "\xf2\x48\xcd\xc9\xc9\x07\x00")) // RFC 7692, section 7.2.3.1
 			if test.answer == "" {
@@ -150,7 +150,7 @@ func (s stripping) WriteHeader(status int) {
 
 // An answer that never reached the client binds neither side.
 func TestStrippedAnswer(t *testing.T) {
-	s := newServer(t, settings(), compressing)
+	s := newServer(t, configured(), compressing)
 	s.wrap = func(w http.ResponseWriter) http.ResponseWriter { return stripping{w} }
 	s.serve(t, false)
 	c := s.dialWith(t, "Sec-WebSocket-Extensions: permessage-deflate")

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
 )
@@ -77,7 +78,7 @@ func TestCheckHandshake(t *testing.T) {
 func TestSubprotocol(t *testing.T) {
 	for _, chosen := range []string{"", "chat"} {
 		t.Run(chosen, func(t *testing.T) {
-			s := listen(t, settings(), func(o *ws.Options) { o.Subprotocol = chosen })
+			s := listen(t, configured(), func(o *ws.Options) { o.Subprotocol = chosen })
 			r := handshake()
 			r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", s.addr
 			r.Header.Set("Sec-WebSocket-Protocol", "superchat, chat")
@@ -98,18 +99,18 @@ func TestSubprotocol(t *testing.T) {
 func TestRefused(t *testing.T) {
 	tests := []struct {
 		name   string
-		set    *hub.Settings
+		set    *settings.Settings
 		change func(*server)
 		status int
 	}{
-		{"full", settings(func(s *hub.Settings) { s.MaxConnections = 1 }), func(s *server) { connect(t, s.hub) }, 503},
-		{"rooms", settings(func(s *hub.Settings) { s.MaxRooms = 1 }), func(s *server) {
+		{"full", configured(func(s *settings.Settings) { s.MaxConnections = 1 }), func(s *server) { connect(t, s.hub) }, 503},
+		{"rooms", configured(func(s *settings.Settings) { s.MaxRooms = 1 }), func(s *server) {
 			if _, err := connect(t, s.hub).Subscribe(t.Context(), "other", hub.Start{}); err != nil {
 				t.Fatal(err)
 			}
 		}, 503},
-		{"closed", settings(), func(s *server) { s.hub.Close(t.Context()) }, 503},
-		{"room name", settings(), func(s *server) { s.options.Rooms[0].Room = "a//b" }, 400},
+		{"closed", configured(), func(s *server) { s.hub.Close(t.Context()) }, 503},
+		{"room name", configured(), func(s *server) { s.options.Rooms[0].Room = "a//b" }, 400},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -127,7 +128,7 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	t.Run("no hijacker", func(t *testing.T) {
-		s := newServer(t, settings())
+		s := newServer(t, configured())
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, handshake())
 		if n := s.hub.Stats().Sessions; n != 0 || s.group.Len() != 0 {

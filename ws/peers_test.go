@@ -28,19 +28,19 @@ func TestPeers(t *testing.T) {
 		if err := exec.CommandContext(t.Context(), python, "-c", "import websockets").Run(); err != nil {
 			t.Skip("python3-websockets is not installed")
 		}
-		listen(t, settings(), compressing).peer(t, python, "testdata/peer.py")
+		listen(t, configured(), compressing).peer(t, python, "testdata/peer.py")
 	})
 	t.Run("Node.js", func(t *testing.T) {
 		const flag = "--experimental-websocket"
 		if err := exec.CommandContext(t.Context(), "node", flag, "-e", "WebSocket").Run(); err != nil {
 			t.Skip("there is no Node.js, or it has no WebSocket")
 		}
-		listen(t, settings(), compressing).peer(t, "node", flag, "testdata/peer.mjs")
+		listen(t, configured(), compressing).peer(t, "node", flag, "testdata/peer.mjs")
 	})
 	for _, mode := range []websocket.CompressionMode{websocket.CompressionContextTakeover, websocket.CompressionNoContextTakeover} {
 		for _, bits := range []string{"", "; client_max_window_bits=9", "; server_max_window_bits=15"} {
 			t.Run(fmt.Sprint("coder/websocket", mode, bits), func(t *testing.T) {
-				s := listen(t, settings(), compressing)
+				s := listen(t, configured(), compressing)
 				s.coder(t, mode, bits)
 			})
 		}

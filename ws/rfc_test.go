@@ -35,7 +35,7 @@ func TestRFC6455(t *testing.T) {
 		{"parked, TLS", plain, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			s := newServer(t, settings(), way.change)
+			s := newServer(t, configured(), way.change)
 			s.serve(t, way.secure)
 			for _, c := range cases {
 				t.Run(c.name, func(t *testing.T) { s.run(t, c, false) })

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -32,11 +34,11 @@ type server struct {
 	wrap    func(http.ResponseWriter) http.ResponseWriter // stands between net/http and us; nil: nothing
 }
 
-// settings returns the defaults without rates, changed by change.
-func settings(change ...func(*hub.Settings)) *hub.Settings {
-	s := hub.Defaults()
-	s.Rate = hub.Unlimited
-	s.MaxPerAddress = hub.Off
+// configured returns the defaults without rates, changed by change.
+func configured(change ...func(*settings.Settings)) *settings.Settings {
+	s := settings.Defaults()
+	s.Rate = limit.Unlimited
+	s.MaxPerAddress = settings.Off
 	for _, f := range change {
 		f(s)
 	}
@@ -44,12 +46,12 @@ func settings(change ...func(*hub.Settings)) *hub.Settings {
 }
 
 // rated returns a change of settings: a burst, and nothing after it.
-func rated(burst int) func(*hub.Settings) {
-	return func(s *hub.Settings) { s.Rate = hub.Rate{PerSecond: 1e-6, Burst: burst} }
+func rated(burst int) func(*settings.Settings) {
+	return func(s *settings.Settings) { s.Rate = limit.Rate{PerSecond: 1e-6, Burst: burst} }
 }
 
 // newServer returns a server without sockets, for bubbles: see open.
-func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *server {
+func newServer(t testing.TB, set *settings.Settings, change ...func(*ws.Options)) *server {
 	t.Helper()
 	h, err := hub.New(set, hub.NewMemory())
 	if err != nil {
@@ -81,7 +83,7 @@ func newServer(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *se
 func envelope(o *ws.Options) { o.Envelope = true }
 
 // listen returns a server on a real socket.
-func listen(t testing.TB, set *hub.Settings, change ...func(*ws.Options)) *server {
+func listen(t testing.TB, set *settings.Settings, change ...func(*ws.Options)) *server {
 	t.Helper()
 	s := newServer(t, set, change...)
 	s.serve(t, false)
@@ -186,7 +188,7 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // bubble runs f with a server in a bubble of fake time.
-func bubble(t *testing.T, set *hub.Settings, change func(*ws.Options), f func(*testing.T, *server)) {
+func bubble(t *testing.T, set *settings.Settings, change func(*ws.Options), f func(*testing.T, *server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { f(t, newServer(t, set, change)) })
 }

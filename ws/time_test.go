@@ -35,7 +35,7 @@ func (c *client) over(began time.Time, d time.Duration) {
 func TestServerEnds(t *testing.T) {
 	for _, cause := range hub.Causes() {
 		t.Run(cause.String(), func(t *testing.T) {
-			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			bubble(t, configured(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				began := time.Now()
 				s.hub.Sessions()[0].End(cause)
@@ -50,7 +50,7 @@ func TestServerEnds(t *testing.T) {
 			continue // nobody is there to answer
 		}
 		t.Run(cause.String()+", answered", func(t *testing.T) {
-			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			bubble(t, configured(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				began := time.Now()
 				s.hub.Sessions()[0].End(cause)
@@ -82,7 +82,7 @@ func TestServerEndsAndPeerGoesOn(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			bubble(t, configured(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				c.send(test.before)
 				synctest.Wait()
@@ -119,7 +119,7 @@ func TestHalves(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			bubble(t, configured(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				began := time.Now()
 				c.send(test.send)
@@ -133,7 +133,7 @@ func TestHalves(t *testing.T) {
 // A message may take its time as long as it comes, and then nothing is held
 // against an idle connection.
 func TestSlowMessage(t *testing.T) {
-	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+	bubble(t, configured(), plain, func(t *testing.T, s *server) {
 		c := s.open(t)
 		for range 3 {
 			c.send(masked(text, "a"))
@@ -164,7 +164,7 @@ func TestWithoutPause(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, settings(), plain, func(t *testing.T, s *server) {
+			bubble(t, configured(), plain, func(t *testing.T, s *server) {
 				c := s.open(t)
 				half := len(test.unit) / 2
 				c.send(test.unit[:half])
@@ -194,7 +194,7 @@ func TestWithoutPause(t *testing.T) {
 func TestHeartbeat(t *testing.T) {
 	const beat = 10 * time.Second
 	t.Run("no sign of life", func(t *testing.T) {
-		bubble(t, settings(), beating(beat), func(t *testing.T, s *server) {
+		bubble(t, configured(), beating(beat), func(t *testing.T, s *server) {
 			c := s.open(t)
 			began, pings := time.Now(), 0
 			for f := c.next(); f != "end"; f = c.next() {
@@ -216,7 +216,7 @@ func TestHeartbeat(t *testing.T) {
 		"pong": masked(fin|pong, ""), "ping": masked(fin|ping, ""), "text": masked(fin|text, ""), "fragment": masked(fin|pong, "")[:1],
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, settings(), func(o *ws.Options) { o.Heartbeat, o.Client.NoEcho = beat, true }, func(t *testing.T, s *server) {
+			bubble(t, configured(), func(o *ws.Options) { o.Heartbeat, o.Client.NoEcho = beat, true }, func(t *testing.T, s *server) {
 				c := s.open(t)
 				for range 5 {
 					for f := c.next(); f != "ping:"; f = c.next() {
@@ -238,7 +238,7 @@ func TestHeartbeat(t *testing.T) {
 		})
 	}
 	t.Run("off", func(t *testing.T) {
-		bubble(t, settings(), plain, func(t *testing.T, s *server) {
+		bubble(t, configured(), plain, func(t *testing.T, s *server) {
 			c := s.open(t)
 			<-time.After(10 * time.Hour)
 			c.send(masked(fin|ping, "still here"))
@@ -249,7 +249,7 @@ func TestHeartbeat(t *testing.T) {
 
 // A peer that sends pings and reads no answer ends, and costs little.
 func TestPingsWithoutReading(t *testing.T) {
-	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+	bubble(t, configured(), plain, func(t *testing.T, s *server) {
 		c := s.open(t)
 		for range 100 {
 			if _, err := c.nc.Write(masked(fin|ping, "0123456789012345678901234567890123456789012345678901234567890123456789")); err != nil {
@@ -263,7 +263,7 @@ func TestPingsWithoutReading(t *testing.T) {
 
 // A hub that closes says so to everybody.
 func TestHubCloses(t *testing.T) {
-	bubble(t, settings(), plain, func(t *testing.T, s *server) {
+	bubble(t, configured(), plain, func(t *testing.T, s *server) {
 		clients := []*client{s.open(t), s.open(t), s.open(t)}
 		if err := s.hub.Close(t.Context()); err != nil {
 			t.Fatal(err)

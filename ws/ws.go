@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -306,10 +307,10 @@ func (c *conn) publish(event frame.Event) error {
 		c.refused = 0
 		return nil
 	}
-	if errors.Is(err, hub.ErrRate) {
+	if errors.Is(err, limit.ErrRate) {
 		c.refused++
 	}
-	if !c.envelope || c.refused > maxRefused || errors.Is(err, hub.ErrTooLarge) || errors.Is(err, hub.ErrEnded) {
+	if !c.envelope || c.refused > maxRefused || errors.Is(err, limit.ErrTooLarge) || errors.Is(err, hub.ErrEnded) {
 		// Bare data cannot express an error.
 		return err
 	}
@@ -333,9 +334,9 @@ func (c *conn) end(err error) (linger bool) {
 		cause = hub.CauseInvalid
 	case errors.Is(err, errRubbish):
 		cause = hub.CauseCommand
-	case errors.Is(err, frame.ErrTooLarge), errors.Is(err, hub.ErrTooLarge):
+	case errors.Is(err, frame.ErrTooLarge), errors.Is(err, limit.ErrTooLarge):
 		cause = hub.CauseTooLarge
-	case errors.Is(err, hub.ErrRate):
+	case errors.Is(err, limit.ErrRate):
 		cause = hub.CauseRate
 	case errors.Is(err, hub.ErrDraining):
 		cause = hub.CauseDraining
@@ -343,7 +344,7 @@ func (c *conn) end(err error) (linger bool) {
 		return true
 	case errors.Is(err, outbound.ErrControl):
 		cause = hub.CauseSlow
-	case errors.Is(err, hub.ErrFull):
+	case errors.Is(err, limit.ErrFull):
 		cause = hub.CauseInternal
 	}
 	c.session.End(cause)

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/ws"
 )
 
 // What can be answered is answered at once, not when a message ends.
 func TestStepByStep(t *testing.T) {
-	s := listen(t, settings())
+	s := listen(t, configured())
 	c := s.dial(t)
 	c.send(masked(text, "fra"))
 	c.send(masked(fin|ping, "within"))
@@ -43,7 +44,7 @@ func TestEarlyFrames(t *testing.T) {
 		{"close", masked(fin|closes, closing(1000, "x")), []string{"close:1000:x"}},
 		{"unmasked", unmasked(fin|text, "x"), []string{"close:1002:*"}},
 	}
-	s := listen(t, settings())
+	s := listen(t, configured())
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := s.dial(t, test.early)
@@ -66,7 +67,7 @@ func TestEarlyFrames(t *testing.T) {
 // Nothing but the kind of frame tells text from bytes, and a line's end in
 // text is LF.
 func TestKinds(t *testing.T) {
-	s := listen(t, settings())
+	s := listen(t, configured())
 	c := s.dial(t)
 	c.send(masked(fin|text, "a\r\nb\rc"), masked(fin|bin, "a\r\nb"))
 	c.expect("text:a\nb\nc", "binary:a\r\nb")
@@ -75,7 +76,7 @@ func TestKinds(t *testing.T) {
 }
 
 func TestEnvelope(t *testing.T) {
-	s := listen(t, settings(), envelope)
+	s := listen(t, configured(), envelope)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready","conn":"*`)
 	c.send(masked(fin|text, "hi"), masked(fin|bin, "\x00"))
@@ -83,7 +84,7 @@ func TestEnvelope(t *testing.T) {
 }
 
 func TestNoEcho(t *testing.T) {
-	s := listen(t, settings(), func(o *ws.Options) { o.Client.NoEcho = true })
+	s := listen(t, configured(), func(o *ws.Options) { o.Client.NoEcho = true })
 	c, other := s.dial(t), s.dial(t)
 	c.send(masked(fin|text, "mine"))
 	other.expect("text:mine")
@@ -95,7 +96,7 @@ func TestNoEcho(t *testing.T) {
 // bare data.
 func TestGap(t *testing.T) {
 	foreign := func(o *ws.Options) { o.Rooms[0].Start = hub.Start{InvalidCursor: true} }
-	raw := listen(t, settings(), foreign)
+	raw := listen(t, configured(), foreign)
 	publish(t, raw.hub, hub.Text, "kept")
 	c := raw.dial(t)
 	c.expect("close:4410:*")
@@ -103,7 +104,7 @@ func TestGap(t *testing.T) {
 	c.expect("end")
 	raw.ended(t, hub.CauseOvertaken)
 
-	told := listen(t, settings(), foreign, envelope)
+	told := listen(t, configured(), foreign, envelope)
 	publish(t, told.hub, hub.Text, "kept")
 	told.dial(t).expect(`text:{"op":"ready"*`, `text:{"op":"gap","room":"lobby","to":"*`, `text:{"id":"*`)
 }
@@ -111,14 +112,14 @@ func TestGap(t *testing.T) {
 func TestRate(t *testing.T) {
 	twelve := slices.Repeat(masked(fin|text, "x"), 12)
 	t.Run("raw", func(t *testing.T) {
-		s := listen(t, settings(rated(1)), func(o *ws.Options) { o.Client.NoEcho = true })
+		s := listen(t, configured(rated(1)), func(o *ws.Options) { o.Client.NoEcho = true })
 		c := s.dial(t)
 		c.send(masked(fin|text, "x"), masked(fin|text, "x"))
 		c.expect("close:4429:too many messages", "end")
 		s.ended(t, hub.CauseRate)
 	})
 	t.Run("envelopes", func(t *testing.T) {
-		s := listen(t, settings(rated(1)), envelope, func(o *ws.Options) { o.Client.NoEcho = true })
+		s := listen(t, configured(rated(1)), envelope, func(o *ws.Options) { o.Client.NoEcho = true })
 		c := s.dial(t)
 		c.expect(`text:{"op":"ready"*`)
 		c.send(masked(fin|text, "x"))
@@ -131,7 +132,7 @@ func TestRate(t *testing.T) {
 		s.ended(t, hub.CauseRate)
 	})
 	t.Run("all at once", func(t *testing.T) {
-		s := listen(t, settings(rated(1)), envelope)
+		s := listen(t, configured(rated(1)), envelope)
 		c := s.dial(t)
 		c.send(twelve)
 		last := ""
@@ -146,10 +147,10 @@ func TestRate(t *testing.T) {
 
 // The limit that counts is the one in force when a message comes.
 func TestSizeChanges(t *testing.T) {
-	s := listen(t, settings(), envelope)
+	s := listen(t, configured(), envelope)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
-	set := settings(func(set *hub.Settings) { set.MaxMessageSize = 3 })
+	set := configured(func(set *settings.Settings) { set.MaxMessageSize = 3 })
 	if err := s.hub.Configure(set); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestCut(t *testing.T) {
 	for _, test := range tests {
 		for _, reset := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reset %v", test.name, reset), func(t *testing.T) {
-				s := listen(t, settings())
+				s := listen(t, configured())
 				c := s.dial(t)
 				c.send(test.send)
 				if reset {
@@ -195,7 +196,7 @@ func TestCut(t *testing.T) {
 // never tear each other apart.
 func TestInterleaving(t *testing.T) {
 	const publishers, each, pings = 4, 100, 50
-	s := listen(t, settings(), envelope)
+	s := listen(t, configured(), envelope)
 	c := s.dial(t)
 	c.expect(`text:{"op":"ready"*`)
 	session := s.hub.Sessions()[0]

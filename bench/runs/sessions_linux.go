@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // sessions measures a hub alone, with sessions that have no sockets.
@@ -83,10 +85,10 @@ func roomOf(i, most int) string {
 	return fmt.Sprint("small/", i/10)
 }
 
-func unlimited() *hub.Settings {
-	set := hub.Defaults()
-	set.Rate = hub.Unlimited
-	set.MaxConnections, set.MaxPerAddress, set.MaxRooms = hub.Off, hub.Off, hub.Off
+func unlimited() *settings.Settings {
+	set := settings.Defaults()
+	set.Rate = limit.Unlimited
+	set.MaxConnections, set.MaxPerAddress, set.MaxRooms = settings.Off, settings.Off, settings.Off
 	return set
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Run tests engines, each promise on one of its own, which newEngine makes, empty. It
@@ -78,7 +79,7 @@ func (t *suite) opened(room string) (hub.Position, *inbox) {
 	}
 	in.stop = sync.OnceFunc(stop)
 	t.Cleanup(in.stop)
-	t.Retain(room, hub.History{Count: 1000})
+	t.Retain(room, settings.History{Count: 1000})
 	return tail, in
 }
 
@@ -341,7 +342,7 @@ func (t *suite) queries() {
 
 func (t *suite) readSaysSo() {
 	tail, _ := t.opened("r")
-	t.Retain("r", hub.History{Count: 7})
+	t.Retain("r", settings.History{Count: 7})
 	rnd := rand.New(rand.NewPCG(1, 2))
 	published := 0
 	at := tail
@@ -383,7 +384,7 @@ func (t *suite) retain() {
 	tail, _ := t.opened("r")
 	m := t.send("r", count(1, 9)...)
 	for _, keep := range []int{5, 2, 0} {
-		t.Retain("r", hub.History{Count: keep})
+		t.Retain("r", settings.History{Count: keep})
 		equal(t, "kept", described(t.page("r", hub.Query{Last: 99, Limit: 99})), count(10-keep, 9)...)
 		p := t.page("r", hub.Query{After: tail, Limit: 99})
 		equal(t, "after a gap", described(p), append([]string{"gap expired"}, count(10-keep, 9)...)...)
@@ -394,20 +395,20 @@ func (t *suite) retain() {
 			t.Errorf("nothing is missing after %v, and there is the gap %+v", m[8-keep].Position, p.Gap)
 		}
 	}
-	t.Retain("r", hub.History{Count: 9, Age: time.Nanosecond})
+	t.Retain("r", settings.History{Count: 9, Age: time.Nanosecond})
 	t.send("r", "10")
 	<-time.After(time.Millisecond)
 	equal(t, "too old", described(t.page("r", hub.Query{Last: 99, Limit: 99})))
 }
 
 func (t *suite) retainUnknown() {
-	t.Retain("r", hub.History{Count: 9})
+	t.Retain("r", settings.History{Count: 9})
 	t.readMakesNothing()
 }
 
 func (t *suite) concurrent() {
 	tail, in := t.opened("r")
-	t.Retain("r", hub.History{Count: 20})
+	t.Retain("r", settings.History{Count: 20})
 	var all sync.WaitGroup
 	for i := range 3 {
 		all.Go(func() {
@@ -433,7 +434,7 @@ func (t *suite) concurrent() {
 					t.Error(err)
 					return
 				}
-				t.Retain(fmt.Sprint("r", i), hub.History{Count: n % 5})
+				t.Retain(fmt.Sprint("r", i), settings.History{Count: n % 5})
 				stop()
 			}
 		})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
@@ -23,12 +25,12 @@ var churnTime = flag.Duration("churn.time", 500*time.Millisecond, "how long Test
 // newHub returns a hub without rates that is closed at the end of the test.
 func newHub(t testing.TB) *hub.Hub {
 	t.Helper()
-	set := hub.Defaults()
-	set.Rate, set.MaxPerAddress = hub.Unlimited, hub.Off
+	set := settings.Defaults()
+	set.Rate, set.MaxPerAddress = limit.Unlimited, settings.Off
 	return newHubWith(t, set)
 }
 
-func newHubWith(t testing.TB, set *hub.Settings) *hub.Hub {
+func newHubWith(t testing.TB, set *settings.Settings) *hub.Hub {
 	t.Helper()
 	h, err := hub.New(set, hub.NewMemory())
 	if err != nil {

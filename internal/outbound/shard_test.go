@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
@@ -157,9 +159,9 @@ func TestFanOut(t *testing.T) {
 // A peer that reads nothing for a while delays no other, and misses nothing.
 func TestFullSocket(t *testing.T) {
 	ways(t, func(t *testing.T, socket func() (far, near net.Conn)) {
-		set := hub.Defaults()
-		set.Rate, set.MaxPerAddress = hub.Unlimited, hub.Off
-		set.History.Count = hub.Off
+		set := settings.Defaults()
+		set.Rate, set.MaxPerAddress = limit.Unlimited, settings.Off
+		set.History.Count = settings.Off
 		h, g := newHubWith(t, set), new(outbound.Group)
 		const messages = 1000
 		var reading sync.WaitGroup
@@ -311,8 +313,8 @@ func (g *greedy) CloseWrite() error { return os.ErrInvalid }
 // TestChurn lets everybody do everything at once.
 func TestChurn(t *testing.T) {
 	ways(t, func(t *testing.T, socket func() (far, near net.Conn)) {
-		set := hub.Defaults()
-		set.Rate, set.MaxPerAddress = hub.Unlimited, hub.Off
+		set := settings.Defaults()
+		set.Rate, set.MaxPerAddress = limit.Unlimited, settings.Off
 		set.HistoryMemory = 256 << 10
 		h, g := newHubWith(t, set), new(outbound.Group)
 		ctx, cancel := context.WithTimeout(t.Context(), *churnTime)

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
@@ -44,8 +46,8 @@ func TestProgressKeepsAPeer(t *testing.T) {
 	for name, secret := range map[string]bool{"TCP": false, "TLS": true} {
 		for _, wrapped := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				set := hub.Defaults()
-				set.MaxMessageSize, set.Rate = 16<<20, hub.Unlimited
+				set := settings.Defaults()
+				set.MaxMessageSize, set.Rate = 16<<20, limit.Unlimited
 				h, g := newHubWith(t, set), new(outbound.Group)
 				far, near := sockets(t, secret)
 				if wrapped {

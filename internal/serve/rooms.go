@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -21,7 +22,7 @@ func roomNames(r *http.Request, rest string) ([]string, error) {
 	}
 	rooms := make([]string, 0, len(asked))
 	for _, name := range asked {
-		if err := hub.CheckRoomName(name); err != nil {
+		if err := names.CheckRoom(name); err != nil {
 			return nil, err
 		}
 		if !slices.Contains(rooms, name) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -19,7 +20,7 @@ import (
 // in the header From.
 func newServer(t *testing.T) *Server {
 	t.Helper()
-	h, err := hub.New(hub.Defaults(), hub.NewMemory())
+	h, err := hub.New(settings.Defaults(), hub.NewMemory())
 	if err != nil {
 		t.Fatal(err)
 	}
