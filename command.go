@@ -8,7 +8,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	scripts "github.com/caddy-realtime/realtime/client"
+	"github.com/caddy-realtime/realtime/scripts"
 )
 
 func init() {

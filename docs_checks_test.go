@@ -17,8 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
-	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/hub/settings"
+	"github.com/caddy-realtime/realtime/scripts"
 )
 
 func TestDocsConfigurations(t *testing.T) {

@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		module + "/poll":              {hub, protocol},
 		module + "/internal/serve":    {hub, protocol, outbound, netpoll, module + "/ws", module + "/sse", module + "/poll", "golang.org/x/net/idna"},
 
-		module + "/client": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
+		module + "/scripts": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 	}
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{

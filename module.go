@@ -17,9 +17,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
-	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/serve"
+	"github.com/caddy-realtime/realtime/scripts"
 )
 
 func init() {

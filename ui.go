@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/text/language"
 
-	scripts "github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/scripts"
 	"github.com/caddy-realtime/realtime/sse"
 )
 

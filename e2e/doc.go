@@ -1,5 +1,5 @@
 // Package e2e holds the tests that need a browser: the client and the elements
-// of client/, the pages of site/ and those in testdata, in a headless Chromium,
+// of scripts/, the pages of site/ and those in testdata, in a headless Chromium,
 // against a real Caddy, through a proxy that makes trouble where a test asks for
 // it.
 //

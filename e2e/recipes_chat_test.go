@@ -300,14 +300,14 @@ func valueSeats(r *recipe) {
 
 // The examples are good TypeScript, with realtime.d.ts beside realtime.js.
 func TestClientTypes(t *testing.T) {
-	tsc, err := filepath.Abs("../client/node_modules/typescript/bin/tsc")
+	tsc, err := filepath.Abs("../scripts/node_modules/typescript/bin/tsc")
 	if err == nil {
 		_, err = os.Stat(tsc)
 	}
 	if err != nil {
-		t.Skip("TypeScript is missing: run npm ci --prefix client")
+		t.Skip("TypeScript is missing: run npm ci --prefix scripts")
 	}
-	declarations := readAllOf(t, "client/realtime.d.ts")
+	declarations := readAllOf(t, "scripts/realtime.d.ts")
 	dir := t.TempDir()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -351,13 +351,13 @@ func TestChatTables(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	files, err := filepath.Glob("../client/realtime-chat*.js")
+	files, err := filepath.Glob("../scripts/realtime-chat*.js")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var source string
 	for _, file := range files {
-		source += readAllOf(t, "client/"+filepath.Base(file))
+		source += readAllOf(t, "scripts/"+filepath.Base(file))
 	}
 	tags := func(expression string) []string {
 		var all []string
@@ -367,7 +367,7 @@ func TestChatTables(t *testing.T) {
 		slices.Sort(all)
 		return slices.Compact(all)
 	}
-	_, texts, _ := strings.Cut(readAllOf(t, "client/realtime-chat-text.js"), "KEYS = '")
+	_, texts, _ := strings.Cut(readAllOf(t, "scripts/realtime-chat-text.js"), "KEYS = '")
 	texts, _, _ = strings.Cut(texts, "'")
 	keys := strings.Fields(texts)
 	for i := range keys {
@@ -382,7 +382,7 @@ func TestChatTables(t *testing.T) {
 	}
 	observed = append(observed, "text-…")
 	slices.Sort(observed)
-	_, values, _ := strings.Cut(readAllOf(t, "client/realtime-value.js"), "observedAttributes = [")
+	_, values, _ := strings.Cut(readAllOf(t, "scripts/realtime-value.js"), "observedAttributes = [")
 	values, _, _ = strings.Cut(values, "]")
 	var ofValue []string
 	for _, m := range regexp.MustCompile(`'([a-z]+)'`).FindAllStringSubmatch(values, -1) {
@@ -403,7 +403,7 @@ func TestChatTables(t *testing.T) {
 			t.Errorf("the table after %q has\n\t%q\nwant\n\t%q", strings.TrimSpace(test.after), got, test.want)
 		}
 	}
-	style := readAllOf(t, "client/realtime-chat-style.js")
+	style := readAllOf(t, "scripts/realtime-chat-style.js")
 	for _, name := range table("\n## Look\n") {
 		if !strings.Contains(style, "var("+name+",") {
 			t.Errorf("no style uses %s", name)

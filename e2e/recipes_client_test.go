@@ -14,8 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/chromedp/chromedp"
 
-	"github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/e2e/faultproxy"
+	"github.com/caddy-realtime/realtime/scripts"
 )
 
 func TestReadmeDocument(t *testing.T) {
@@ -93,9 +93,9 @@ func TestClientDocument(t *testing.T) {
 }
 
 // asset is a script that Caddy serves.
-func asset(name string) *client.Asset {
-	all := client.Assets()
-	return all[slices.IndexFunc(all, func(a *client.Asset) bool { return a.Name == name })]
+func asset(name string) *scripts.Asset {
+	all := scripts.Assets()
+	return all[slices.IndexFunc(all, func(a *scripts.Asset) bool { return a.Name == name })]
 }
 
 // waitMembers waits until a room has so many, as Caddy itself says.

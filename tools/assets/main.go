@@ -1,6 +1,6 @@
-// Command assets makes client/dist from the scripts in client. It bundles each script
+// Command assets makes scripts/dist from the sources in scripts. It bundles each script
 // with the modules that it imports, minifies it with esbuild and then with terser, which
-// npm ci in client/ installs, and lets it import other scripts by the names with their
+// npm ci in scripts/ installs, and lets it import other scripts by the names with their
 // hashes. It compresses the result with zopfli, which must be installed (Debian's package
 // of that name) and saves 3 % of what every visitor loads. With -check it writes
 // nothing, needs no zopfli, and reports files that are not current. With -names it
@@ -33,14 +33,14 @@ import (
 // scripts are the scripts that pages load, each after those that it imports.
 var scripts = []string{"realtime-http.js", "realtime.js", "realtime-socket.js", "realtime-chat.js", "realtime-value.js"}
 
-// hashLength is how many digits of the SHA-256 are in a name. client.go has the same
+// hashLength is how many digits of the SHA-256 are in a name. scripts.go has the same
 // constant.
 const hashLength = 10
 
 func main() {
 	check := flag.Bool("check", false, "write nothing, and fail if a file is not current")
 	anew := flag.Bool("names", false, "choose the short forms of private names anew")
-	dir := flag.String("dir", "../client", "the folder with the sources and dist")
+	dir := flag.String("dir", "../scripts", "the folder with the sources and dist")
 	flag.Parse()
 	if err := run(*dir, *check, *anew); err != nil {
 		fmt.Fprintln(os.Stderr, "assets:", err)
@@ -74,12 +74,12 @@ func run(dir string, check, anew bool) error {
 		case current(file, content):
 			continue
 		case check:
-			stale = append(stale, fmt.Errorf("client/dist/%s is not current: run go generate ./client", name))
+			stale = append(stale, fmt.Errorf("scripts/dist/%s is not current: run go generate ./scripts", name))
 		default:
 			if err := write(file, content); err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "client/dist/%s: %d bytes\n", name, len(content))
+			fmt.Fprintf(os.Stderr, "scripts/dist/%s: %d bytes\n", name, len(content))
 		}
 	}
 	return errors.Join(append(stale, strangers(filepath.Join(dir, "dist")))...)
@@ -124,7 +124,7 @@ func strangers(dir string) error {
 	var errs []error
 	for _, f := range files {
 		if !slices.Contains(scripts, strings.TrimSuffix(f.Name(), ".gz")) {
-			errs = append(errs, fmt.Errorf("client/dist/%s has no source: remove it", f.Name()))
+			errs = append(errs, fmt.Errorf("scripts/dist/%s has no source: remove it", f.Name()))
 		}
 	}
 	return errors.Join(errs...)
@@ -198,7 +198,7 @@ func squeeze(dir string, script []byte) ([]byte, error) {
 	terser.Stdin, terser.Stderr = bytes.NewReader(script), &faults
 	out, err := terser.Output()
 	if err != nil {
-		return nil, fmt.Errorf("running terser (npm ci in client/ installs it): %w %s", err, faults.Bytes())
+		return nil, fmt.Errorf("running terser (npm ci in scripts/ installs it): %w %s", err, faults.Bytes())
 	}
 	return append(bytes.TrimRight(out, "\n"), '\n'), nil
 }

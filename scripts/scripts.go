@@ -1,4 +1,4 @@
-// Package client holds the scripts that pages load, minified, and serves them
+// Package scripts holds the scripts that pages load, minified, and serves them
 // below the prefix of a handler:
 //
 //	<script type="module" src="/rt/-/realtime-chat.js"></script>
@@ -6,7 +6,7 @@
 //
 // The sources are beside this file. tools/assets makes dist from them; dist is kept in
 // the repository, so that building Caddy needs no tools except Go.
-package client
+package scripts
 
 import (
 	"bytes"

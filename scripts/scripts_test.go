@@ -1,4 +1,4 @@
-package client_test
+package scripts_test
 
 import (
 	"bytes"
@@ -16,13 +16,13 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/caddy-realtime/realtime/client"
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/scripts"
 )
 
-func asset(t *testing.T, name string) *client.Asset {
+func asset(t *testing.T, name string) *scripts.Asset {
 	t.Helper()
-	for _, a := range client.Assets() {
+	for _, a := range scripts.Assets() {
 		if a.Name == name {
 			return a
 		}
@@ -35,7 +35,7 @@ func asset(t *testing.T, name string) *client.Asset {
 func TestBudgets(t *testing.T) {
 	t.Logf("%-18s %9s %9s %9s", "name", "minified", "gzip", "zstd")
 	size := make(map[string]int)
-	for _, a := range client.Assets() {
+	for _, a := range scripts.Assets() {
 		size[a.Name] = len(a.Bytes("gzip"))
 		t.Logf("%-18s %9d %9d %9d", a.Name, len(a.Bytes("")), size[a.Name], len(a.Bytes("zstd")))
 	}
@@ -62,7 +62,7 @@ func TestBudgets(t *testing.T) {
 // The elements import the very file that there is, and nothing else.
 func TestImports(t *testing.T) {
 	imports := regexp.MustCompile(`(?:from|import)\s*\(?"([^"]+)"|import\(new URL\("([^"]+)",`)
-	for _, a := range client.Assets() {
+	for _, a := range scripts.Assets() {
 		want := []string{"./" + asset(t, "realtime.js").Hashed}
 		switch a.Name {
 		case "realtime.js":
@@ -84,7 +84,7 @@ func TestImports(t *testing.T) {
 }
 
 func TestIntegrity(t *testing.T) {
-	for _, a := range client.Assets() {
+	for _, a := range scripts.Assets() {
 		sum := sha512.Sum384(a.Bytes(""))
 		if want := "sha384-" + base64.StdEncoding.EncodeToString(sum[:]); a.Integrity != want {
 			t.Errorf("%s: %s, want %s", a.Name, a.Integrity, want)
@@ -101,7 +101,7 @@ func serve(t *testing.T, method, name string, accepted []string, headers ...stri
 		r.Header.Set(k, v)
 	}
 	w := httptest.NewRecorder()
-	err := client.Serve(w, r, name, accepted)
+	err := scripts.Serve(w, r, name, accepted)
 	if err != nil && w.Body.Len() > 0 {
 		t.Errorf("wrote %q, and refused", w.Body)
 	}
@@ -208,7 +208,7 @@ func TestRefused(t *testing.T) {
 		{"GET", "realtime", 404},
 		{"GET", "REALTIME.JS", 404},
 		{"GET", "dist/realtime.js", 404},
-		{"GET", "../client.go", 404},
+		{"GET", "../scripts.go", 404},
 		{"GET", "realtime.0123456789.js", 404},
 		{"GET", strings.Replace(hashed, "realtime", "realtime-chat", 1), 404},
 		{"POST", "nothing.js", 404},
