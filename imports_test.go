@@ -18,6 +18,7 @@ func TestImports(t *testing.T) {
 	presence, message := part("presence"), part("message")
 	hub, protocol, outbound := module+"/hub", module+"/protocol", module+"/internal/outbound"
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
+	sse, scripts := module+"/sse", module+"/scripts"
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
 		part("ranking"):               {},
@@ -35,11 +36,13 @@ func TestImports(t *testing.T) {
 		netpoll:                       {"golang.org/x/sys/unix"},
 		frame:                         {},
 		module + "/ws":                {hub, protocol, outbound, netpoll, frame, "github.com/coder/websocket"},
-		module + "/sse":               {hub, protocol, outbound, netpoll},
+		sse:                           {hub, protocol, outbound, netpoll},
 		module + "/poll":              {hub, protocol},
-		module + "/internal/serve":    {hub, protocol, outbound, netpoll, module + "/ws", module + "/sse", module + "/poll", "golang.org/x/net/idna"},
+		module + "/internal/serve":    {module + "/internal/ui", hub, protocol, outbound, netpoll, module + "/ws", module + "/sse", module + "/poll", "golang.org/x/net/idna"},
 
-		module + "/scripts": {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
+		scripts: {protocol, "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
+
+		module + "/internal/ui": {sse, scripts, "golang.org/x/text/language"},
 	}
 	// What the core must not even see of the standard library.
 	forbidden := map[string][]string{

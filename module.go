@@ -260,15 +260,14 @@ func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.
 		Compression:      h.Compression,
 		Origins:          h.Origins,
 		Subprotocols:     h.Subprotocols,
+		UI:               h.UI,
+		Prefix:           h.Prefix,
 		Refused:          refused,
 		Identify:         identify,
 		LiftWriteTimeout: liftWriteTimeout,
 	}
 	if h.DisablePoller {
 		s.Poller = &netpoll.Poller{Goroutines: true} // nothing waits in it, so it need not be closed
-	}
-	if h.UI {
-		s.UI, s.Frame = h.ui, frame
 	}
 	if h.srv != nil {
 		s.MaxHeaderBytes = h.srv.MaxHeaderBytes

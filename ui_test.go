@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -212,41 +211,5 @@ func TestUIBehindHandlePath(t *testing.T) {
 	}
 	if src := page.ResolveReference(link(t, body, `<realtime-chat src="([^"]+)"`)); src.Path != "/chat/" {
 		t.Errorf("the element's hub is %s", src)
-	}
-}
-
-func TestBase(t *testing.T) {
-	for _, test := range []struct{ page, prefix, want string }{
-		{"/rt/lobby", "/rt/", "./"},
-		{"/rt/", "/rt/", "./"},
-		{"/rt/a/b/c", "/rt/", "../../"},
-		{"/rt/a%2Fb/c", "/rt/", "../"},
-		{"/lobby", "/", "./"},
-		{"/rt%2Flobby", "/rt/", "/rt/"},
-	} {
-		u, err := url.Parse(test.page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := base(u, test.prefix); got != test.want {
-			t.Errorf("%s below %s: %s, want %s", test.page, test.prefix, got, test.want)
-		}
-	}
-}
-
-// The page speaks the reader's language, if it is one that the element speaks.
-func TestUILanguage(t *testing.T) {
-	s := startSite(t, "realtime {\nui on\n}")
-	for accepts, want := range map[string]string{
-		"":                         `<html lang="en">`,
-		"fr, tlh;q=0.5":            `<html lang="en">`,
-		"fr, de-AT;q=0.8, en;q=.5": `<html lang="de">`,
-		"ar-EG":                    `<html lang="ar" dir="rtl">`,
-		"zh-Hans-CN, en":           `<html lang="zh">`,
-	} {
-		resp := s.do("GET", "/rt/lobby", "", "Accept: text/html", "Accept-Language: "+accepts)
-		if body := readAll(t, resp); !strings.Contains(body, want) || !slices.Contains(resp.Header.Values("Vary"), "Accept-Language") {
-			t.Errorf("%q: %s, %v, want %s", accepts, body, resp.Header.Values("Vary"), want)
-		}
 	}
 }

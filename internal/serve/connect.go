@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/internal/outbound"
+	"github.com/caddy-realtime/realtime/internal/ui"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
 	"github.com/caddy-realtime/realtime/ws"
@@ -56,7 +57,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c hub.Client, ro
 	}
 	if req.mode == modeLog {
 		format = sse.HTML{}
-		s.Frame(w.Header())
+		ui.Frame(w.Header())
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all rooms
 	return sse.Serve(w, r, sse.Options{

@@ -21,6 +21,7 @@ const (
 	maxFormFields = 100
 	maxFormRest   = 16 << 10 // bytes of everything except the text
 	maxFormNames  = 5        // fields that an error names
+	maxFormName   = 64       // characters of a name that are kept
 )
 
 // isFormData reports whether a body is a form of the type multipart/form-data.
@@ -67,6 +68,32 @@ func formFields(contentType string, body []byte) (url.Values, error) {
 	}
 }
 
+// formContent returns the content that a page's form publishes: its text or, if it has a
+// name, an object with text and name, as chats publish it.
+func formContent(fields url.Values) (contentType string, body []byte, err error) {
+	if !fields.Has("text") {
+		return "", nil, withoutText(fields)
+	}
+	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
+	if name == "" {
+		return "text/plain", []byte(text), nil
+	}
+	if !utf8.ValidString(text + name) {
+		return "", nil, protocol.Bad("the form is not UTF-8")
+	}
+	if runes := []rune(name); len(runes) > maxFormName {
+		name = string(runes[:maxFormName])
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err = encoder.Encode(struct {
+		Text string `json:"text"`
+		Name string `json:"name"`
+	}{strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), name}) // as protocol.Content does it
+	return "application/json", b.Bytes(), err
+}
+
 // withoutText refuses a form without the field text. It names the fields that the form
 // has.
 func withoutText(fields url.Values) error {
@@ -101,33 +128,4 @@ func back(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)
-}
-
-// maxFormName is how many characters of the field name are kept.
-const maxFormName = 64
-
-// formContent returns the content that a page's form publishes: its text or, if it has a
-// name, an object with text and name, as chats publish it.
-func formContent(fields url.Values) (contentType string, body []byte, err error) {
-	if !fields.Has("text") {
-		return "", nil, withoutText(fields)
-	}
-	text, name := fields.Get("text"), strings.TrimSpace(fields.Get("name"))
-	if name == "" {
-		return "text/plain", []byte(text), nil
-	}
-	if !utf8.ValidString(text + name) {
-		return "", nil, protocol.Bad("the form is not UTF-8")
-	}
-	if runes := []rune(name); len(runes) > maxFormName {
-		name = string(runes[:maxFormName])
-	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err = encoder.Encode(struct {
-		Text string `json:"text"`
-		Name string `json:"name"`
-	}{strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), name}) // as protocol.Content does it
-	return "application/json", b.Bytes(), err
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/internal/ui"
 	"github.com/caddy-realtime/realtime/poll"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -34,6 +35,15 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, c hub.Client, room
 		o.Limit = min(req.last, maxLimit)
 	}
 	return poll.Serve(w, r, o)
+}
+
+// ui answers with the page that shows a room to people. rest is the path after the
+// prefix, which is empty if the query names the room.
+func (s *Server) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
+	if len(rooms) > 1 {
+		return protocol.Bad("a page can show only one room")
+	}
+	return ui.Serve(w, r, ui.Options{Room: rooms[0], RoomInQuery: rest == "", Prefix: s.Prefix})
 }
 
 // members answers with the members of a room.

@@ -50,7 +50,7 @@ type request struct {
 // negotiate returns what a request asks for. With a UI it also offers HTML, as the last
 // one: clients that accept anything get the JSON page.
 func (s *Server) negotiate(r *http.Request) (request, error) {
-	if s.UI == nil || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
+	if !s.UI || r.Method != http.MethodGet || asksForWebSocket(r) || !prefersHTML(r.Header) {
 		return parseRequest(r, s.Subprotocols)
 	}
 	if !queryOf(r).Has("log") {

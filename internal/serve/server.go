@@ -14,7 +14,7 @@ import (
 
 // Server serves the rooms of one handler. Its fields are set before the first request,
 // and do not change; it is safe for concurrent use. Hub, Group, Poller, Log, Down,
-// Refused, Identify and LiftWriteTimeout must be set, and Frame with UI.
+// Refused, Identify and LiftWriteTimeout must be set.
 type Server struct {
 	Hub    *hub.Hub
 	Group  *outbound.Group // writes to connections that have left net/http
@@ -27,6 +27,8 @@ type Server struct {
 	Compression  bool          // of what WebSockets are sent
 	Origins      []string      // whose pages may use the rooms, besides the site's own
 	Subprotocols []string      // of WebSockets, besides our own
+	UI           bool          // browsers get the page of a room, and not the JSON page
+	Prefix       string        // the path below which the rooms are, with a slash at both ends
 
 	// MaxHeaderBytes bounds the headers that net/http takes; 0: there is no bound.
 	MaxHeaderBytes int
@@ -39,12 +41,6 @@ type Server struct {
 	// LiftWriteTimeout removes a configured write timeout from one response: such
 	// timeouts are for responses that end. Here each write has a bound of its own.
 	LiftWriteTimeout func(r *http.Request)
-
-	// UI answers browsers with the page of a room; nil: they get the JSON page. rest is
-	// the path after the prefix, which is empty if the query names the room.
-	UI func(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error
-	// Frame sets the headers of the log that this page shows in a frame.
-	Frame func(header http.Header)
 
 	held sync.Once // the warning that a stream was held back
 }
@@ -93,7 +89,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 		}
 		return s.page(w, r, client, rooms, req)
 	case modeUI:
-		return s.UI(w, r, rooms, rest)
+		return s.ui(w, r, rooms, rest)
 	case modeWebSocket:
 		return s.webSocket(w, r, client, rooms, req)
 	case modeEvents, modeLines, modeLog:
