@@ -82,21 +82,7 @@ func Poll(ctx context.Context, o PollOptions) (Polled, error) {
 		})
 	}
 	if o.Wait {
-		work.Go(func() {
-			tick := time.NewTicker(o.Every)
-			defer tick.Stop()
-			for n := uint64(2); ; n++ {
-				select {
-				case <-tick.C:
-				case <-ctx.Done():
-					return
-				}
-				if err := publisher.publish(n); err != nil {
-					errs[o.Clients] = err
-					return
-				}
-			}
-		})
+		work.Go(func() { errs[o.Clients] = publisher.publishOn(ctx, 2) })
 	}
 	work.Wait()
 	return Polled{Requests: requests.Load(), Messages: messages.Load(), Took: time.Since(begin)}, errors.Join(errs...)
@@ -117,6 +103,23 @@ func newPoller(o PollOptions) (*poller, error) {
 		return nil, err
 	}
 	return &poller{PollOptions: o, conn: c, r: bufio.NewReader(c)}, nil
+}
+
+// publishOn publishes messages regularly, the first of them with the number n, until the
+// context ends.
+func (p *poller) publishOn(ctx context.Context, n uint64) error {
+	tick := time.NewTicker(p.Every)
+	defer tick.Stop()
+	for ; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := p.publish(n); err != nil {
+			return err
+		}
+	}
 }
 
 // pollPage is what is read of a page.

@@ -51,6 +51,9 @@ type idleKind struct {
 
 func (s *session) idleOne(server *peers.Server, k idleKind, n int) error {
 	rest := quick(s, time.Second, 5*time.Second)
+	if k.tls {
+		n = min(n, 5000) // its clients cost memory, too
+	}
 	// It has everything that it makes once, for the first few.
 	first, err := s.hold(server, crowd{rooms: 1, per: 200})
 	if err != nil {
@@ -71,27 +74,47 @@ func (s *session) idleOne(server *peers.Server, k idleKind, n int) error {
 		return err
 	}
 	defer pool.Close()
-	cpu, err := server.CPU()
+	took, used, err := s.connectIdle(pool, server, k.tls, n)
 	if err != nil {
 		return err
+	}
+	each, err := s.memoryOfIdle(server, before, n, rest)
+	if err != nil {
+		return err
+	}
+	last, err := untilAllHave(pool, n)
+	if err != nil {
+		return err
+	}
+	s.section.Row(k.label, thousands(n), thousands(int(float64(n)/took.Seconds())),
+		fmt.Sprintf("%.0f", float64(used)/float64(n)/1e3), each[0], each[1], each[2], last)
+	return nil
+}
+
+// connectIdle connects n clients to one room. It returns how long that took, and the
+// server's processor time.
+func (s *session) connectIdle(pool *load.Pool, server *peers.Server, tls bool, n int) (took, used time.Duration, err error) {
+	port, path := server.Port, server.Path("idle")
+	if tls {
+		port = server.TLSPort
+	}
+	before, err := server.CPU()
+	if err != nil {
+		return 0, 0, err
 	}
 	begin := time.Now()
-	path := server.Path("idle")
-	port := server.Port
-	if k.tls {
-		port, n = server.TLSPort, min(n, 5000) // its clients cost memory, too
-	}
-	err = pool.Connect(s.ctx, load.Target{Port: port, TLS: k.tls, Kind: server.Publish, Path: func(int) string { return path }}, n)
-	took := time.Since(begin)
+	err = pool.Connect(s.ctx, load.Target{Port: port, TLS: tls, Kind: server.Publish, Path: func(int) string { return path }}, n)
+	took = time.Since(begin)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	used, err := server.CPU()
-	if err != nil {
-		return err
-	}
-	used -= cpu
-	var each [3]string
+	after, err := server.CPU()
+	return took, after - before, err
+}
+
+// memoryOfIdle returns how many bytes the server has taken for each of n clients: at
+// once, after a rest, and after a garbage collection.
+func (s *session) memoryOfIdle(server *peers.Server, before int64, n int, rest time.Duration) (each [3]string, err error) {
 	each[2] = "–"
 	for i := range each {
 		switch i {
@@ -102,32 +125,33 @@ func (s *session) idleOne(server *peers.Server, k idleKind, n int) error {
 				continue
 			}
 			if err := s.collect(server, rest); err != nil {
-				return err
+				return each, err
 			}
 		}
 		rss, err := server.RSS()
 		if err != nil {
-			return err
+			return each, err
 		}
 		each[i] = thousands(max(int(rss-before)/n, 0))
 	}
-	h := &held{server: server, pool: pool, rooms: 1, per: n, next: []uint64{1}}
-	if err := pool.Publish(0, h.next[0], 0, 128); err != nil {
-		return err
+	return each, nil
+}
+
+// untilAllHave publishes the first message, and returns when the last of n clients has it.
+func untilAllHave(pool *load.Pool, n int) (string, error) {
+	if err := pool.Publish(0, 1, 0, 128); err != nil {
+		return "", err
 	}
 	pool.Expect(128)
-	begin = time.Now()
+	begin := time.Now()
 	want := pool.Delivered() + int64(n)
 	if err := pool.Read(func() bool { return pool.Delivered() < want && time.Since(begin) < roundTime }); err != nil {
-		return err
+		return "", err
 	}
-	last := "not all within " + roundTime.String()
 	if pool.Delivered() == want {
-		last = millis(time.Since(begin))
+		return millis(time.Since(begin)), nil
 	}
-	s.section.Row(k.label, thousands(n), thousands(int(float64(n)/took.Seconds())),
-		fmt.Sprintf("%.0f", float64(used)/float64(n)/1e3), each[0], each[1], each[2], last)
-	return nil
+	return "not all within " + roundTime.String(), nil
 }
 
 // collect asks for garbage collections, and waits until memory was given back.

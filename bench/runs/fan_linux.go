@@ -56,15 +56,10 @@ func (s *session) fan(servers []*peers.Server, c crowd, shapes []shape) ([]costs
 				return all, err
 			}
 			s.say("%d × %d %s, repetition %d of %d, %s", c.rooms, c.per, c.kind, rep+1, reps, server.Name)
-			h := kept[server.Name]
-			if h == nil {
-				var err error
-				if h, err = s.hold(server, c); err != nil {
-					fail(server, err)
-					continue
-				}
-				kept[server.Name] = h
-				s.pause(50 * time.Millisecond)
+			h, err := s.holdOnce(kept, server, c)
+			if err != nil {
+				fail(server, err)
+				continue
 			}
 			for j, shape := range shapes {
 				cost, err := h.slot(shape, slot)
@@ -82,6 +77,20 @@ func (s *session) fan(servers []*peers.Server, c crowd, shapes []shape) ([]costs
 		}
 	}
 	return all, nil
+}
+
+// holdOnce returns what is kept for the server, or connects a crowd and keeps it.
+func (s *session) holdOnce(kept map[string]*held, server *peers.Server, c crowd) (*held, error) {
+	if h := kept[server.Name]; h != nil {
+		return h, nil
+	}
+	h, err := s.hold(server, c)
+	if err != nil {
+		return nil, err
+	}
+	kept[server.Name] = h
+	s.pause(50 * time.Millisecond)
+	return h, nil
 }
 
 // maxHeld is how many connections are held at once: a process may have 20,000

@@ -185,27 +185,10 @@ func (s *session) slowOne(server *peers.Server) error {
 	defer pool.Close()
 	path := server.Path("stalled")
 	target := load.Target{Port: server.Port, Kind: server.Publish, Path: func(int) string { return path }}
-	if err := pool.Connect(s.ctx, target, 1); err != nil {
-		return err
-	}
-	small := target
-	small.ReceiveBuffer = 4 << 10
-	if err := pool.Connect(s.ctx, small, stalled); err != nil {
-		return err
-	}
 	h = &held{server: server, pool: pool, rooms: 1, per: stalled + 1, next: make([]uint64, 1)}
-	if err := h.warm(); err != nil {
+	began, err := s.stall(h, target)
+	if err != nil {
 		return err
-	}
-	began := time.Now()
-	for i := range stalled {
-		if err := pool.Pause(i + 1); err != nil {
-			return err
-		}
-	}
-	// 60 KiB each, to fill what the kernel keeps.
-	if _, err := h.stream(stream{size: 60 << 10, every: 5 * time.Millisecond, length: 2 * time.Second, readers: 1, drain: 10 * time.Second}); err != nil {
-		return fmt.Errorf("filling the buffers: %w", err)
 	}
 	if err := pool.Connect(s.ctx, target, readers-stalled-1); err != nil {
 		return err
@@ -228,15 +211,47 @@ func (s *session) slowOne(server *peers.Server) error {
 	if err != nil {
 		return err
 	}
+	both := func(f *flow) string {
+		return millis(f.latency.Quantile(0.5)) + " · " + millis(f.latency.Quantile(0.99))
+	}
+	s.section.Row(server.Name, both(free), both(pressed),
+		fmt.Sprintf("%d · %d · %d", before>>20, during>>20, after>>20), endings(pool))
+	return nil
+}
+
+// stall connects the clients of h: the first one reads, and the others have stopped
+// reading when it returns, with the kernel's buffers full. It returns since when.
+func (s *session) stall(h *held, target load.Target) (time.Time, error) {
+	if err := h.pool.Connect(s.ctx, target, 1); err != nil {
+		return time.Time{}, err
+	}
+	target.ReceiveBuffer = 4 << 10
+	if err := h.pool.Connect(s.ctx, target, h.per-1); err != nil {
+		return time.Time{}, err
+	}
+	if err := h.warm(); err != nil {
+		return time.Time{}, err
+	}
+	began := time.Now()
+	for i := 1; i < h.per; i++ {
+		if err := h.pool.Pause(i); err != nil {
+			return began, err
+		}
+	}
+	// 60 KiB each, to fill what the kernel keeps.
+	if _, err := h.stream(stream{size: 60 << 10, every: 5 * time.Millisecond, length: 2 * time.Second, readers: 1, drain: 10 * time.Second}); err != nil {
+		return began, fmt.Errorf("filling the buffers: %w", err)
+	}
+	return began, nil
+}
+
+// endings says how many clients are still connected, and how the others have ended.
+func endings(pool *load.Pool) string {
 	pool.Expect(0)
 	ended := pool.Reap(10 * time.Second)
 	what := []string{fmt.Sprintf("%d open, with nothing lost", ended.Open)}
 	for cause, n := range ended.Causes {
 		what = append(what, fmt.Sprintf("%d: %s", n, cause))
 	}
-	s.section.Row(server.Name,
-		millis(free.latency.Quantile(0.5))+" · "+millis(free.latency.Quantile(0.99)),
-		millis(pressed.latency.Quantile(0.5))+" · "+millis(pressed.latency.Quantile(0.99)),
-		fmt.Sprintf("%d · %d · %d", before>>20, during>>20, after>>20), strings.Join(what, "; "))
-	return nil
+	return strings.Join(what, "; ")
 }

@@ -23,22 +23,9 @@ func sessions(s *session) error {
 	crowds := []*listeners{{}, {}} // as many as there are shards on two processors
 	heap := inUse()
 	begin := time.Now()
-	all := make([]*hub.Session, 0, most)
-	for i := range most {
-		if i%10_000 == 0 {
-			if err := s.ctx.Err(); err != nil {
-				return err
-			}
-			s.say("%s sessions", thousands(i))
-		}
-		one, err := h.Connect(hub.Client{}, crowds[i%2])
-		if err == nil {
-			_, err = one.Subscribe(s.ctx, roomOf(i, most), hub.Start{})
-		}
-		if err != nil {
-			return err
-		}
-		all = append(all, one)
+	all, err := s.subscribe(h, crowds, most)
+	if err != nil {
+		return err
 	}
 	each := (inUse() - heap) / int64(most)
 	joined := time.Since(begin) / time.Duration(most)
@@ -75,6 +62,28 @@ func sessions(s *session) error {
 		o.End(hub.CauseLeft)
 	}
 	return nil
+}
+
+// subscribe connects n sessions, and shares them out among the dispatchers.
+func (s *session) subscribe(h *hub.Hub, crowds []*listeners, n int) ([]*hub.Session, error) {
+	all := make([]*hub.Session, 0, n)
+	for i := range n {
+		if i%10_000 == 0 {
+			if err := s.ctx.Err(); err != nil {
+				return nil, err
+			}
+			s.say("%s sessions", thousands(i))
+		}
+		one, err := h.Connect(hub.Client{}, crowds[i%len(crowds)])
+		if err == nil {
+			_, err = one.Subscribe(s.ctx, roomOf(i, n), hub.Start{})
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // roomOf puts a tenth of the sessions into one room, and the others by tens.
