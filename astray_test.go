@@ -69,22 +69,29 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 			if c.target == "" {
 				c.target = "/rt/lobby"
 			}
-			for _, ask := range []struct{ method, body, accept string }{
-				{"GET", "", ""}, {"GET", "", "text/event-stream"}, {"POST", "hi", ""}, {"HEAD", "", ""},
-			} {
-				resp := s.do(ask.method, c.target, ask.body, "Accept: "+ask.accept)
-				body := readAll(t, resp)
-				if c.silent {
-					continue
-				}
-				if resp.StatusCode != http.StatusNotFound || resp.Header.Get("Content-Type") != "application/problem+json" {
-					t.Errorf("%s: %s %q", ask.method, resp.Status, body)
-				}
-				if ask.method != "HEAD" && !strings.Contains(body, c.says) {
-					t.Errorf("%s: %q, want %q", ask.method, body, c.says)
-				}
-			}
+			s.wantProblems(c.target, c.says, c.silent)
 		})
+	}
+}
+
+// wantProblems asks for a room in all ways. Unless the handler is silent, each answer is a
+// problem that says something.
+func (s *site) wantProblems(target, says string, silent bool) {
+	s.t.Helper()
+	for _, ask := range []struct{ method, body, accept string }{
+		{"GET", "", ""}, {"GET", "", "text/event-stream"}, {"POST", "hi", ""}, {"HEAD", "", ""},
+	} {
+		resp := s.do(ask.method, target, ask.body, "Accept: "+ask.accept)
+		body := readAll(s.t, resp)
+		if silent {
+			continue
+		}
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("Content-Type") != "application/problem+json" {
+			s.t.Errorf("%s: %s %q", ask.method, resp.Status, body)
+		}
+		if ask.method != "HEAD" && !strings.Contains(body, says) {
+			s.t.Errorf("%s: %q, want %q", ask.method, body, says)
+		}
 	}
 }
 

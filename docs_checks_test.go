@@ -65,31 +65,7 @@ func docValidate(t *testing.T, at string, config []byte) {
 // TestDocsOptions holds the README's tables of options against the syntax in
 // the comment of UnmarshalCaddyfile, the fields, and the defaults.
 func TestDocsOptions(t *testing.T) {
-	written := make(map[string]string) // Caddyfile form to default
-	var fields []string
-	section, _, _ := strings.Cut(docSection(docRead(t, "README.md"), "## Options"), "\n## ")
-	room := "" // before the forms of the second table
-	for line := range strings.Lines(section) {
-		if strings.HasPrefix(line, "In the block of a `room`") {
-			room = "room."
-		}
-		cells := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00"), "|")
-		if len(cells) != 6 || !strings.Contains(cells[1], "`") {
-			continue
-		}
-		for i := range cells {
-			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "\x00", "|"))
-		}
-		form := room + strings.Trim(cells[1], "`")
-		if _, again := written[form]; again {
-			t.Errorf("README: %s has two rows", form)
-		}
-		written[form] = cells[3]
-		for field := range strings.SplitSeq(cells[2], ",") {
-			fields = append(fields, strings.Trim(strings.TrimSpace(field), "`"))
-		}
-	}
-
+	written, fields := docOptions(t)
 	forms := docSyntax(t)
 	for _, form := range forms {
 		if _, ok := written[form]; !ok {
@@ -129,6 +105,36 @@ func TestDocsOptions(t *testing.T) {
 			t.Errorf("README: the default of %q is %q, want %s", option, got, want)
 		}
 	}
+}
+
+// docOptions reads the README's tables of options: the defaults by Caddyfile form, and the
+// JSON fields.
+func docOptions(t *testing.T) (written map[string]string, fields []string) {
+	t.Helper()
+	written = make(map[string]string)
+	section, _, _ := strings.Cut(docSection(docRead(t, "README.md"), "## Options"), "\n## ")
+	room := "" // before the forms of the second table
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "In the block of a `room`") {
+			room = "room."
+		}
+		cells := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00"), "|")
+		if len(cells) != 6 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "\x00", "|"))
+		}
+		form := room + strings.Trim(cells[1], "`")
+		if _, again := written[form]; again {
+			t.Errorf("README: %s has two rows", form)
+		}
+		written[form] = cells[3]
+		for field := range strings.SplitSeq(cells[2], ",") {
+			fields = append(fields, strings.Trim(strings.TrimSpace(field), "`"))
+		}
+	}
+	return written, fields
 }
 
 // TestDocsSizes holds the tables of the scripts' sizes against the scripts.

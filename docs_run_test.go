@@ -199,13 +199,7 @@ func (r *docRunner) webSocket(b docBlock) {
 				r.errorf(at, "the subprotocol is %q, want %q", got, name)
 			}
 		case isClose:
-			_, got, err := c.Read(ctx)
-			for err == nil && c.Subprotocol() == sessionSubprotocol {
-				_, got, err = c.Read(ctx) // what the document does not show
-			}
-			if status := websocket.CloseStatus(err); strconv.Itoa(int(status)) != code {
-				r.errorf(at, "received %q and %v, want close code %s", got, err, code)
-			}
+			r.closed(ctx, c, at, code)
 			return
 		default:
 			if _, got, err := c.Read(ctx); err != nil || !r.match(text, string(got)) {
@@ -214,6 +208,17 @@ func (r *docRunner) webSocket(b docBlock) {
 		}
 	}
 	r.receive(ctx, c, due)
+}
+
+// closed checks that the server closes the connection with the code.
+func (r *docRunner) closed(ctx context.Context, c *websocket.Conn, at int, code string) {
+	_, got, err := c.Read(ctx)
+	for err == nil && c.Subprotocol() == sessionSubprotocol {
+		_, got, err = c.Read(ctx) // what the document does not show
+	}
+	if status := websocket.CloseStatus(err); strconv.Itoa(int(status)) != code {
+		r.errorf(at, "received %q and %v, want close code %s", got, err, code)
+	}
 }
 
 // docLine is a line of a conversation.

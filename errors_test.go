@@ -15,12 +15,9 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// Four sites on one server, whose error routes Caddy keeps in one list.
-func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
-	s := &site{t: t, port: freePort(t)}
-	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-	stopAfter(t)
-	loadCaddyfile(t, strings.ReplaceAll(`{
+// sitesWithErrorRoutes is the Caddyfile of four sites on one server, whose error routes
+// Caddy keeps in one list.
+const sitesWithErrorRoutes = `{
 	admin off
 	persist_config off
 	auto_https off
@@ -59,7 +56,13 @@ http://broken.localhost:PORT {
 		file_server
 	}
 }
-`, "PORT", fmt.Sprint(s.port)))
+`
+
+func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
+	s := &site{t: t, port: freePort(t)}
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+	stopAfter(t)
+	loadCaddyfile(t, strings.ReplaceAll(sitesWithErrorRoutes, "PORT", fmt.Sprint(s.port)))
 	const problem = "application/problem+json"
 	for _, c := range []struct {
 		host       string

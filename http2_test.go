@@ -133,26 +133,38 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 			}
 			s.reloadTLS("realtime {\n" + open + "heartbeat 20s\n}\nheader X-Round " + room)
 			if proto == "HTTP/1.1" {
-				// These have left net/http, and stay.
-				three := hub.Publication{Room: room, Kind: hub.Text, Data: []byte("three")}
-				if _, err := hubOf(t, "").Caller(hub.Client{}).Publish(t.Context(), three); err != nil {
-					t.Fatal(err)
-				}
-				if got := events.until("data: "); got != "three" {
-					t.Errorf("after a reload SSE went on with %q", got)
-				}
-				if decode(t, ndjson.next(), &e); e.text() != "three" {
-					t.Errorf("after a reload NDJSON went on with %+v", e)
-				}
-				return
-			}
-			if rest := events.rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
-				t.Errorf("at a reload SSE ends with %q, want retry", rest)
-			}
-			if rest := ndjson.rest(); len(rest) == 0 || !strings.Contains(rest[len(rest)-1], `"op":"bye"`) {
-				t.Errorf("at a reload NDJSON ends with %q, want bye", rest)
+				wantStreamsStay(t, room, events, ndjson)
+			} else {
+				wantStreamsEnd(t, events, ndjson)
 			}
 		})
+	}
+}
+
+// wantStreamsStay checks that streams which have left net/http stay at a reload.
+func wantStreamsStay(t *testing.T, room string, events, ndjson *lines) {
+	t.Helper()
+	three := hub.Publication{Room: room, Kind: hub.Text, Data: []byte("three")}
+	if _, err := hubOf(t, "").Caller(hub.Client{}).Publish(t.Context(), three); err != nil {
+		t.Fatal(err)
+	}
+	if got := events.until("data: "); got != "three" {
+		t.Errorf("after a reload SSE went on with %q", got)
+	}
+	var e envelope
+	if decode(t, ndjson.next(), &e); e.text() != "three" {
+		t.Errorf("after a reload NDJSON went on with %+v", e)
+	}
+}
+
+// wantStreamsEnd checks that streams which net/http serves end at a reload, and say so.
+func wantStreamsEnd(t *testing.T, events, ndjson *lines) {
+	t.Helper()
+	if rest := events.rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+		t.Errorf("at a reload SSE ends with %q, want retry", rest)
+	}
+	if rest := ndjson.rest(); len(rest) == 0 || !strings.Contains(rest[len(rest)-1], `"op":"bye"`) {
+		t.Errorf("at a reload NDJSON ends with %q, want bye", rest)
 	}
 }
 

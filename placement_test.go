@@ -51,24 +51,7 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 			loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nlevel WARN\n}\n}\nhttp://127.0.0.1:%d {\nroot * %s\n%s\n}\n", log, port, root, block))
 			t.Cleanup(func() { _ = caddy.Stop() })
 			s := &site{t: t, port: port, URL: fmt.Sprint("http://127.0.0.1:", port)}
-			for _, headers := range [][]string{nil, {"Accept: application/x-ndjson"}, {"Accept: text/event-stream"}} {
-				resp := s.do("GET", test.target, "", headers...)
-				if test.names == "-" {
-					if resp.StatusCode != http.StatusNotFound {
-						t.Errorf("GET %s: %s", test.target, resp.Status)
-					}
-				} else if test.names != "" {
-					refused(t, resp, 404, test.names)
-				} else if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") == "" {
-					t.Errorf("GET %s: %s %v", test.target, resp.Status, resp.Header)
-				}
-			}
-			resp := s.do("POST", test.target, "hi")
-			if test.names != "" && test.names != "-" {
-				refused(t, resp, 404, test.names)
-			} else if test.names == "" && resp.StatusCode != http.StatusCreated {
-				t.Errorf("POST %s: %s", test.target, resp.Status)
-			}
+			s.wantTaken(test.target, test.names)
 			b, _ := os.ReadFile(log) // there is none if nothing was logged
 			warned := ""
 			for line := range strings.Lines(string(b)) {
@@ -80,6 +63,30 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 				t.Errorf("logged: %s", warned)
 			}
 		})
+	}
+}
+
+// wantTaken asks for a room, and checks that the answers name what has taken the requests
+// away. If that is empty, the room is served; - means that another handler answers.
+func (s *site) wantTaken(target, names string) {
+	s.t.Helper()
+	for _, headers := range [][]string{nil, {"Accept: application/x-ndjson"}, {"Accept: text/event-stream"}} {
+		resp := s.do("GET", target, "", headers...)
+		if names == "-" {
+			if resp.StatusCode != http.StatusNotFound {
+				s.t.Errorf("GET %s: %s", target, resp.Status)
+			}
+		} else if names != "" {
+			refused(s.t, resp, 404, names)
+		} else if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") == "" {
+			s.t.Errorf("GET %s: %s %v", target, resp.Status, resp.Header)
+		}
+	}
+	resp := s.do("POST", target, "hi")
+	if names != "" && names != "-" {
+		refused(s.t, resp, 404, names)
+	} else if names == "" && resp.StatusCode != http.StatusCreated {
+		s.t.Errorf("POST %s: %s", target, resp.Status)
 	}
 }
 

@@ -248,34 +248,40 @@ func TestNginxThatChangesHost(t *testing.T) {
 	}
 }
 
-// Over a Unix socket no client has an address: limits by address do not apply, the
-// others do. A proxy's header gives clients their addresses back.
-func TestUnixSockets(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s")
-	client := &http.Client{Transport: &http.Transport{
+// unixClient returns a client that reaches every host through a Unix socket.
+func unixClient(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	// stream opens a stream of a client, and returns the answer's status.
-	stream := func(forwarded string) int {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://example.com/rt/lobby", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Accept", "application/x-ndjson")
-		if forwarded != "" {
-			req.Header.Set("X-Forwarded-For", forwarded)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = resp.Body.Close() })
-		return resp.StatusCode
+}
+
+// streamStatus opens a stream of a client, and returns the answer's status.
+func streamStatus(t *testing.T, client *http.Client, forwarded string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://example.com/rt/lobby", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	req.Header.Set("Accept", "application/x-ndjson")
+	if forwarded != "" {
+		req.Header.Set("X-Forwarded-For", forwarded)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp.StatusCode
+}
+
+// Over a Unix socket no client has an address: limits by address do not apply, the
+// others do. A proxy's header gives clients their addresses back.
+func TestUnixSockets(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	client := unixClient(socket)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
@@ -287,7 +293,7 @@ func TestUnixSockets(t *testing.T) {
 	}
 	load("unix1", "", "max_connections_per_address 1\nmax_connections 3")
 	for i, want := range []int{200, 200, 200, 503} {
-		if got := stream("192.0.2.1"); got != want {
+		if got := streamStatus(t, client, "192.0.2.1"); got != want {
 			t.Errorf("connection %d: %d, want %d", i+1, got, want)
 		}
 	}
@@ -296,7 +302,7 @@ func TestUnixSockets(t *testing.T) {
 		address string
 		want    int
 	}{{"192.0.2.1", 200}, {"192.0.2.1", 503}, {"192.0.2.2", 200}} {
-		if got := stream(test.address); got != test.want {
+		if got := streamStatus(t, client, test.address); got != test.want {
 			t.Errorf("%s: %d, want %d", test.address, got, test.want)
 		}
 	}

@@ -171,27 +171,28 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 	})
 }
 
-// TestStopWithOpenStreams runs the real program: what a process does at its end
-// cannot be seen from inside.
-func TestStopWithOpenStreams(t *testing.T) {
+// startProgram builds Caddy and starts it with a site. What its end comes to is sent to
+// exited.
+func startProgram(t *testing.T) (s *site, server *os.Process, exited chan error) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "caddy")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
-	s := &site{t: t, port: freePort(t)}
+	s = &site{t: t, port: freePort(t)}
 	s.URL = "http://127.0.0.1:" + strconv.Itoa(s.port)
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	caddyfile := fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\nrealtime {\n%s}\n}\n", s.URL, open)
 	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := exec.CommandContext(t.Context(), program, "run", "--config", config, "--adapter", "caddyfile")
-	if err := server.Start(); err != nil {
+	cmd := exec.CommandContext(t.Context(), program, "run", "--config", config, "--adapter", "caddyfile")
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- server.Wait() }()
-	t.Cleanup(func() { _ = server.Process.Kill() })
+	exited = make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	eventually(t, "the server", func() bool {
 		resp, err := http.Head(s.URL + "/rt/lobby")
 		if err == nil {
@@ -199,6 +200,13 @@ func TestStopWithOpenStreams(t *testing.T) {
 		}
 		return err == nil
 	})
+	return s, cmd.Process, exited
+}
+
+// TestStopWithOpenStreams runs the real program: what a process does at its end
+// cannot be seen from inside.
+func TestStopWithOpenStreams(t *testing.T) {
+	s, server, exited := startProgram(t)
 	streams := make([]*lines, 100)
 	for i := range streams {
 		streams[i] = s.stream("lobby", "text/event-stream")
@@ -217,7 +225,7 @@ func TestStopWithOpenStreams(t *testing.T) {
 		})
 	}
 	begin := time.Now()
-	if err := server.Process.Signal(os.Interrupt); err != nil {
+	if err := server.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range streams {

@@ -78,17 +78,27 @@ func TestSessionThroughCaddy(t *testing.T) {
 	hear(t, bob, `"data":"after"`)
 }
 
-// The same cursor of several rooms works on every transport, in every order.
-func TestSeveralRoomsOnEveryTransport(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+// severalRooms is the query for the rooms a and b/c.
+const severalRooms = "?room=a&room=b%2Fc&"
+
+// postToSeveral posts three messages to the rooms a and b/c, and returns the cursor before
+// them.
+func (s *site) postToSeveral() (cursor string) {
+	s.t.Helper()
 	s.post("a", "before")
-	rooms := "?room=a&room=b%2Fc&"
-	cursor := s.page(rooms).Cursor
+	cursor = s.page(severalRooms).Cursor
 	for _, m := range []struct{ room, text string }{{"a", "1"}, {"b/c", "2"}, {"a", "3"}} {
 		s.post(m.room, m.text)
 	}
+	return cursor
+}
+
+// The same cursor of several rooms works on every transport, in every order.
+func TestSeveralRoomsOnEveryTransport(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	cursor := s.postToSeveral()
 	want := []string{"1", "2", "3"}
-	since := rooms + "since=" + url.QueryEscape(cursor)
+	since := severalRooms + "since=" + url.QueryEscape(cursor)
 	texts := func(next func() string) (got []string) {
 		for len(got) < 3 {
 			var e envelope
@@ -105,13 +115,13 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 	for name, read := range map[string]func() []string{
 		"page":          func() []string { return s.page(since).texts() },
 		"long-poll":     func() []string { got := s.page(since + "&wait=5").texts(); slices.Sort(got); return got },
-		"If-None-Match": func() []string { return s.page(rooms, `If-None-Match: "`+cursor+`"`).texts() },
+		"If-None-Match": func() []string { return s.page(severalRooms, `If-None-Match: "`+cursor+`"`).texts() },
 		"SSE": func() []string {
 			l := s.stream(since, "text/event-stream")
 			return texts(func() string { return l.until("data: ") })
 		},
 		"SSE by header": func() []string {
-			l := s.stream(rooms, "text/event-stream", "Last-Event-ID: "+cursor)
+			l := s.stream(severalRooms, "text/event-stream", "Last-Event-ID: "+cursor)
 			return texts(func() string { return l.until("data: ") })
 		},
 		"NDJSON": func() []string { l := s.stream(since, "application/x-ndjson"); return texts(l.next) },
@@ -124,9 +134,12 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
+}
 
-	// An event's id resumes all rooms, exactly.
-	l := s.stream(since, "text/event-stream")
+// An event's id resumes all rooms, exactly.
+func TestSeveralRoomsAreResumed(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
+	l := s.stream(severalRooms+"since="+url.QueryEscape(s.postToSeveral()), "text/event-stream")
 	var id string
 	for range 2 {
 		for data := ""; !strings.HasPrefix(data, `{"id"`); {
@@ -134,7 +147,7 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 			data = l.until("data: ")
 		}
 	}
-	p := s.page(rooms + "since=" + url.QueryEscape(id))
+	p := s.page(severalRooms + "since=" + url.QueryEscape(id))
 	if len(p.Messages) != 1 {
 		t.Errorf("after two of three messages there are %q", p.texts())
 	}
@@ -147,6 +160,10 @@ func TestSeveralRoomsOnEveryTransport(t *testing.T) {
 	if resp.StatusCode != http.StatusNotModified {
 		t.Errorf("nothing new: %s", resp.Status)
 	}
+}
+
+func TestSeveralRoomsAreRefused(t *testing.T) {
+	s := startSite(t, "realtime {\n"+open+"}")
 	for target, want := range map[string]string{
 		"?room=a&room=b&since=e":    "since",
 		"?room=a&room=b&before=e.1": "one room",

@@ -179,8 +179,9 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
+func waiting(o *poll.Options) { o.Wait = 25 * time.Second }
+
 func TestWait(t *testing.T) {
-	waiting := func(o *poll.Options) { o.Wait = 25 * time.Second }
 	t.Run("answered by a message", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			time.AfterFunc(10*time.Second, func() { publish(t, h, "hi") })
@@ -239,6 +240,10 @@ func TestWait(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Something else than a message ends the wait.
+func TestWaitEnds(t *testing.T) {
 	t.Run("server goes down", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			down := make(chan struct{})

@@ -59,67 +59,72 @@ func (a *executor) History(_ context.Context, room string, q hub.Query) (hub.Pag
 }
 func (a *executor) Answer(b []byte) { a.answers = append(a.answers, string(b)) }
 
+// later is a position after those of the messages.
+var later = hub.Position{Epoch: "k3f9", Offset: 2000}
+
+// commands are lines from clients, what an executor does for each, and the answers.
+var commands = []struct {
+	name, line string
+	did        string // what the executor was asked
+	answer     string
+	check      func(*executor) bool
+}{
+	{
+		name: "join", line: `{"op":"join","room":"r","ref":7}`, did: "join r",
+		answer: `{"op":"ok","ref":7,"room":"r","cursor":"k3f9.1042","members":12,"can":["publish","presence"]}`,
+		check:  func(a *executor) bool { return a.start.State == nil && a.start.Last == 0 && a.start.After.IsZero() },
+	},
+	{
+		name: "join after a cursor", line: `{"op":"join","room":"r","since":"k3f9.5","last":20,"state":{"a": 1}}`, did: "join r",
+		answer: `{"op":"ok","room":"r","cursor":"k3f9.1042","recovered":true,"members":12,"can":["publish","presence"]}`,
+		check: func(a *executor) bool {
+			return a.start.After.Offset == 5 && string(a.start.State) == `{"a":1}` && a.start.Last == 0
+		},
+	},
+	{
+		name: "join with a foreign cursor", line: `{"op":"join","room":"r","since":"42"}`, did: "join r",
+		check: func(a *executor) bool { return a.start.InvalidCursor },
+	},
+	{name: "join with the last", line: `{"op":"join","room":"r","last":20}`, did: "join r", check: func(a *executor) bool { return a.start.Last == 20 }},
+	{name: "join with the last minutes", line: `{"op":"join","room":"r","last":"10m"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 10*time.Minute }},
+	{name: "join with the last days", line: `{"op":"join","room":"r","last":"2d"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 48*time.Hour }},
+	{name: "leave", line: `{"op":"leave","room":"r","ref":0}`, did: "leave r", answer: `{"op":"ok","ref":0,"room":"r"}`},
+	{name: "leave without an answer", line: `{"op":"leave","room":"r"}`, did: "leave r", answer: "none"},
+	{
+		name: "publish text", line: `{"op":"publish","room":"r","ref":-1,"data":"a\r\nb","event":"message","key":"k"}`, did: "publish r",
+		answer: `{"op":"ok","ref":-1,"room":"r","id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`,
+		check: func(a *executor) bool {
+			return a.p.Kind == hub.Text && string(a.p.Data) == "a\nb" && a.p.Event == "" && a.p.Key == "k" && !a.p.Signal && a.p.TTL == 0
+		},
+	},
+	{
+		name: "publish JSON", line: `{"op":"publish","room":"r","data":{"base64": "aGk="},"event":"order","ttl":60}`, did: "publish r", answer: "none",
+		check: func(a *executor) bool {
+			return a.p.Kind == hub.JSON && string(a.p.Data) == `{"base64":"aGk="}` && a.p.Event == "order" && a.p.TTL == time.Minute
+		},
+	},
+	{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Kind == hub.JSON && string(a.p.Data) == "null" }},
+	{
+		name: "publish bytes", line: `{"op":"publish","room":"r","data":{"type":"image/png","base64":"aGk="}}`, did: "publish r", answer: "none",
+		check: func(a *executor) bool {
+			return a.p.Kind == hub.Binary && string(a.p.Data) == "hi" && a.p.Type == "image/png"
+		},
+	},
+	{name: "publish for no time", line: `{"op":"publish","room":"r","ref":1,"data":1,"ttl":0}`, did: "publish r", answer: `{"op":"ok","ref":1,"room":"r","at":"2026-11-21T07:00:00.123Z"}`, check: func(a *executor) bool { return a.p.Signal }},
+	{name: "signal", line: `{"op":"signal","room":"r","event":"typing"}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Signal && a.p.Event == "typing" && string(a.p.Data) == "null" }},
+	{name: "state", line: `{"op":"state","room":"r","state":null,"ref":1}`, did: "show r null", answer: `{"op":"ok","ref":1,"room":"r"}`},
+	{
+		name: "history", line: `{"op":"history","room":"r","ref":1,"before":"k3f9.2000","limit":2}`, did: "read r",
+		answer: `{"op":"ok","ref":1,"room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}`,
+		check:  func(a *executor) bool { return a.q.Before == later && a.q.Limit == 2 },
+	},
+	{name: "newest history", line: `{"op":"history","room":"r"}`, did: "read r", answer: `{"op":"ok","room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"cursor":"k3f9.2000","more":true}`, check: func(a *executor) bool { return a.q.Last == 50 && a.q.Limit == 50 }},
+	{name: "history since", line: `{"op":"history","room":"r","since":"k3f9.2000"}`, did: "read r", check: func(a *executor) bool { return a.q.After == later }},
+	{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *executor) bool { return a.q.InvalidCursor }},
+}
+
 func TestCommands(t *testing.T) {
-	later := hub.Position{Epoch: "k3f9", Offset: 2000}
-	for _, test := range []struct {
-		name, line string
-		did        string // what the executor was asked
-		answer     string
-		check      func(*executor) bool
-	}{
-		{
-			name: "join", line: `{"op":"join","room":"r","ref":7}`, did: "join r",
-			answer: `{"op":"ok","ref":7,"room":"r","cursor":"k3f9.1042","members":12,"can":["publish","presence"]}`,
-			check:  func(a *executor) bool { return a.start.State == nil && a.start.Last == 0 && a.start.After.IsZero() },
-		},
-		{
-			name: "join after a cursor", line: `{"op":"join","room":"r","since":"k3f9.5","last":20,"state":{"a": 1}}`, did: "join r",
-			answer: `{"op":"ok","room":"r","cursor":"k3f9.1042","recovered":true,"members":12,"can":["publish","presence"]}`,
-			check: func(a *executor) bool {
-				return a.start.After.Offset == 5 && string(a.start.State) == `{"a":1}` && a.start.Last == 0
-			},
-		},
-		{
-			name: "join with a foreign cursor", line: `{"op":"join","room":"r","since":"42"}`, did: "join r",
-			check: func(a *executor) bool { return a.start.InvalidCursor },
-		},
-		{name: "join with the last", line: `{"op":"join","room":"r","last":20}`, did: "join r", check: func(a *executor) bool { return a.start.Last == 20 }},
-		{name: "join with the last minutes", line: `{"op":"join","room":"r","last":"10m"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 10*time.Minute }},
-		{name: "join with the last days", line: `{"op":"join","room":"r","last":"2d"}`, did: "join r", check: func(a *executor) bool { return a.start.Age == 48*time.Hour }},
-		{name: "leave", line: `{"op":"leave","room":"r","ref":0}`, did: "leave r", answer: `{"op":"ok","ref":0,"room":"r"}`},
-		{name: "leave without an answer", line: `{"op":"leave","room":"r"}`, did: "leave r", answer: "none"},
-		{
-			name: "publish text", line: `{"op":"publish","room":"r","ref":-1,"data":"a\r\nb","event":"message","key":"k"}`, did: "publish r",
-			answer: `{"op":"ok","ref":-1,"room":"r","id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`,
-			check: func(a *executor) bool {
-				return a.p.Kind == hub.Text && string(a.p.Data) == "a\nb" && a.p.Event == "" && a.p.Key == "k" && !a.p.Signal && a.p.TTL == 0
-			},
-		},
-		{
-			name: "publish JSON", line: `{"op":"publish","room":"r","data":{"base64": "aGk="},"event":"order","ttl":60}`, did: "publish r", answer: "none",
-			check: func(a *executor) bool {
-				return a.p.Kind == hub.JSON && string(a.p.Data) == `{"base64":"aGk="}` && a.p.Event == "order" && a.p.TTL == time.Minute
-			},
-		},
-		{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Kind == hub.JSON && string(a.p.Data) == "null" }},
-		{
-			name: "publish bytes", line: `{"op":"publish","room":"r","data":{"type":"image/png","base64":"aGk="}}`, did: "publish r", answer: "none",
-			check: func(a *executor) bool {
-				return a.p.Kind == hub.Binary && string(a.p.Data) == "hi" && a.p.Type == "image/png"
-			},
-		},
-		{name: "publish for no time", line: `{"op":"publish","room":"r","ref":1,"data":1,"ttl":0}`, did: "publish r", answer: `{"op":"ok","ref":1,"room":"r","at":"2026-11-21T07:00:00.123Z"}`, check: func(a *executor) bool { return a.p.Signal }},
-		{name: "signal", line: `{"op":"signal","room":"r","event":"typing"}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Signal && a.p.Event == "typing" && string(a.p.Data) == "null" }},
-		{name: "state", line: `{"op":"state","room":"r","state":null,"ref":1}`, did: "show r null", answer: `{"op":"ok","ref":1,"room":"r"}`},
-		{
-			name: "history", line: `{"op":"history","room":"r","ref":1,"before":"k3f9.2000","limit":2}`, did: "read r",
-			answer: `{"op":"ok","ref":1,"room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}`,
-			check:  func(a *executor) bool { return a.q.Before == later && a.q.Limit == 2 },
-		},
-		{name: "newest history", line: `{"op":"history","room":"r"}`, did: "read r", answer: `{"op":"ok","room":"r","messages":[{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"cursor":"k3f9.2000","more":true}`, check: func(a *executor) bool { return a.q.Last == 50 && a.q.Limit == 50 }},
-		{name: "history since", line: `{"op":"history","room":"r","since":"k3f9.2000"}`, did: "read r", check: func(a *executor) bool { return a.q.After == later }},
-		{name: "history since a foreign cursor", line: `{"op":"history","room":"r","since":"x"}`, did: "read r", check: func(a *executor) bool { return a.q.InvalidCursor }},
-	} {
+	for _, test := range commands {
 		t.Run(test.name, func(t *testing.T) {
 			a := &executor{
 				joined: hub.Joined{Cursor: pos, Members: 12},

@@ -12,62 +12,68 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
+// deep returns arrays within arrays.
+func deep(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+// refused stands for the content of a body that is refused.
+const refused = "refused"
+
+// contents are bodies with their types, and what becomes of them.
+var contents = []struct {
+	name string
+	kind string
+	body string
+	want string // or refused
+	as   hub.Kind
+}{
+	{"nothing", "", "", "", hub.Text},
+	{"no type, text", "", "hi", "hi", hub.Text},
+	{"no type, JSON stays text", "", `{"a": 1}`, `{"a": 1}`, hub.Text},
+	{"no type, bytes", "", "\xff\r\n", "\xff\r\n", hub.Binary},
+	{"no type, CRLF", "", "a\r\nb\rc\n\r\r\n", "a\nb\nc\n\n\n", hub.Text},
+	{"text", "text/plain", "hi", "hi", hub.Text},
+	{"empty text", "text/plain", "", "", hub.Text},
+	{"CRLF", "text/plain", "a\r\nb\rc", "a\nb\nc", hub.Text},
+	{"BOM stays", "text/plain", "\ufeffhi", "\ufeffhi", hub.Text},
+	{"NUL and separators", "text/plain", "a\x00\u2028\u0085\v\fb", "a\x00\u2028\u0085\v\fb", hub.Text},
+	{"charset", "text/plain; charset=utf-8", "é", "é", hub.Text},
+	{"charset in capitals and quotes", `Text/HTML; Charset="UTF-8"`, "é", "é", hub.Text},
+	{"charset utf8", "text/plain;charset=utf8", "é", "é", hub.Text},
+	{"charset us-ascii", "text/plain;charset=US-ASCII", "e", "e", hub.Text},
+	{"another charset", "text/plain; charset=iso-8859-1", "e", refused, 0},
+	{"another charset of JSON", "application/json; charset=utf-16", "{}", refused, 0},
+	{"another charset of bytes", "application/pdf; charset=utf-16", "\xff\r\n", "\xff\r\n", hub.Binary},
+	{"text that is not UTF-8", "text/plain", "\xe9", refused, 0},
+	{"text with a surrogate", "text/plain", "\xed\xa0\x80", refused, 0},
+	{"curl -d", "application/x-www-form-urlencoded", "a=b&c=\r\n", "a=b&c=\n", hub.Text},
+	{"JSON", "application/json", " { \"a\" : [ 1 , 2.50 ] }\r\n", `{"a":[1,2.50]}`, hub.JSON},
+	{"JSON of another type", "application/activity+json; profile=x", "[ ]", "[]", hub.JSON},
+	{"JSON in capitals", "APPLICATION/JSON", "null", "null", hub.JSON},
+	{"a number", "application/json", "1e9999", "1e9999", hub.JSON},
+	{"line ends within a string", "application/json", `"a\r\nb"`, `"a\r\nb"`, hub.JSON},
+	{"duplicate keys", "application/json", `{"a":1,"a":2}`, `{"a":1,"a":2}`, hub.JSON},
+	{"escaped lone surrogate", "application/json", `"\ud800"`, `"\ud800"`, hub.JSON},
+	{"deep", "application/json", deep(5000), deep(5000), hub.JSON},
+	{"too deep", "application/json", deep(20_000), refused, 0},
+	{"empty JSON", "application/json", "", refused, 0},
+	{"JSON with a BOM", "application/json", "\ufeff{}", refused, 0},
+	{"trailing garbage", "application/json", `{}x`, refused, 0},
+	{"two values", "application/json", `{} {}`, refused, 0},
+	{"trailing comma", "application/json", `[1,]`, refused, 0},
+	{"control character within a string", "application/json", "\"a\nb\"", refused, 0},
+	{"JSON that is not UTF-8", "application/json", "\"\xff\"", refused, 0},
+	{"lines of JSON are no JSON", "application/x-ndjson", "{}\n{}\n", "{}\n{}\n", hub.Binary},
+	{"bytes", "application/octet-stream", "a\r\nb", "a\r\nb", hub.Binary},
+	{"image", "image/png", "\x89PNG\r\n", "\x89PNG\r\n", hub.Binary},
+	{"no type at all", ";", "x", refused, 0},
+	{"bad parameter", "text/plain; charset", "x", refused, 0},
+	{"charset twice", "text/plain; charset=utf-8; charset=utf-16", "x", refused, 0},
+	{"long type", "text/" + strings.Repeat("x", 250), "x", "x", hub.Text},
+	{"too long type", "text/" + strings.Repeat("x", 251), "x", refused, 0},
+}
+
 func TestContent(t *testing.T) {
-	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
-	const refused = "refused"
-	tests := []struct {
-		name string
-		kind string
-		body string
-		want string // or refused
-		as   hub.Kind
-	}{
-		{"nothing", "", "", "", hub.Text},
-		{"no type, text", "", "hi", "hi", hub.Text},
-		{"no type, JSON stays text", "", `{"a": 1}`, `{"a": 1}`, hub.Text},
-		{"no type, bytes", "", "\xff\r\n", "\xff\r\n", hub.Binary},
-		{"no type, CRLF", "", "a\r\nb\rc\n\r\r\n", "a\nb\nc\n\n\n", hub.Text},
-		{"text", "text/plain", "hi", "hi", hub.Text},
-		{"empty text", "text/plain", "", "", hub.Text},
-		{"CRLF", "text/plain", "a\r\nb\rc", "a\nb\nc", hub.Text},
-		{"BOM stays", "text/plain", "\ufeffhi", "\ufeffhi", hub.Text},
-		{"NUL and separators", "text/plain", "a\x00\u2028\u0085\v\fb", "a\x00\u2028\u0085\v\fb", hub.Text},
-		{"charset", "text/plain; charset=utf-8", "é", "é", hub.Text},
-		{"charset in capitals and quotes", `Text/HTML; Charset="UTF-8"`, "é", "é", hub.Text},
-		{"charset utf8", "text/plain;charset=utf8", "é", "é", hub.Text},
-		{"charset us-ascii", "text/plain;charset=US-ASCII", "e", "e", hub.Text},
-		{"another charset", "text/plain; charset=iso-8859-1", "e", refused, 0},
-		{"another charset of JSON", "application/json; charset=utf-16", "{}", refused, 0},
-		{"another charset of bytes", "application/pdf; charset=utf-16", "\xff\r\n", "\xff\r\n", hub.Binary},
-		{"text that is not UTF-8", "text/plain", "\xe9", refused, 0},
-		{"text with a surrogate", "text/plain", "\xed\xa0\x80", refused, 0},
-		{"curl -d", "application/x-www-form-urlencoded", "a=b&c=\r\n", "a=b&c=\n", hub.Text},
-		{"JSON", "application/json", " { \"a\" : [ 1 , 2.50 ] }\r\n", `{"a":[1,2.50]}`, hub.JSON},
-		{"JSON of another type", "application/activity+json; profile=x", "[ ]", "[]", hub.JSON},
-		{"JSON in capitals", "APPLICATION/JSON", "null", "null", hub.JSON},
-		{"a number", "application/json", "1e9999", "1e9999", hub.JSON},
-		{"line ends within a string", "application/json", `"a\r\nb"`, `"a\r\nb"`, hub.JSON},
-		{"duplicate keys", "application/json", `{"a":1,"a":2}`, `{"a":1,"a":2}`, hub.JSON},
-		{"escaped lone surrogate", "application/json", `"\ud800"`, `"\ud800"`, hub.JSON},
-		{"deep", "application/json", deep(5000), deep(5000), hub.JSON},
-		{"too deep", "application/json", deep(20_000), refused, 0},
-		{"empty JSON", "application/json", "", refused, 0},
-		{"JSON with a BOM", "application/json", "\ufeff{}", refused, 0},
-		{"trailing garbage", "application/json", `{}x`, refused, 0},
-		{"two values", "application/json", `{} {}`, refused, 0},
-		{"trailing comma", "application/json", `[1,]`, refused, 0},
-		{"control character within a string", "application/json", "\"a\nb\"", refused, 0},
-		{"JSON that is not UTF-8", "application/json", "\"\xff\"", refused, 0},
-		{"lines of JSON are no JSON", "application/x-ndjson", "{}\n{}\n", "{}\n{}\n", hub.Binary},
-		{"bytes", "application/octet-stream", "a\r\nb", "a\r\nb", hub.Binary},
-		{"image", "image/png", "\x89PNG\r\n", "\x89PNG\r\n", hub.Binary},
-		{"no type at all", ";", "x", refused, 0},
-		{"bad parameter", "text/plain; charset", "x", refused, 0},
-		{"charset twice", "text/plain; charset=utf-8; charset=utf-16", "x", refused, 0},
-		{"long type", "text/" + strings.Repeat("x", 250), "x", "x", hub.Text},
-		{"too long type", "text/" + strings.Repeat("x", 251), "x", refused, 0},
-	}
-	for _, test := range tests {
+	for _, test := range contents {
 		t.Run(test.name, func(t *testing.T) {
 			body := []byte(test.body)
 			kind, data, err := protocol.Content(test.kind, body)

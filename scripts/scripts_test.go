@@ -151,7 +151,6 @@ func TestServe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := resp.Header
 		cache := "no-cache"
 		if test.name == chat.Hashed {
 			cache = "public, max-age=31536000, immutable"
@@ -161,7 +160,7 @@ func TestServe(t *testing.T) {
 			"Vary": "Accept-Encoding", "Access-Control-Allow-Origin": "*",
 			"Cross-Origin-Resource-Policy": "cross-origin", "Cache-Control": cache, "Content-Encoding": test.coding,
 		} {
-			if got := h.Get(name); got != want {
+			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s, %q: %s is %q, want %q", test.name, test.accepted, name, got, want)
 			}
 		}
@@ -171,7 +170,7 @@ func TestServe(t *testing.T) {
 		if got := decode(t, resp); got != string(chat.Bytes("")) {
 			t.Errorf("%s, %q: %q", test.name, test.accepted, got)
 		}
-		tag := h.Get("ETag")
+		tag := resp.Header.Get("ETag")
 		if before, seen := tags[tag]; !strings.HasPrefix(tag, `"`) || seen && before != test.coding {
 			t.Errorf("tag %s of %q is also that of %q", tag, test.coding, before)
 		}
@@ -190,7 +189,11 @@ func TestServe(t *testing.T) {
 	if len(tags) != 3 {
 		t.Errorf("tags %v, want one for each coding", tags)
 	}
-	// The tag of one coding is not good for another.
+}
+
+// The tag of one coding is not good for another.
+func TestTagOfAnotherCoding(t *testing.T) {
+	chat := asset(t, "realtime-chat.js")
 	gz, _ := serve(t, http.MethodGet, chat.Name, []string{"gzip"})
 	if resp, _ := serve(t, http.MethodGet, chat.Name, nil, "If-None-Match: "+gz.Header.Get("ETag")); resp.StatusCode != 200 {
 		t.Errorf("another coding's tag: %s", resp.Status)

@@ -86,6 +86,10 @@ func TestAppend(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHeartbeatAndType(t *testing.T) {
+	raw, ndjson := sse.Events{}, sse.Lines{}
 	if a, b := string(raw.Heartbeat(nil)), string(ndjson.Heartbeat(nil)); a != ":\n\n" || b != "\n" {
 		t.Errorf("heartbeats %q and %q", a, b)
 	}

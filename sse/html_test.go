@@ -20,13 +20,15 @@ func from(id, name string) func(*hub.Message) {
 	return func(m *hub.Message) { m.From = &hub.User{ID: id, Name: name} }
 }
 
+// a returns a link to an escaped address.
+func a(address string) string {
+	return `<a rel="nofollow noopener noreferrer ugc" href="` + address + `">` + address + "</a>"
+}
+
 func TestHTMLAppend(t *testing.T) {
 	const head, tail = `<article><time datetime="2026-11-21T07:00:00.123Z">2026-11-21 07:00 UTC</time><p dir="auto">`, "</p></article>\n"
 	by := func(name, rest string) string {
 		return strings.Replace(head, "<time", "<b><bdi>"+name+"</bdi></b> <time", 1) + rest + tail
-	}
-	a := func(address string) string {
-		return `<a rel="nofollow noopener noreferrer ugc" href="` + address + `">` + address + "</a>"
 	}
 	tests := []struct {
 		name string

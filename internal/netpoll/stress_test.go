@@ -137,51 +137,55 @@ func TestStopRaces(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for n := range rounds {
-				client, err := net.Dial("tcp", ln.Addr().String())
-				if err != nil {
+				if err := stopRace(poller, ln, n%3 == 0); err != nil {
 					t.Error(err)
 					return
-				}
-				server, err := ln.Accept() // of any worker
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				calls := make(chan struct{}, 1)
-				s, ok := poller.Watch(server, func() { calls <- struct{}{} })
-				if !ok {
-					t.Error("refused")
-					return
-				}
-				s.Arm()
-				var both sync.WaitGroup
-				undone := false
-				both.Go(func() { _, _ = client.Write([]byte("x")) })
-				both.Go(func() {
-					if n%3 == 0 {
-						s.Interrupt()
-					}
-					undone = s.Stop()
-				})
-				both.Wait()
-				server.Close()
-				client.Close()
-				if !undone {
-					select {
-					case <-calls:
-					case <-time.After(patience):
-						t.Error("neither stopped nor called")
-						return
-					}
-				}
-				select {
-				case <-calls:
-					t.Error("called after Stop, or twice")
-					return
-				default:
 				}
 			}
 		})
 	}
 	workers.Wait()
+}
+
+// stopRace stops a connection while its event comes, after an interrupt or not.
+func stopRace(poller *netpoll.Poller, ln net.Listener, interrupt bool) error {
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	server, err := ln.Accept() // of any worker
+	if err != nil {
+		return err
+	}
+	calls := make(chan struct{}, 1)
+	s, ok := poller.Watch(server, func() { calls <- struct{}{} })
+	if !ok {
+		return errors.New("refused")
+	}
+	s.Arm()
+	var both sync.WaitGroup
+	undone := false
+	both.Go(func() { _, _ = client.Write([]byte("x")) })
+	both.Go(func() {
+		if interrupt {
+			s.Interrupt()
+		}
+		undone = s.Stop()
+	})
+	both.Wait()
+	server.Close()
+	client.Close()
+	if !undone {
+		select {
+		case <-calls:
+		case <-time.After(patience):
+			return errors.New("neither stopped nor called")
+		}
+	}
+	select {
+	case <-calls:
+		return errors.New("called after Stop, or twice")
+	default:
+		return nil
+	}
 }

@@ -228,15 +228,18 @@ func TestControlIsBounded(t *testing.T) {
 	})
 }
 
+// ending is one way for a connection to end.
+type ending struct {
+	name   string
+	busy   bool        // a message is being written when m is published
+	append func(*conn) // while m is encoded
+	after  func(*conn)
+	want   string
+}
+
 // Whatever comes, whenever it comes, nothing follows the end.
 func TestNothingAfterTheEnd(t *testing.T) {
-	tests := []struct {
-		name   string
-		busy   bool        // a message is being written when m is published
-		append func(*conn) // while m is encoded
-		after  func(*conn)
-		want   string
-	}{
+	tests := []ending{
 		{"goodbye", false, nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},
 		{"control meanwhile", false, func(c *conn) {
 			c.Control([]byte("pong\n"))
@@ -261,43 +264,44 @@ func TestNothingAfterTheEnd(t *testing.T) {
 		}, "m\nlast\n"},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h, g := newHub(t), new(outbound.Group)
-				codec := new(scripted)
-				codec.append = func(it hub.Item) {
-					if test.append != nil && string(it.Message.Data) == "m" {
-						test.append(codec.conn)
-					}
-				}
-				c := open(t, h, g, codec)
-				synctest.Wait() // it has nothing to write
-				if test.busy {
-					publish(t, h, "0")
-					<-time.After(20 * time.Millisecond) // it has a writer of its own
-				}
-				publish(t, h, "m")
-				synctest.Wait()
-				got := drain(c.near)
-				synctest.Wait()
-				if test.after != nil {
-					test.after(c)
-				}
-				synctest.Wait()
-				if err := c.Control([]byte("late\n")); err != nil {
-					t.Error(err)
-				}
-				c.Conclude([]byte("late last\n"))
-				c.Wake()
-				publish(t, h, "late message")
-				synctest.Wait()
-				c.session.End(hub.CauseLeft)
-				synctest.Wait()
-				if got.String() != test.want {
-					t.Errorf("wrote %q, want %q", got, test.want)
-				}
-			})
-		})
+		t.Run(test.name, func(t *testing.T) { synctest.Test(t, test.run) })
+	}
+}
+
+// run brings an ending about, and then whatever may still come.
+func (test ending) run(t *testing.T) {
+	h, g := newHub(t), new(outbound.Group)
+	codec := new(scripted)
+	codec.append = func(it hub.Item) {
+		if test.append != nil && string(it.Message.Data) == "m" {
+			test.append(codec.conn)
+		}
+	}
+	c := open(t, h, g, codec)
+	synctest.Wait() // it has nothing to write
+	if test.busy {
+		publish(t, h, "0")
+		<-time.After(20 * time.Millisecond) // it has a writer of its own
+	}
+	publish(t, h, "m")
+	synctest.Wait()
+	got := drain(c.near)
+	synctest.Wait()
+	if test.after != nil {
+		test.after(c)
+	}
+	synctest.Wait()
+	if err := c.Control([]byte("late\n")); err != nil {
+		t.Error(err)
+	}
+	c.Conclude([]byte("late last\n"))
+	c.Wake()
+	publish(t, h, "late message")
+	synctest.Wait()
+	c.session.End(hub.CauseLeft)
+	synctest.Wait()
+	if got.String() != test.want {
+		t.Errorf("wrote %q, want %q", got, test.want)
 	}
 }
 

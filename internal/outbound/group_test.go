@@ -45,28 +45,6 @@ func TestGroupWait(t *testing.T) {
 			}
 		})
 	})
-	t.Run("cuts in the end", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			h, g := newHub(t), new(outbound.Group)
-			idle, stalled := open(t, h, g, plain), open(t, h, g, plain)
-			got := drain(idle.near)
-			publish(t, h, "m")
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			if took := after(func() { g.Wait(ctx) }); took != 3*time.Second {
-				t.Errorf("took %v", took)
-			}
-			for _, c := range []*conn{idle, stalled} {
-				<-c.done
-				if cause := c.session.Ended(); cause != hub.CauseGone {
-					t.Errorf("cause %v", cause)
-				}
-			}
-			if got.String() != "m\n" {
-				t.Errorf("wrote %q", got)
-			}
-		})
-	})
 	t.Run("again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, g := newHub(t), new(outbound.Group)
@@ -78,6 +56,30 @@ func TestGroupWait(t *testing.T) {
 				<-c.done
 			}
 		})
+	})
+}
+
+// Whoever has not gone in time is cut.
+func TestGroupCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHub(t), new(outbound.Group)
+		idle, stalled := open(t, h, g, plain), open(t, h, g, plain)
+		got := drain(idle.near)
+		publish(t, h, "m")
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if took := after(func() { g.Wait(ctx) }); took != 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+		for _, c := range []*conn{idle, stalled} {
+			<-c.done
+			if cause := c.session.Ended(); cause != hub.CauseGone {
+				t.Errorf("cause %v", cause)
+			}
+		}
+		if got.String() != "m\n" {
+			t.Errorf("wrote %q", got)
+		}
 	})
 }
 
@@ -121,28 +123,35 @@ func TestStorm(t *testing.T) {
 		c.session.End(hub.CauseLeft)
 		c.near.(*net.TCPConn).CloseWrite()
 		<-sinks[i].end
-		var next [publishers]int
-		told := strings.Split(strings.TrimSpace(sinks[i].String()), "\n")
-		if !slices.Contains(told[max(len(told)-2, 0):], "bye left") {
-			t.Errorf("ends with %q", told[max(len(told)-2, 0):])
+		wantEach(t, sinks[i].String(), publishers, each)
+	}
+}
+
+// wantEach checks that a client was sent all numbered messages of each publisher, in
+// order.
+func wantEach(t *testing.T, sent string, publishers, each int) {
+	t.Helper()
+	next := make([]int, publishers)
+	told := strings.Split(strings.TrimSpace(sent), "\n")
+	if !slices.Contains(told[max(len(told)-2, 0):], "bye left") {
+		t.Errorf("ends with %q", told[max(len(told)-2, 0):])
+	}
+	for _, line := range told {
+		var p, n int
+		if _, err := fmt.Sscanf(line, "%d %d", &p, &n); err != nil {
+			if line != "control" && line != "last" && line != "bye left" {
+				t.Fatalf("line %q", line)
+			}
+			continue
 		}
-		for _, line := range told {
-			var p, n int
-			if _, err := fmt.Sscanf(line, "%d %d", &p, &n); err != nil {
-				if line != "control" && line != "last" && line != "bye left" {
-					t.Fatalf("line %q", line)
-				}
-				continue
-			}
-			if n != next[p] {
-				t.Fatalf("message %d of publisher %d, want %d", n, p, next[p])
-			}
-			next[p]++
+		if n != next[p] {
+			t.Fatalf("message %d of publisher %d, want %d", n, p, next[p])
 		}
-		for p, n := range next {
-			if n != each {
-				t.Errorf("%d messages of publisher %d", n, p)
-			}
+		next[p]++
+	}
+	for p, n := range next {
+		if n != each {
+			t.Errorf("%d messages of publisher %d", n, p)
 		}
 	}
 }
