@@ -39,6 +39,58 @@ const shown = (query) => (query.has('state') ? JSON.parse(query.get('state')) : 
 
 let loads = 0;
 
+/** The BroadcastChannel of a world. */
+const channels = (world) =>
+  class {
+    constructor(name) {
+      this.name = name;
+      world.channels.add(this);
+    }
+    postMessage(data) {
+      const copy = structuredClone(data);
+      for (const other of world.channels)
+        if (other != this && other.name == this.name)
+          queueMicrotask(() => {
+            if (!world.channels.has(other)) return;
+            if (other.frozen) other.frozen.push(copy);
+            else other.onmessage({ data: copy });
+          });
+    }
+    close() {
+      world.channels.delete(this);
+    }
+  };
+
+/** The WebSocket of a world. */
+const sockets = (world) =>
+  class {
+    constructor(url, protocol) {
+      Object.assign(this, { readyState: 1, url, protocol, sent: [], rooms: {}, closed: false });
+      world.sockets.push(this);
+      queueMicrotask(() => world.connect(this));
+    }
+    send(data) {
+      if (this.closed) throw new Error('closed');
+      if (data != '\n') this.sent.push(JSON.parse(data));
+      if (data == '\n') this.pings = (this.pings ?? 0) + 1;
+      if (this.deaf) return;
+      queueMicrotask(() => (data == '\n' ? this.deliver('\n') : world.command(this, JSON.parse(data))));
+    }
+    write(object) {
+      this.deliver(JSON.stringify(object));
+    }
+    deliver(data) {
+      if (this.frozen) return this.frozen.push(data);
+      this.closed || this.deaf || this.onmessage({ data });
+    }
+    close(code = 1000) {
+      if (this.closed) return;
+      this.closed = true;
+      world.sessions.delete(this);
+      queueMicrotask(() => this.onclose?.({ code }));
+    }
+  };
+
 export class World {
   constructor() {
     mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: 1e12 });
@@ -85,52 +137,8 @@ export class World {
         },
       },
       fetch: (url, init) => world.fetch(String(url), init ?? {}),
-      BroadcastChannel: class {
-        constructor(name) {
-          this.name = name;
-          world.channels.add(this);
-        }
-        postMessage(data) {
-          const copy = structuredClone(data);
-          for (const other of world.channels)
-            if (other != this && other.name == this.name)
-              queueMicrotask(() => {
-                if (!world.channels.has(other)) return;
-                if (other.frozen) other.frozen.push(copy);
-                else other.onmessage({ data: copy });
-              });
-        }
-        close() {
-          world.channels.delete(this);
-        }
-      },
-      WebSocket: class {
-        constructor(url, protocol) {
-          Object.assign(this, { readyState: 1, url, protocol, sent: [], rooms: {}, closed: false });
-          world.sockets.push(this);
-          queueMicrotask(() => world.connect(this));
-        }
-        send(data) {
-          if (this.closed) throw new Error('closed');
-          if (data != '\n') this.sent.push(JSON.parse(data));
-          if (data == '\n') this.pings = (this.pings ?? 0) + 1;
-          if (this.deaf) return;
-          queueMicrotask(() => (data == '\n' ? this.deliver('\n') : world.command(this, JSON.parse(data))));
-        }
-        write(object) {
-          this.deliver(JSON.stringify(object));
-        }
-        deliver(data) {
-          if (this.frozen) return this.frozen.push(data);
-          this.closed || this.deaf || this.onmessage({ data });
-        }
-        close(code = 1000) {
-          if (this.closed) return;
-          this.closed = true;
-          world.sessions.delete(this);
-          queueMicrotask(() => this.onclose?.({ code }));
-        }
-      },
+      BroadcastChannel: channels(this),
+      WebSocket: sockets(this),
     });
   }
 
