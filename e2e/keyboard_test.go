@@ -22,7 +22,23 @@ func TestKeyboard(t *testing.T) {
 	ann.WaitMembers(2)
 	ann.wait(`part('log').role === 'log'`)
 
-	// From the page's beginning to its end, and back.
+	reachByTab(t, ann)
+	sendByEnter(t, ann, bob)
+	composeWithEnter(t, ann, bob)
+
+	// The list opens by keyboard, and Escape closes it.
+	ann.eval(`part('people').querySelector('summary').focus()`)
+	ann.Press(kb.Enter)
+	ann.wait(`part('people').open && part('list').checkVisibility()`)
+	ann.Press(kb.Escape)
+	ann.wait(`!part('people').open`)
+
+	scrollByKeys(t, s, ann)
+}
+
+// reachByTab goes from the page's beginning to its end, and back.
+func reachByTab(t *testing.T, ann *chatPage) {
+	t.Helper()
 	ann.eval(`document.activeElement.blur()`)
 	var way []string
 	for range 12 {
@@ -42,8 +58,12 @@ func TestKeyboard(t *testing.T) {
 		t.Errorf("Shift+Tab leads from the input to %q", at)
 	}
 	ann.Press(kb.Tab)
+}
 
-	// Shift+Enter makes a line, Enter sends both, and the focus stays.
+// sendByEnter checks that Shift+Enter makes a line, that Enter sends both, and that the
+// focus stays.
+func sendByEnter(t *testing.T, ann, bob *chatPage) {
+	t.Helper()
 	ann.Press("one")
 	ann.Press(kb.Enter, chromedp.ModifierShift)
 	ann.Press("two")
@@ -59,7 +79,7 @@ func TestKeyboard(t *testing.T) {
 	ann.Press("   ")
 	ann.Press(kb.Enter)
 	ann.Say("three")
-	for _, p := range pages {
+	for _, p := range []*chatPage{ann, bob} {
 		p.WaitExactly("see https://example.com/ for more", "one\ntwo", "three")
 	}
 	if at := js[string](ann, focused); at != "input" {
@@ -72,23 +92,22 @@ func TestKeyboard(t *testing.T) {
 	if at := js[string](ann, focused+` + ' ' + part('input').value`); at != "input half" {
 		t.Errorf("after another's message the focus is on %q", at)
 	}
+}
 
-	// An input method's Enter is not ours.
+// composeWithEnter checks that an input method's Enter is not ours.
+func composeWithEnter(t *testing.T, ann, bob *chatPage) {
+	t.Helper()
 	ann.eval(`part('input').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true }))`)
 	bob.Say("five")
 	ann.WaitText("five")
 	if got := js[string](ann, `part('input').value`); got != "half" {
 		t.Errorf("while an input method composes, Enter leaves %q", got)
 	}
+}
 
-	// The list opens by keyboard, and Escape closes it.
-	ann.eval(`part('people').querySelector('summary').focus()`)
-	ann.Press(kb.Enter)
-	ann.wait(`part('people').open && part('list').checkVisibility()`)
-	ann.Press(kb.Escape)
-	ann.wait(`!part('people').open`)
-
-	// The log scrolls by keyboard.
+// scrollByKeys checks that the log scrolls by keyboard, and leads back to its end.
+func scrollByKeys(t *testing.T, s *site, ann *chatPage) {
+	t.Helper()
 	for _, text := range numbered("line", 40) {
 		s.publish(t, "Zoe", text)
 	}

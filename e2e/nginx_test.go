@@ -11,6 +11,33 @@ import (
 	"testing"
 )
 
+// nginxConf has places for the user, the address to listen on, that of Caddy, and more
+// directives.
+const nginxConf = `%sdaemon off;
+master_process off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr crit;
+events {}
+http {
+	access_log off;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	fastcgi_temp_path fastcgi;
+	uwsgi_temp_path uwsgi;
+	scgi_temp_path scgi;
+	server {
+		listen %s;
+		location / {
+			proxy_pass http://%s;
+			proxy_set_header Host $http_host;
+			proxy_buffering on;
+			%s
+		}
+	}
+}
+`
+
 // nginx starts Debian's nginx before Caddy, which buffers and knows of no
 // upgrades: the way that its manual begins with. It returns a site whose
 // proxies stand before that. More can be said of the location /.
@@ -34,30 +61,7 @@ func (s *site) nginx(t *testing.T, directives string) *site {
 	if os.Geteuid() == 0 {
 		user = "user root;\n"
 	}
-	err = os.WriteFile(config, fmt.Appendf(nil, `%sdaemon off;
-master_process off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr crit;
-events {}
-http {
-	access_log off;
-	client_body_temp_path body;
-	proxy_temp_path proxy;
-	fastcgi_temp_path fastcgi;
-	uwsgi_temp_path uwsgi;
-	scgi_temp_path scgi;
-	server {
-		listen %s;
-		location / {
-			proxy_pass http://%s;
-			proxy_set_header Host $http_host;
-			proxy_buffering on;
-			%s
-		}
-	}
-}
-`, user, address, s.backend, directives), 0o600)
+	err = os.WriteFile(config, fmt.Appendf(nil, nginxConf, user, address, s.backend, directives), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

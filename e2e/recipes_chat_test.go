@@ -332,41 +332,101 @@ func TestClientTypes(t *testing.T) {
 
 // TestChatTables holds the tables of CHAT.md against what the element has.
 func TestChatTables(t *testing.T) {
-	text := readAllOf(t, "docs/CHAT.md")
-	first := regexp.MustCompile("(?m)^\\| (`[^|]*) \\|")
-	named := regexp.MustCompile("`([^`]+)`")
-	table := func(after string) []string {
-		_, rest, ok := strings.Cut(text, after)
-		if !ok {
-			t.Fatalf("CHAT.md has no %q", after)
+	text, source := readAllOf(t, "docs/CHAT.md"), chatSource(t)
+	for _, test := range []struct {
+		after string
+		want  []string
+	}{
+		{"\n## Attributes\n", chatAttributes(source)},
+		{"\nThe page shows €3,456.70", valueAttributes(t)},
+		{"\nAn attribute `text-` replaces a text", chatTexts(t)},
+		{"\n## Own parts\n", matches(source, `slot\('([a-z]+)'`)},
+		{"\n## Look\n", matches(source, `@cssprop (--[a-z-]+)`)},
+	} {
+		if got := tableAfter(t, text, test.after); !slices.Equal(got, test.want) {
+			t.Errorf("the table after %q has\n\t%q\nwant\n\t%q", strings.TrimSpace(test.after), got, test.want)
 		}
-		_, rest, _ = strings.Cut(rest, "\n|---")
-		rest, _, _ = strings.Cut(rest, "\n\n")
-		var all []string
-		for _, cell := range first.FindAllStringSubmatch(rest, -1) {
-			for _, name := range named.FindAllStringSubmatch(cell[1], -1) {
-				all = append(all, name[1])
-			}
-		}
-		slices.Sort(all)
-		return all
 	}
+	style := readAllOf(t, "scripts/realtime-chat-style.js")
+	for _, name := range tableAfter(t, text, "\n## Look\n") {
+		if !strings.Contains(style, "var("+name+",") {
+			t.Errorf("no style uses %s", name)
+		}
+	}
+	_, look, _ := strings.Cut(text, "\nEvery part has a name")
+	look, _, _ = strings.Cut(look, "\n```")
+	for _, name := range matches(source, `@csspart ([a-z]+)`) {
+		if !strings.Contains(look, "`"+name+"`") {
+			t.Errorf("CHAT.md has no part %q", name)
+		}
+	}
+	for _, name := range tableAfter(t, text, "\nEvery part has a name") {
+		if !strings.Contains(source, "'"+name+"'") {
+			t.Errorf("the element has no part %q", name)
+		}
+	}
+}
+
+var (
+	firstCell = regexp.MustCompile("(?m)^\\| (`[^|]*) \\|")
+	code      = regexp.MustCompile("`([^`]+)`")
+)
+
+// tableAfter returns the names in the first column of the table that follows some words,
+// sorted.
+func tableAfter(t *testing.T, text, words string) []string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, words)
+	if !ok {
+		t.Fatalf("CHAT.md has no %q", words)
+	}
+	_, rest, _ = strings.Cut(rest, "\n|---")
+	rest, _, _ = strings.Cut(rest, "\n\n")
+	var all []string
+	for _, cell := range firstCell.FindAllStringSubmatch(rest, -1) {
+		for _, name := range code.FindAllStringSubmatch(cell[1], -1) {
+			all = append(all, name[1])
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// chatSource returns all scripts of the element.
+func chatSource(t *testing.T) (source string) {
+	t.Helper()
 	files, err := filepath.Glob("../scripts/realtime-chat*.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var source string
 	for _, file := range files {
 		source += readAllOf(t, "scripts/"+filepath.Base(file))
 	}
-	tags := func(expression string) []string {
-		var all []string
-		for _, m := range regexp.MustCompile(expression).FindAllStringSubmatch(source, -1) {
-			all = append(all, m[1])
-		}
-		slices.Sort(all)
-		return slices.Compact(all)
+	return source
+}
+
+// matches returns what the group of an expression matches, sorted and each once.
+func matches(source, expression string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(expression).FindAllStringSubmatch(source, -1) {
+		all = append(all, m[1])
 	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// chatAttributes returns the attributes that the element observes.
+func chatAttributes(source string) []string {
+	_, attributes, _ := strings.Cut(source, "\nconst ATTRIBUTES = {\n")
+	attributes, _, _ = strings.Cut(attributes, "\n};")
+	observed := append(matches(attributes, `(?m)^  (\w+):`), "lang", "text-…")
+	slices.Sort(observed)
+	return observed
+}
+
+// chatTexts returns the attributes that replace texts of the element.
+func chatTexts(t *testing.T) []string {
+	t.Helper()
 	_, texts, _ := strings.Cut(readAllOf(t, "scripts/realtime-chat-text.js"), "KEYS = '")
 	texts, _, _ = strings.Cut(texts, "'")
 	keys := strings.Fields(texts)
@@ -374,52 +434,13 @@ func TestChatTables(t *testing.T) {
 		keys[i] = "text-" + keys[i]
 	}
 	slices.Sort(keys)
-	_, attributes, _ := strings.Cut(source, "\nconst ATTRIBUTES = {\n")
-	attributes, _, _ = strings.Cut(attributes, "\n};")
-	var observed []string
-	for _, m := range regexp.MustCompile(`(?m)^  (\w+):`).FindAllStringSubmatch(attributes+"\n  lang:\n", -1) {
-		observed = append(observed, m[1])
-	}
-	observed = append(observed, "text-…")
-	slices.Sort(observed)
+	return keys
+}
+
+// valueAttributes returns the attributes that <realtime-value> observes.
+func valueAttributes(t *testing.T) []string {
+	t.Helper()
 	_, values, _ := strings.Cut(readAllOf(t, "scripts/realtime-value.js"), "observedAttributes = [")
 	values, _, _ = strings.Cut(values, "]")
-	var ofValue []string
-	for _, m := range regexp.MustCompile(`'([a-z]+)'`).FindAllStringSubmatch(values, -1) {
-		ofValue = append(ofValue, m[1])
-	}
-	slices.Sort(ofValue)
-	for _, test := range []struct {
-		after string
-		want  []string
-	}{
-		{"\n## Attributes\n", observed},
-		{"\nThe page shows €3,456.70", ofValue},
-		{"\nAn attribute `text-` replaces a text", keys},
-		{"\n## Own parts\n", tags(`slot\('([a-z]+)'`)},
-		{"\n## Look\n", tags(`@cssprop (--[a-z-]+)`)},
-	} {
-		if got := table(test.after); !slices.Equal(got, test.want) {
-			t.Errorf("the table after %q has\n\t%q\nwant\n\t%q", strings.TrimSpace(test.after), got, test.want)
-		}
-	}
-	style := readAllOf(t, "scripts/realtime-chat-style.js")
-	for _, name := range table("\n## Look\n") {
-		if !strings.Contains(style, "var("+name+",") {
-			t.Errorf("no style uses %s", name)
-		}
-	}
-	parts := table("\nEvery part has a name")
-	_, look, _ := strings.Cut(text, "\nEvery part has a name")
-	look, _, _ = strings.Cut(look, "\n```")
-	for _, name := range tags(`@csspart ([a-z]+)`) {
-		if !strings.Contains(look, "`"+name+"`") {
-			t.Errorf("CHAT.md has no part %q", name)
-		}
-	}
-	for _, name := range parts {
-		if !strings.Contains(source, "'"+name+"'") {
-			t.Errorf("the element has no part %q", name)
-		}
-	}
+	return matches(values, `'([a-z]+)'`)
 }

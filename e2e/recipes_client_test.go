@@ -34,18 +34,7 @@ func TestClientDocument(t *testing.T) {
 		"load": func(r *recipe) {
 			r.open("Ann").wait(`document.title === 'idle'`)
 		},
-		"hashed": func(r *recipe) {
-			chat := asset("realtime-chat.js")
-			r.place(strings.NewReplacer("realtime-chat.3f9a1c07b2.js", chat.Hashed, "sha384-…", chat.Integrity).Replace(r.text))
-			ann := r.open("Ann")
-			ann.WaitTransport("websocket")
-			if !js[bool](ann, `performance.getEntriesByType('resource').every(({ name }) => !name.includes('/rt/-/') || /\.[0-9a-f]{10}\.js$/.test(name))`) {
-				r.t.Error("something is loaded by its name without a hash")
-			}
-			r.place(strings.ReplaceAll(r.text, "sha384-…", chat.Integrity))
-			bob := r.open("Bob") // no such hash
-			bob.wait(`document.readyState === 'complete' && !customElements.get('realtime-chat')`)
-		},
+		"hashed":    clientHashed,
 		"page":      clientPage,
 		"state":     clientState,
 		"subscribe": clientSubscribe,
@@ -74,22 +63,39 @@ func TestClientDocument(t *testing.T) {
 		"socket":      clientSocket,
 		"eventsource": clientPlain,
 		"websocket":   clientPlain,
-		"htmx": func(r *recipe) {
-			for to, from := range map[string]string{"htmx.min.js": "htmx.org/dist/htmx.min.js", "sse.js": "htmx-ext-sse/dist/sse.js"} {
-				r.write(to, r.pack(from))
-			}
-			r.shell("Order <b>7</b>")
-			ann := r.open("Ann")
-			ann.wait(lines + ` === 'Order 7 is paid' && document.querySelector('li b')`)
-			r.post("staff/orders", "<li>Order 8</li>")
-			ann.wait(lines + ` === 'Order 7 is paid|Order 8'`)
-		},
+		"htmx":        clientHTMX,
 		"hub.js":      func(*recipe) {}, // of the apps
 		"Room.jsx":    clientApp,
 		"Room.vue":    clientApp,
 		"Room.svelte": clientApp,
 		"elsewhere":   clientElsewhere,
 	})
+}
+
+// clientHashed loads a script by its hash, and one whose hash is wrong.
+func clientHashed(r *recipe) {
+	chat := asset("realtime-chat.js")
+	r.place(strings.NewReplacer("realtime-chat.3f9a1c07b2.js", chat.Hashed, "sha384-…", chat.Integrity).Replace(r.text))
+	ann := r.open("Ann")
+	ann.WaitTransport("websocket")
+	if !js[bool](ann, `performance.getEntriesByType('resource').every(({ name }) => !name.includes('/rt/-/') || /\.[0-9a-f]{10}\.js$/.test(name))`) {
+		r.t.Error("something is loaded by its name without a hash")
+	}
+	r.place(strings.ReplaceAll(r.text, "sha384-…", chat.Integrity))
+	bob := r.open("Bob") // no such hash
+	bob.wait(`document.readyState === 'complete' && !customElements.get('realtime-chat')`)
+}
+
+// clientHTMX swaps what messages hold into a page.
+func clientHTMX(r *recipe) {
+	for to, from := range map[string]string{"htmx.min.js": "htmx.org/dist/htmx.min.js", "sse.js": "htmx-ext-sse/dist/sse.js"} {
+		r.write(to, r.pack(from))
+	}
+	r.shell("Order <b>7</b>")
+	ann := r.open("Ann")
+	ann.wait(lines + ` === 'Order 7 is paid' && document.querySelector('li b')`)
+	r.post("staff/orders", "<li>Order 8</li>")
+	ann.wait(lines + ` === 'Order 7 is paid|Order 8'`)
 }
 
 // asset is a script that Caddy serves.

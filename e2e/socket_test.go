@@ -31,27 +31,7 @@ func TestRealtimeSocket(t *testing.T) {
 			s.post(t, room(t), `"not asked for"`)
 			s.post(t, room(t), `"before"`)
 			ann := openPage(t, s.URL()+"/e2e/blank", "Ann")
-			ann.eval(fmt.Sprintf(`window.got = [];
-				import('/rt/-/realtime-socket.js').then(({ RealtimeSocket }) => {
-					window.RealtimeSocket = RealtimeSocket;
-					window.socket = new RealtimeSocket(location.origin.replace('http', 'ws') + '/rt/%s?last=1');
-					socket.binaryType = 'arraybuffer';
-					got.push('state ' + socket.readyState);
-					socket.onopen = () => got.push('open ' + socket.readyState);
-					socket.onmessage = ({ data }) => got.push(typeof data === 'string' ? data : 'bytes ' + new Uint8Array(data));
-					socket.addEventListener('message', ({ target, type }) => got.push(type + ' ' + (target === socket)), { once: true });
-					socket.onerror = () => got.push('error');
-					socket.onclose = ({ code, wasClean }) => got.push('close ' + code + ' ' + wasClean);
-				})`, room(t)))
-			ann.wait(`got.includes('"before"') || got.includes('before')`)
-			before := js[[]string](ann, `got`)
-			if len(before) < 4 || !slices.Equal(before[:2], []string{"state 0", "open 1"}) || before[3] != "message true" {
-				t.Errorf("it began with %q", before)
-			}
-			if missing := js[[]string](ann, `Object.getOwnPropertyNames(WebSocket.prototype).filter((name) => !(name in socket)).concat(
-				Object.getOwnPropertyNames(WebSocket).filter((name) => !(name in RealtimeSocket)))`); len(missing) > 0 {
-				t.Errorf("unlike a WebSocket it has no %q", missing)
-			}
+			openSocket(t, ann)
 			ann.eval(`got.length = 0;
 				socket.send('text');
 				socket.send(new Uint8Array([1, 2, 255]).buffer);
@@ -65,19 +45,7 @@ func TestRealtimeSocket(t *testing.T) {
 			if got, want := js[[]string](ann, `got`), []string{"text", "bytes 1,2,255", "bytes 8,9", "bytes 10", `{"a": 1}`, "last", `{"n":1}`}; !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			// It comes back by itself, and misses nothing.
-			s.Refuse()
-			s.Cut(faultproxy.RST)
-			s.post(t, room(t), `{"n":2}`)
-			ann.eval(`socket.send('meanwhile')`)
-			if n := js[int](ann, `socket.bufferedAmount`); n < 9 {
-				t.Errorf("bufferedAmount is %d while it is cut off", n)
-			}
-			s.Resume()
-			ann.wait(`got.length === 9`)
-			if got := js[[]string](ann, `got.slice(-2)`); !slices.Equal(got, []string{`{"n":2}`, "meanwhile"}) {
-				t.Errorf("after a cut got %q", got)
-			}
+			cutSocket(t, s, ann)
 			ann.wait(`socket.bufferedAmount === 0`)
 			ann.eval(`socket.send('good bye'); socket.close(1000)`)
 			ann.wait(`got.at(-1) === 'close 1000 true' && socket.readyState === 3`)
@@ -86,5 +54,48 @@ func TestRealtimeSocket(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+// openSocket opens a RealtimeSocket, and checks how it begins.
+func openSocket(t *testing.T, ann *chatPage) {
+	t.Helper()
+	ann.eval(fmt.Sprintf(`window.got = [];
+		import('/rt/-/realtime-socket.js').then(({ RealtimeSocket }) => {
+			window.RealtimeSocket = RealtimeSocket;
+			window.socket = new RealtimeSocket(location.origin.replace('http', 'ws') + '/rt/%s?last=1');
+			socket.binaryType = 'arraybuffer';
+			got.push('state ' + socket.readyState);
+			socket.onopen = () => got.push('open ' + socket.readyState);
+			socket.onmessage = ({ data }) => got.push(typeof data === 'string' ? data : 'bytes ' + new Uint8Array(data));
+			socket.addEventListener('message', ({ target, type }) => got.push(type + ' ' + (target === socket)), { once: true });
+			socket.onerror = () => got.push('error');
+			socket.onclose = ({ code, wasClean }) => got.push('close ' + code + ' ' + wasClean);
+		})`, room(t)))
+	ann.wait(`got.includes('"before"') || got.includes('before')`)
+	before := js[[]string](ann, `got`)
+	if len(before) < 4 || !slices.Equal(before[:2], []string{"state 0", "open 1"}) || before[3] != "message true" {
+		t.Errorf("it began with %q", before)
+	}
+	if missing := js[[]string](ann, `Object.getOwnPropertyNames(WebSocket.prototype).filter((name) => !(name in socket)).concat(
+		Object.getOwnPropertyNames(WebSocket).filter((name) => !(name in RealtimeSocket)))`); len(missing) > 0 {
+		t.Errorf("unlike a WebSocket it has no %q", missing)
+	}
+}
+
+// cutSocket checks that a RealtimeSocket comes back by itself, and misses nothing.
+func cutSocket(t *testing.T, s *site, ann *chatPage) {
+	t.Helper()
+	s.Refuse()
+	s.Cut(faultproxy.RST)
+	s.post(t, room(t), `{"n":2}`)
+	ann.eval(`socket.send('meanwhile')`)
+	if n := js[int](ann, `socket.bufferedAmount`); n < 9 {
+		t.Errorf("bufferedAmount is %d while it is cut off", n)
+	}
+	s.Resume()
+	ann.wait(`got.length === 9`)
+	if got := js[[]string](ann, `got.slice(-2)`); !slices.Equal(got, []string{`{"n":2}`, "meanwhile"}) {
+		t.Errorf("after a cut got %q", got)
 	}
 }
