@@ -27,6 +27,21 @@ func TestReadmeDocument(t *testing.T) {
 	})
 }
 
+func TestGettingStartedDocument(t *testing.T) {
+	readDocument(t, "docs/GETTING-STARTED.md").run(t, map[string]func(*recipe){
+		"chat": func(r *recipe) {
+			twoPeopleChat(r)
+			zoe := r.open("Zoe")
+			zoe.WaitText("Hello Ann")
+			r.shell("Hello from a terminal")
+			zoe.WaitText("Hello from a terminal")
+			if got := js[string](zoe, `parts('author').at(-1).textContent`); got != "Guest" {
+				r.t.Errorf("the terminal's name is %q", got)
+			}
+		},
+	})
+}
+
 func TestClientDocument(t *testing.T) {
 	d := readDocument(t, "docs/CLIENT.md")
 	d.examples = slices.DeleteFunc(d.examples, func(e example) bool { return e.language == "ts" }) // TestClientTypes compiles these
