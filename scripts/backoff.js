@@ -1,13 +1,13 @@
 /**
- * How long to wait, in ms. Each client waits for another time, so that they do not come back all at once.
+ * How long to wait, in ms. Each client waits for a different time, so that they don't all come back at once.
  *
  * @module
  */
 
-const LONGEST = 3_600_000; // whatever the server says
+const LONGEST = 3_600_000; // even if the server names a longer time
 
-/** Some time between the two. @type {(least: number, most: number) => number} */
+/** A random time between the two. @type {(least: number, most: number) => number} */
 export const between = (least, most) => Math.min(least + Math.random() * (most - least), LONGEST);
 
-/** What the server has told this client to wait, or up to a quarter more. */
+/** The time that the server asks for, or up to a quarter more. */
 export const pause = (/** @type {number} */ ms) => between(ms, ms * 1.25);

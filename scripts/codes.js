@@ -1,5 +1,5 @@
 /**
- * The numbers by which it is said why something ended or was refused.
+ * The numbers that say why something ended or was refused.
  *
  * @module
  */
@@ -11,18 +11,18 @@ export const FORBIDDEN = 403;
 export const PRECONDITION_FAILED = 412;
 export const CONTENT_TOO_LARGE = 413;
 export const TOO_MANY_REQUESTS = 429;
-export const INTERNAL_SERVER_ERROR = 500; // this one and those above are the server's fault
+export const INTERNAL_SERVER_ERROR = 500; // and above: the server's fault
 
 /** No HTTP status: the client has given up waiting for the server to confirm it. */
 export const UNCONFIRMED = 499;
 
-// Close codes of a WebSocket (RFC 6455, section 7.4.1). Above REFUSED stands an HTTP status: 4403 is 403.
+// Close codes of a WebSocket (RFC 6455, section 7.4.1). REFUSED plus an HTTP status is the code of that status: 4403 for 403.
 export const NO_STATUS = 1005;
 export const ABNORMAL = 1006;
 export const MESSAGE_TOO_BIG = 1009;
 export const SERVICE_RESTART = 1012;
 export const REFUSED = 4_000;
 
-// No codes of anybody's: what a transport says that was told none.
+// Codes of our own, for a transport that received none.
 export const BROKEN = 0; // the network is to blame
 export const SILENT = 1; // nothing came in time

@@ -27,13 +27,13 @@ import { after, random } from './wire.js';
 
 const STABLE = 10_000; // ms after which a connection has lasted
 const BETTER = 300_000; // ms after which a better transport is tried again
-const FIRST_WAIT = 500; // ms that the first wait takes at most, each one twice as long as the last
+const FIRST_WAIT = 500; // ms that the first wait takes at most; the maximum doubles with each attempt
 const LONGEST_WAIT = 30_000;
 /** @type {[number, number]} */
 const RESTART = [500, 3_000]; // ms within which clients come back to a server that restarts
 const GONE = 5_000; // ms after which the rooms of a tab that has ended are left
 const BEAT = 1_000; // ms of silence, for each second of the server's heartbeat, after which a link is asked for a sign of life
-const BEATS = 2_500; // those after which a link ends that cannot be asked
+const BEATS = 2_500; // the same for a link that cannot be asked: it ends
 
 /** Keeps one transport open. */
 export class Connection {
@@ -41,9 +41,9 @@ export class Connection {
   rooms_ = new Map();
   /** @type {Link | undefined} */
   link_;
-  /** @type {Link | undefined} A better one that is being tried. */
+  /** @type {Link | undefined} A better transport that is being tried. */
   beside_;
-  /** @type {[number, number] | undefined} Between how many ms to come back, as the server says. */
+  /** @type {[number, number] | undefined} After how many ms to reconnect, at least and at most, as the server says. */
   slot_;
   /** @type {any} */
   timer_;
@@ -57,7 +57,7 @@ export class Connection {
 
   /**
    * @param {Realtime} page Has the hub and the options, keeps what outlives a connection (`conn`, `user`, the transport that was
-   *   used), and is closed if there is no coming back.
+   *   used), and is closed if the server refuses the connection for good.
    * @param {(object: Wire) => void} tell Is called with the state, whenever it may have changed, and with each object for tabs.
    */
   constructor(page, tell) {
@@ -68,7 +68,7 @@ export class Connection {
     queueMicrotask(() => this.open_(page.index_ % this.transports_.length || 0));
   }
 
-  /** Tells the state. */
+  /** Reports the state. */
   report_() {
     const { link_: link, retryAt_: retryAt } = this;
     const { user, conn } = this.page_;
@@ -166,7 +166,7 @@ export class Connection {
       this.beside_ = undefined;
     }
     link.ready_ = object;
-    this.slot_ = undefined; // the `retry` that begins a stream is for those who do not choose a time for themselves
+    this.slot_ = undefined; // the `retry` at the beginning of a stream is for clients that don't choose a time themselves
     page.conn = object.conn ?? page.conn;
     page.user = object.user;
     page.index_ = link.index_;
@@ -179,7 +179,7 @@ export class Connection {
     this.report_();
   }
 
-  /** Does what is to be done when a link has ended. @param {Link} link @param {number} code @param {number} [wait] In ms, if the server has said it. */
+  /** Handles the end of a link. @param {Link} link @param {number} code @param {number} [wait] In ms, if the server has said it. */
   async end_(link, code, wait) {
     const { ready_: opened, index_: index } = link;
     if (link == this.beside_) {
@@ -187,7 +187,7 @@ export class Connection {
       this.better_(index + 1);
       return this.link_?.later_(BETTER, () => this.better_());
     }
-    const large = code == MESSAGE_TOO_BIG; // for something between the client and the server
+    const large = code == MESSAGE_TOO_BIG; // too big for something between the client and the server
     if (large) this.tell_({ ref: link.culprit_, ...TOO_LARGE });
     link.ready_ = undefined;
     let status = code - REFUSED;
@@ -195,13 +195,13 @@ export class Connection {
     if (code == SERVICE_RESTART) this.slot_ ??= RESTART;
     if (this.slot_ || wait) rotate = false;
     else if (!opened) {
-      // A transport does not always see why it was refused, and what lies between may have said anything. HEAD gets the reason.
+      // A transport does not always see why it was refused, or a proxy may have answered. A HEAD gets the reason.
       const answer = await probe(this.address_()).catch(() => undefined);
       if (link != this.link_) return;
       status = answer?.status ?? INTERNAL_SERVER_ERROR;
       rotate = status < INTERNAL_SERVER_ERROR && status != TOO_MANY_REQUESTS;
       wait = answer && retryAfter(answer);
-      if (!rotate && ++this.down_ % 3 == 0) link.index_++; // what refuses HEAD may let other requests pass
+      if (!rotate && ++this.down_ % 3 == 0) link.index_++; // a proxy that refuses HEAD may let other requests pass
     }
     if (status == UNAUTHORIZED || status == FORBIDDEN) return this.page_.close({ status, title: 'refused' });
     if (rotate) link.index_++;
@@ -213,7 +213,7 @@ export class Connection {
     this.report_();
   }
 
-  /** Takes a tab's command, this one's if none is named. One that cannot be sent now is sent by its tab again. @param {Wire} command */
+  /** Takes a command of a tab, by default of this one. If it cannot be sent now, its tab sends it again. @param {Wire} command */
   relay_(command, tab = 0) {
     const { op, room: name } = command;
     const { link_: link, rooms_: rooms } = this;
@@ -233,12 +233,12 @@ export class Connection {
         rooms.delete(name);
         room.ref_ = 0;
       }
-      // What a tab says as one user is not said as another, who may have signed in while it was on its way here.
+      // A message belongs to one user: it is not sent if another has signed in while it was on its way here.
       if (link?.ready_ && (op != 'publish' || command.user == this.page_.user?.id)) link.send_(command);
     }
   }
 
-  /** Asks for a sign of life, and connects anew if the server takes this page for another user by now. While it waits, it tries again. */
+  /** Asks for a sign of life, and reconnects if the server now takes this page for another user. If it is waiting, it tries again at once. */
   check_() {
     const { link_: link, page_: page } = this;
     if (this.retryAt_) return this.slot_ || this.open_(0);
@@ -259,7 +259,7 @@ export class Connection {
     room.joins_.set(ref, last);
     if (since && after(room.at_, since)) room.at_ = since;
     if (presence > this.presence_) {
-      // One tab that needs to know who is there is enough for the connection to ask.
+      // The connection asks for presence as soon as one tab needs it.
       this.presence_ = presence;
       this.open_();
     }

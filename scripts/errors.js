@@ -1,5 +1,5 @@
 /**
- * What the client throws, rejects with and tells as an `error`.
+ * The error that the client throws, rejects with, and sends as an event.
  *
  * @module
  */

@@ -8,7 +8,7 @@
 export const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, { detail }));
 
 /**
- * Calls a function when a signal is aborted, or at once if it is already. It returns a function that takes this back.
+ * Calls a function when a signal is aborted, or at once if it is already. It returns a function that undoes this.
  * @type {(signal: AbortSignal | undefined, then: () => void) => () => void}
  */
 export const onAbort = (signal, then) => {

@@ -17,7 +17,7 @@ const OPENING = 16_000; // ms that opening takes at most; the first attempts hav
 export class Link {
   /** @type {Wire | undefined} The object `ready`, once it has come. */
   ready_;
-  /** Of the largest publication that has no answer yet: its characters and its ref. */
+  /** The characters and the ref of the largest publication that has no answer yet. */
   largest_ = 0;
   culprit_ = 0;
   /** @type {boolean | undefined} */
@@ -32,7 +32,7 @@ export class Link {
     const name = connection.transports_[index];
     this.connection_ = connection;
     this.index_ = index;
-    /** Whether it can be asked for a sign of life, and takes a join as a command. Others join by their URL. */
+    /** Whether it can be asked for a sign of life, and joins rooms with commands. Others name the rooms in their URL. */
     this.asks_ = name == 'websocket';
     this.watch_(Math.min(OPENING, ANSWER * 2 ** connection.attempt_));
     load(name, connection.page_.hub_)
@@ -64,7 +64,7 @@ export class Link {
     if (this.asks_) this.watch_(ANSWER + text.length);
   }
 
-  /** Ends the link after so many ms without a sign of life. Before the last time it asks for one, if it can. @param {number} ms @param {boolean} [last] */
+  /** Ends the link after some ms without a sign of life. If it can, it asks for one first. @param {number} ms @param {boolean} [last] */
   watch_(ms, last) {
     clearTimeout(this.timer_);
     if (ms)
@@ -75,7 +75,7 @@ export class Link {
       }, ms);
   }
 
-  /** Does something after so many ms, unless the link is closed by then. @param {number} ms @param {() => void} then */
+  /** Calls a function after some ms, unless the link is closed by then. @param {number} ms @param {() => void} then */
   later_(ms, then) {
     setTimeout(() => this.over_ || then(), ms);
   }

@@ -15,11 +15,11 @@ import { random, size } from './wire.js';
  * @typedef {import('./realtime.js').Pending} Pending
  *
  * @typedef {Pending & {ref?: number, undo_?: () => void, resolve_?: (answer: any) => void, reject_?: (reason: any) => void}} Message
- *   `ref` is that of the command on its way, 0 if there is none; `undo_` takes its signal's listener back; the other two settle the
+ *   `ref` is that of the command on its way, 0 if there is none; `undo_` removes its signal's listener; the other two settle the
  *   promise of this page, and are missing if an earlier page has published it.
  */
 
-/** A message that the client has given up. It may have been published all the same. */
+/** A message that the client has given up. It may have been published nevertheless. */
 export const GIVEN_UP = { status: UNCONFIRMED, title: 'given up' };
 
 /** A message that the server would not read. */
@@ -43,7 +43,7 @@ export class Outbox {
     this.limit_ = limit;
   }
 
-  /** Takes a message, or gives it up if there is no room. @param {Message} message @param {AbortSignal} [signal] Discards it. */
+  /** Takes a message, or gives it up if the outbox is full. @param {Message} message @param {AbortSignal} [signal] Discards it. */
   send_(message, signal) {
     if (this.messages_.length >= (this.limit_ || (this.page_.state == 'open' ? WITHOUT : 0))) return this.settle_(message, GIVEN_UP);
     this.messages_.push(message);
@@ -59,14 +59,14 @@ export class Outbox {
     return this.messages_.filter((message) => message.room == room);
   }
 
-  /** Sends what may be sent now, and keeps the rest over a reload: of each room the oldest message, and the next one after its answer. */
+  /** Sends the oldest message of each room; the next one follows after its answer. Stores all messages for the case of a reload. */
   pump_() {
     const { page_: page } = this;
     const open = page.state == 'open';
     const me = page.user?.id;
     for (const message of this.messages_) {
       const { key, room, data, event, ttl, sent } = message;
-      // The server knows a key for some time, and as this user's.
+      // The server remembers a key for some time, and for one user.
       if (sent && (sent[0] < now() - TOO_LATE || (open && sent[1] != me))) return this.settle_(message, GIVEN_UP); // which goes on
       if (!open || !page.leader_ || message.ref || this.of_(room)[0] != message) continue;
       const command = { op: 'publish', ref: (message.ref = random()), room, key, data, event, ttl, user: me };
@@ -81,7 +81,7 @@ export class Outbox {
     } catch {} // there is no storage, or no space in it
   }
 
-  /** Sends a message again if it has had no answer after so many ms. @param {Message} message @param {number} ms */
+  /** Sends a message again if it has no answer after some ms. @param {Message} message @param {number} ms */
   again_(message, ms) {
     const ref = message.ref;
     setTimeout(() => {
@@ -96,11 +96,11 @@ export class Outbox {
     const message = answer.ref && this.messages_.find((message) => message.ref == answer.ref);
     if (!message) return;
     if (!answer.retry_ms) return this.settle_(message, answer);
-    message.ref = random(); // keeps those behind it back
+    message.ref = random(); // the messages after it have to wait
     this.again_(message, pause(answer.retry_ms));
   }
 
-  /** Removes a message, and says what has come of it. @param {Message} message @param {Wire} answer @param {boolean} [quiet] */
+  /** Removes a message, and settles its promise. @param {Message} message @param {Wire} answer @param {boolean} [quiet] */
   settle_(message, answer, quiet) {
     message.undo_?.();
     this.messages_ = this.messages_.filter((other) => other != message);
@@ -112,7 +112,7 @@ export class Outbox {
     if (!quiet) emit(this.page_, 'error', error);
   }
 
-  /** Gives up all messages, or those with a key, and tells nobody but those who wait for their promises. @param {Wire} answer @param {string} [key] */
+  /** Gives up all messages, or those with a key. Their promises are rejected, without an event. @param {Wire} answer @param {string} [key] */
   discard_(answer, key) {
     for (const message of this.messages_) if (!key || message.key == key) this.settle_(message, answer, true);
   }

@@ -1,4 +1,4 @@
-// What happens in the fields of one <realtime-chat>.
+// The fields of one <realtime-chat>.
 
 import { keep } from './realtime-chat-shared.js';
 import { cleanName } from './realtime-chat-text.js';
@@ -9,7 +9,7 @@ const HINTS = 3_000; // ms between two hints that somebody is typing
 const COMPOSING = 229; // the key code of the last key of an input method in Safari, which says it is not composing any more
 
 export class Composer {
-  /** @type {any} The timer of the next hint: they go out one at a time, whatever is typed meanwhile. */
+  /** @type {any} The timer of the next hint: hints go out one at a time, however much is typed meanwhile. */
   typed_;
   /** Whether something was typed since the last hint. */
   more_ = false;
@@ -19,7 +19,7 @@ export class Composer {
     this.chat_ = chat;
     const { input_: input, nick_: nick, composer_: composer } = chat.view_;
     input.onkeydown = (/** @type {KeyboardEvent} */ event) => this.pressed_(event);
-    input.onfocus = () => { nick.value ||= keep('name') ?? ''; }; // another chat may have asked
+    input.onfocus = () => { nick.value ||= keep('name') ?? ''; }; // another chat may have asked for it
     input.oninput = () => this.changed_();
     nick.onchange = () => {
       nick.value = cleanName(nick.value);

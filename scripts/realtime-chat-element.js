@@ -4,7 +4,7 @@ import { Chat } from './realtime-chat-live.js';
 import { cleanName, roomOf } from './realtime-chat-text.js';
 import { checkSrc, hubOf } from './realtime-element.js';
 
-/** @type {Record<string, (value: any) => any>} What each attribute means, that is, the property of the same name. */
+/** @type {Record<string, (value: any) => any>} How the property of the same name is made from each attribute. */
 const ATTRIBUTES = {
   src: hubOf,
   room: (value) => value || roomOf(location.pathname),
@@ -15,15 +15,15 @@ const ATTRIBUTES = {
 };
 
 /**
- * A chat in one room. It has a property for each attribute but `lang` and `text-…`. When one of these changes, the chat begins anew,
- * except for `name`.
+ * A chat in one room. It has a property for each attribute except `lang` and `text-…`. When one of these changes, except `name`, the
+ * chat starts over.
  *
  * @tag realtime-chat
  * @attr {string} src - The hub's URL; default: where the script comes from, in a bundle `/rt/`.
- * @attr {string} room - The room; default: made of the page's path.
- * @attr {string} name - The writer's name, where the page knows it: nobody is asked for one then.
+ * @attr {string} room - The room; default: from the page's path.
+ * @attr {string} name - The writer's name, if the page knows it. The chat then has no field for it.
  * @attr {'websocket' | 'sse' | 'poll'} transport - The only transport to use; default: whichever gets through.
- * @attr {number} history - With how many old messages to begin, 0 to 1000; default 50.
+ * @attr {number} history - How many old messages to show at first, 0 to 1000; default 50.
  * @attr {'bubble' | 'full'} form - A bubble in the corner, or the whole window; default: a box in the page.
  * @attr {string} lang - The language; default: that of the nearest `lang`, or the browser's.
  * @attr {string} text-title - Instead of “Chat”.
@@ -48,28 +48,28 @@ const ATTRIBUTES = {
  * @prop {'websocket' | 'sse' | 'poll' | ''} transport
  * @prop {number} history
  * @prop {string} form
- * @slot - What the page shows where there is no script, a log or a form. It is not shown otherwise.
+ * @slot - Shown only where no script runs: a form, for example.
  * @slot header - Instead of the title.
- * @slot empty - Instead of what an empty room says.
- * @slot composer - Instead of the fields; it writes by `send(text)`.
+ * @slot empty - Instead of the text in an empty room.
+ * @slot composer - Instead of the fields; send messages with `send(text)`.
  * @csspart panel - The box around all but the bubble's button.
  * @csspart header - The line above the log.
  * @csspart title - The title in it.
- * @csspart status - Says so while there is no connection.
- * @csspart people - How many are here, and who, when opened.
+ * @csspart status - The state of the connection while it is not open.
+ * @csspart people - How many people are here; who they are, when opened.
  * @csspart list - Who is here.
- * @csspart body - The room for the log.
+ * @csspart body - The area around the log.
  * @csspart log - The log, which scrolls.
- * @csspart news - What screen readers read aloud. It is not seen.
- * @csspart empty - What an empty room says.
+ * @csspart news - What screen readers read aloud. It is invisible.
+ * @csspart empty - The text in an empty room.
  * @csspart message - One message.
- * @csspart own - A message of one's own.
- * @csspart follow - A message below another one of its author.
+ * @csspart own - A message by the reader.
+ * @csspart follow - A message below another one by the same author.
  * @csspart pending - A message that waits to be sent.
  * @csspart failed - A message that was refused.
  * @csspart head - The author and the time.
  * @csspart author - The author's name.
- * @csspart verified - An author's name, where the server says who it is.
+ * @csspart verified - An author's name that the server knows.
  * @csspart time - The time.
  * @csspart text - The text.
  * @csspart link - An address in a text.
@@ -85,7 +85,7 @@ const ATTRIBUTES = {
  * @csspart box - The frame around field and button.
  * @csspart input - The field for a message.
  * @csspart send - The button that sends.
- * @csspart error - That something was refused.
+ * @csspart error - The text about a refusal.
  * @csspart toggle - The bubble's button.
  * @csspart badge - The number of unread messages in it.
  * @cssprop --realtime-accent - Own messages and buttons.
@@ -120,7 +120,7 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
 
   /** @type {import('./realtime.js').Realtime | undefined} The connection. It is closed some time after the element has left its document. */
   realtime;
-  /** @type {string | false | undefined} What the present life is made of. */
+  /** @type {string | false | undefined} The attributes of the present life. */
   made_;
   /** @type {Chat | undefined} The present life, or the last one. */
   chat_;
@@ -140,7 +140,7 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
     else this.update_();
   }
 
-  /** Begins, ends or renews the life, after all that one task changes: an element that is only moved stays connected. */
+  /** Begins, ends or renews the life, once for all changes of one task: an element that is only moved stays connected. */
   update_() {
     queueMicrotask(() => {
       const made = this.isConnected && RealtimeChat.observedAttributes.map((name) => name != 'name' && this.getAttribute(name)).join();
@@ -153,7 +153,7 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
     });
   }
 
-  /** Tells the page's author what looks like a slip. */
+  /** Warns the page's author about likely mistakes. */
   warn_() {
     if (this.querySelector('script, main, footer, realtime-chat'))
       console.warn('<realtime-chat> needs </realtime-chat>');

@@ -5,7 +5,7 @@ import { make } from './realtime-chat-view.js';
 
 /** @typedef {import('./realtime-chat-words.js').Words} Words */
 
-const GROUP = 300_000; // ms within which messages of one author stand together
+const GROUP = 300_000; // ms within which messages by one author form a group
 const LONG = 2_000; // characters from which a text is folded
 
 export class Item {
@@ -13,15 +13,15 @@ export class Item {
   name_ = '';
   at_ = new Date();
   own_ = false;
-  /** @type {string | undefined} Its place; none until the server has it. */
+  /** @type {string | undefined} Its id; undefined until the server has it. */
   id_;
-  /** @type {string | undefined} The key of one that is not sent yet, and its data. */
+  /** @type {string | undefined} The key and the data of a message that is not sent yet. */
   key_;
   /** @type {any} */
   data_;
   /** @type {string | undefined} The author's id. */
   from_;
-  /** Whether the server says who the author is. */
+  /** Whether the server knows who the author is. */
   sure_ = false;
   /** Empty, pending or failed. */
   state_ = '';
@@ -30,13 +30,13 @@ export class Item {
   /** @type {any} What shows it, while it is near what the reader sees. */
   node_;
 
-  /** Takes what a message says. @param {any} message @param {boolean} own */
+  /** Takes the content of a message. @param {any} message @param {boolean} own */
   fill_(message, own) {
     const { id, at } = message;
     return Object.assign(this, readMessage(message), { id_: id, at_: new Date(at), state_: '', own_: own });
   }
 
-  /** Whether it has the author of another one. @param {Item} other */
+  /** Whether it has the same author as another item. @param {Item} other */
   sameAuthor_(other) {
     if (this.own_ || other.own_) return this.own_ && other.own_;
     return other.from_ === this.from_ && other.name_ == this.name_ && other.sure_ == this.sure_;
@@ -45,7 +45,7 @@ export class Item {
   /**
    * Makes the element that shows it.
    * @param {Words} words
-   * @param {Record<string, (item: Item) => void>} acts what the buttons below a message do that could not be sent
+   * @param {Record<string, (item: Item) => void>} acts the actions of the buttons below a message that could not be sent
    */
   make_(words, acts) {
     const { text_: text, name_: name, sure_: sure } = this;
@@ -62,7 +62,7 @@ export class Item {
   }
 
   /**
-   * Gives its element the look that depends on what became of it and on the item above.
+   * Gives its element the look that depends on its state and on the item above.
    * @param {Item | undefined} above
    * @param {boolean} first whether it is the first one that the reader has not seen
    * @param {Words} words

@@ -21,7 +21,7 @@ export class Chat {
   settling_;
   /** How many messages came before the history was in. */
   before_ = 0;
-  /** Whether what was missed comes in, and how many messages that were. */
+  /** Whether missed messages are coming in, and how many there were. */
   quiet_ = false;
   missed_ = 0;
   /** Whether messages are missing before the next one. */
@@ -70,7 +70,7 @@ export class Chat {
     disconnect(this.realtime_, this.room_);
   }
 
-  /** What the buttons below a message do that could not be sent. @returns {Record<string, (item: import('./realtime-chat-item.js').Item) => void>} */
+  /** The actions of the buttons below a message that could not be sent. @returns {Record<string, (item: import('./realtime-chat-item.js').Item) => void>} */
   makeActs_() {
     const { log_: log, view_: view } = this;
     return {
@@ -137,7 +137,7 @@ export class Chat {
     this.host_.dispatchEvent(new CustomEvent('realtime-' + type, { detail, bubbles: true, composed: true }));
   }
 
-  /** Who writes here, as is claimed in a message. */
+  /** The writer's own name, as it is put into messages. */
   me_() {
     const name = this.host_.name || cleanName(this.view_.nick_.value);
     return name ? { name } : {};
@@ -164,7 +164,7 @@ export class Chat {
   /** @param {any} data @param {string} [key] */
   publish_(data, key) {
     this.view_.error_.textContent = '';
-    return this.realtime_.publish(this.room_, data, { key }).key; // what becomes of it is an event
+    return this.realtime_.publish(this.room_, data, { key }).key; // the result is an event
   }
 
   /** Something was refused. @param {any} refusal */
@@ -193,14 +193,14 @@ export class Chat {
     if (this.settled_ || log.items_.length < SHOWN) log.later_();
   }
 
-  /** The room is joined, at first or again: what was missed comes next. @param {{can?: string[]}} detail */
+  /** The room was joined, for the first time or again: the missed messages come next. @param {{can?: string[]}} detail */
   joined_({ can }) {
     this.view_.composer_.hidden = can && !can.includes('publish');
     this.hideName_();
     this.settle_();
   }
 
-  /** Waits until what is old is in: only what comes after it is told, and read aloud. */
+  /** Waits until the old messages are in: only later ones are reported and read aloud. */
   settle_() {
     const { log_: log, view_: view, words_: words } = this;
     this.quiet_ = true;
@@ -215,7 +215,7 @@ export class Chat {
       this.missed_ = 0;
       view.log_.role = 'log';
       log.draw_();
-      if (view.log_.scrollHeight <= view.log_.clientHeight) log.scrolled_(); // nobody could scroll for more
+      if (view.log_.scrollHeight <= view.log_.clientHeight) log.scrolled_(); // too short for the reader to scroll for more
     }, QUIET);
   }
 
@@ -224,7 +224,7 @@ export class Chat {
     return cleanName(name) || this.words_.say_('guest');
   }
 
-  /** Shows who is here. Without a connection nobody knows. */
+  /** Shows who is here, while there is a connection. */
   meet_() {
     const { view_: view, realtime_: realtime } = this;
     const { members, here } = realtime.presence(this.room_);
@@ -233,7 +233,7 @@ export class Chat {
     view.list_.replaceChildren(...[...here.values()].map(({ name, state }) => make('li', '', { dir: 'auto' }, this.nameOf_(name ?? state?.name))));
   }
 
-  /** Shows in a while if there is no connection. */
+  /** Shows, after a while, that there is no connection. */
   report_() {
     setTimeout(() => {
       const { state } = this.realtime_;

@@ -1,4 +1,4 @@
-// The log of one <realtime-chat>: its messages, of which those are elements that are near what the reader sees.
+// The log of one <realtime-chat>: its messages. Those near what the reader sees are elements.
 
 import { Item } from './realtime-chat-item.js';
 import { entitle, keep } from './realtime-chat-shared.js';
@@ -10,26 +10,26 @@ export const STEP = 40; // messages that come and go at once when the reader scr
 const KEPT = 10_000; // messages in memory
 const NEAR = 300; // px from either end of the log at which more is shown
 const AT_END = 40; // px from the end at which the reader still is there
-const LEAVING = 2; // px for a reader who scrolls up: who leaves by keyboard does so smoothly, and must not be held
+const LEAVING = 2; // px for a reader who scrolls up: the keyboard scrolls smoothly, and must not be held at the end
 const BUDGET = 8; // ms of a frame in which elements are made
-const PAGES = 5; // pages of old messages to look through for one that is shown
+const PAGES = 5; // pages of old messages to search for a message to show
 
 export class Log {
-  /** @type {Item[]} The messages, and at the end what the server has not brought back yet. */
+  /** @type {Item[]} The messages; at the end, own messages that the server has not returned yet. */
   items_ = [];
-  /** @type {Map<string | undefined, Item>} That, by key. */
+  /** @type {Map<string | undefined, Item>} Those own messages, by key. */
   outgoing_ = new Map();
-  /** @type {Item[]} What is shown: SHOWN items from `from_` on. */
+  /** @type {Item[]} The items that are shown: SHOWN of them, from `from_` on. */
   shown_ = [];
   from_ = 0;
   frame_ = 0;
-  /** Whether the reader is at the end, and what is shown is. */
+  /** Whether the reader is at the end, and whether the items that are shown reach it. */
   atEnd_ = true;
   reached_ = false;
   top_ = 0;
   /** @type {any} Whether the server may be asked for older messages. */
   older_;
-  /** @type {string | undefined} The first message of all, shown or not. */
+  /** @type {string | undefined} The id of the oldest message, shown or not. */
   oldest_;
   /** How many came since the reader looked, how many of them the page's title counts, and the first one. */
   unread_ = 0;
@@ -43,7 +43,7 @@ export class Log {
     this.chat_ = chat;
     /** @type {any} The time of the last message that the reader saw. */
     this.read_ = keep('read ' + room) ?? keep('read ' + room, Date.now());
-    /** The ids of messages that this browser wrote, each and a space. */
+    /** The ids of messages that this browser wrote, each followed by a space. */
     this.mine_ = keep('mine') ?? '';
   }
 
@@ -63,7 +63,7 @@ export class Log {
     return item.fill_(message, this.mine_.includes(id + ' ') || (!!from && from.id === this.chat_.realtime_.user?.id));
   }
 
-  /** Puts an own message at the end, until the server brings it back. @param {any} data @param {string} key */
+  /** Puts an own message at the end, until the server returns it. @param {any} data @param {string} key */
   put_(data, key, at = Date.now()) {
     const item = this.fill_(new Item(), { data, at });
     Object.assign(item, { key_: key, data_: data, own_: true, state_: 'pending' });
@@ -72,7 +72,7 @@ export class Log {
     this.later_();
   }
 
-  /** Removes an own message that the server has not brought back, or will not. @param {Item} item */
+  /** Removes an own message that the server has not returned. @param {Item} item */
   remove_(item) {
     this.outgoing_.delete(item.key_);
     this.items_.splice(this.items_.indexOf(item), 1);
@@ -103,7 +103,7 @@ export class Log {
     if (!item.own_ && +item.at_ > this.read_ && !(this.chat_.settled_ && this.looking_()) && !this.unread_++) this.mark_ = item;
   }
 
-  /** Brings the elements up to date, and keeps what the reader sees where it is, or the reader at the end. */
+  /** Updates the elements. What the reader sees stays where it is; a reader at the end stays at the end. */
   draw_() {
     const { items_: items } = this;
     const { log_: node } = this.chat_.view_;
@@ -122,7 +122,7 @@ export class Log {
     this.tell_();
   }
 
-  /** What is to be shown. Nobody's message may hold the page up: what does not fit into this frame comes in the next, the newest first. */
+  /** The items to show. No message may block the page: elements that can't be made in this frame come in the next, the newest first. */
   next_() {
     const until = performance.now() + BUDGET;
     const { words_: words, acts_: acts } = this.chat_;
@@ -144,7 +144,7 @@ export class Log {
     }
   }
 
-  /** Tells around the log how many are unread. */
+  /** Shows the number of unread messages around the log. */
   tell_() {
     const { view_: view, words_: words, settled_: settled, room_: room } = this.chat_;
     const { items_: items } = this;
@@ -179,7 +179,7 @@ export class Log {
     const { subscription_: subscription, life_: life } = this.chat_;
     this.older_ = false;
     try {
-      // A page may hold nothing but events.
+      // A page may have only messages with events.
       for (let i = 0, page, found = []; !found[0] && i < PAGES && (page?.more ?? true); i++) {
         page = await subscription.history({ before: this.oldest_, limit: 50, signal: life.signal });
         this.oldest_ = page.messages[0]?.id ?? this.oldest_;

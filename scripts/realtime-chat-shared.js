@@ -1,12 +1,12 @@
-// What the chats of a page have together: what the browser keeps, their connections, the title.
+// Shared by the chats of a page: the browser's storage, their connections, the title.
 
 import { Realtime } from './realtime.js';
 
-/** @type {Record<string, any>} Where the browser keeps nothing for us. */
+/** @type {Record<string, any>} The values, in case the browser denies storage. */
 const memory = {};
 
 /**
- * Reads, or with a value writes, what the browser keeps for us where it lets us; elsewhere it lasts as long as the page.
+ * Reads or, with a value, writes an item in the browser's storage. Without storage the item lasts as long as the page.
  * @param {string} key
  * @param {string | number | null} [value]
  * @param {'localStorage' | 'sessionStorage'} [storage]
@@ -28,7 +28,7 @@ const connections = {};
 const users = new Map();
 
 /**
- * The connection of all chats with the same hub and transport, until each has said goodbye.
+ * The connection of all chats with the same hub and transport, until each has ended.
  * @param {any} host the element
  */
 export const connect = ({ src, transport }) => {
@@ -40,7 +40,7 @@ export const connect = ({ src, transport }) => {
 };
 
 /**
- * Says goodbye, once there is nothing to be sent to the room.
+ * Ends the use of a connection, once no message waits to be sent to the room.
  * @param {Realtime} realtime
  * @param {string} room
  */
@@ -53,7 +53,7 @@ export const disconnect = (realtime, room) => {
 
 let all = 0; // unread messages in the chats of the page
 
-/** Counts in the page's title. @param {number} more */
+/** Changes the number in the page's title. @param {number} more */
 export const entitle = (more) => {
   if (!more) return;
   all += more;

@@ -1,4 +1,4 @@
-// The look of <realtime-chat>. What begins with --_ is its own.
+// The look of <realtime-chat>. Properties that begin with --_ are private.
 
 export const LOOK = /* css */ `
 :host {

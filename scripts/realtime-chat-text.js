@@ -1,4 +1,4 @@
-// What <realtime-chat> says, and what it makes of what others say. Nothing here needs a page.
+// The texts of <realtime-chat>, and how it reads the texts of others. Nothing here needs a page.
 
 /** The names of the texts, in their order below: an attribute `text-send` replaces one. */
 export const KEYS = 'title input send name here typing connecting retry discard new empty gap guest large refused failed'.split(' ');
@@ -11,12 +11,12 @@ export const TEXTS = {
   ar: 'دردشة|رسالة|إرسال|اسمك|المتصلون: #|# يكتب…|جارٍ الاتصال…|إعادة المحاولة|تجاهل|رسائل جديدة|ابدأ بالتحية!|رسائل مفقودة|ضيف|طويلة جدًا|لا إذن لك|لم تُرسل',
 };
 
-/** A web or mail address, without what only ends the sentence around it. What controls directions ends it, too. */
+/** A web or mail address, without the punctuation of the sentence around it. Direction controls end it, too. */
 const ADDRESS = /\b(?:https?:\/\/|mailto:)[\p{L}\d](?:\([^\s<>"()\p{Bidi_C}]*\)|[^\s<>"()\p{Bidi_C}])*(?<=\P{P}|[/)_#&-])/giu;
 const MOST_LINKS = 50;
 
 /**
- * Splits a text where it holds addresses, the first 50: every second part is one, the others are text.
+ * Splits a text at its first 50 addresses: every second part is an address, the others are text.
  * @param {string} text
  */
 export const splitLinks = (text) => {
@@ -29,13 +29,13 @@ export const splitLinks = (text) => {
   return [...parts.slice(0, 2 * MOST_LINKS), text.slice(end)];
 };
 
-/** What cannot be seen, but for what joins emoji and letters that change their shapes. */
+/** Invisible characters, except those that join emoji and those that join letters which change their shapes. */
 const UNSEEN =
   /(?<![\p{ExtPict}\p{EMod}\ufe0f\p{M}\p{scx=Arab}])[\u200c\u200d]|[\u200c\u200d](?![\p{ExtPict}\p{L}])|(?<!\p{Emoji})\ufe0f|(?![\u200c\u200d\ufe0f])[\p{DI}\u2800]/gu;
 
 /**
- * A name fit to stand in a line of other text, and to be told from others: at most 40 characters, as a reader counts them, none
- * that controls lines or directions, none that cannot be seen, and no more than two marks on one.
+ * Makes a name fit for a line of other text, and hard to mistake for another: at most 40 characters, as a reader counts them, no
+ * control of lines or directions, no invisible character, and at most two marks on one letter.
  * @param {unknown} name
  */
 export const cleanName = (name) =>
@@ -47,8 +47,8 @@ export const cleanName = (name) =>
     .join('');
 
 /**
- * Who says what. The data may have the shape that <realtime-chat> itself publishes, or be whatever anybody published. A name is
- * sure if the server says it.
+ * Reads the author and the text of a message. The data may be an object as <realtime-chat> publishes it, or anything else. A name
+ * is sure if the server knows it.
  * @param {any} message
  */
 export const readMessage = ({ data, from }) => {
@@ -70,7 +70,7 @@ export const readMessage = ({ data, from }) => {
 export const roomOf = (path) => {
   try {
     path = decodeURIComponent(path);
-  } catch { /* as it stands, then */ }
+  } catch { /* used undecoded */ }
   path = path.replace(/\p{Cc}/gu, '').replace(/\/?(index)?(\.\w+)?$/, '');
   while (new Blob([path]).size > 200) path = path.replace(/^./su, '');
   const room = path.split('/').filter((segment) => !/^\.{0,2}$/.test(segment)).join('/');

@@ -1,4 +1,4 @@
-// The elements of one <realtime-chat>, but for those of its messages.
+// The elements of one <realtime-chat>, except those of its messages.
 
 import { keep } from './realtime-chat-shared.js';
 import { LOOK } from './realtime-chat-style.js';
@@ -20,7 +20,7 @@ export const make = (tag, part, props, ...children) => {
   return node;
 };
 
-/** @param {string} name @param {Node | string} content what is shown where the page has nothing for the slot */
+/** @param {string} name @param {Node | string} content shown if the page has nothing for the slot */
 const slot = (name, content) => make('slot', '', { name }, content);
 
 export class View {
@@ -29,12 +29,12 @@ export class View {
   count_ = make('summary', '');
   list_ = make('ul', 'list');
   people_ = make('details', 'people', { hidden: true }, this.count_, this.list_);
-  /** What is read aloud: nothing old. */
+  /** What screen readers read aloud: no old messages. */
   news_ = make('div', 'news', { role: 'log' });
   jump_ = make('button', 'jump');
   status_ = make('p', 'status', { role: 'status' });
   badge_ = make('span', 'badge');
-  /** Whether the reader has opened or closed the bubble, and not the page. */
+  /** Whether the reader, not the page, has opened or closed the bubble. */
   moved_ = false;
 
   /** @param {any} host the element @param {Words} words */
@@ -43,7 +43,7 @@ export class View {
     const title = words.say_('title');
     const field = (/** @type {string} */ tag, /** @type {string} */ key, /** @type {object} */ props) =>
       make(tag, key, { placeholder: words.say_(key), ariaLabel: words.say_(key), dir: 'auto', ...props });
-    this.open_ = 'open ' + room; // what the browser keeps it by
+    this.open_ = 'open ' + room; // its key in the browser's storage
     this.bubble_ = host.form == 'bubble';
     this.nick_ = field('input', 'name', { maxLength: 40, value: keep('name') ?? '' });
     this.input_ = field('textarea', 'input', { rows: 1, enterKeyHint: 'send', value: keep('text ' + room, null, 'sessionStorage') ?? '' });

@@ -8,12 +8,12 @@ export class RealtimeChat extends HTMLElement {
   static define(tag?: string, registry?: CustomElementRegistry): void;
   /** The hub's URL, with a slash at its end. */
   src: string;
-  /** Default: made of the page's path. */
+  /** Default: from the page's path. */
   room: string;
-  /** The writer's name, where the page knows it. */
+  /** The writer's name, if the page knows it. */
   name: string;
   transport: 'websocket' | 'sse' | 'poll' | '';
-  /** With how many old messages to begin: 0 to 1000, default 50. */
+  /** How many old messages to show at first: 0 to 1000, default 50. */
   history: number;
   form: 'bubble' | 'full' | '';
   /** The connection; undefined before the element has begun. */

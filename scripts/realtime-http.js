@@ -1,5 +1,5 @@
 /**
- * The transports of those who have no WebSocket. realtime.js loads this when it needs it.
+ * The transports for clients that cannot use a WebSocket. realtime.js loads this when it needs it.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { BAD_REQUEST, BROKEN, INTERNAL_SERVER_ERROR, PRECONDITION_FAILED, TOO_MA
  * @typedef {import('./link.js').Link} Link
  * @typedef {import('./connection.js').Connection} Connection
  * @typedef {(accept: string, query: Wire) => Promise<Response>} Get
- * @typedef {(get: Get, take: (object: any) => void) => Promise<void>} Read Brings the objects of some rooms, for as long as there are any.
+ * @typedef {(get: Get, take: (object: any) => void) => Promise<void>} Read Reads some rooms, and passes on each object.
  */
 
 const MAX_ROOMS = 100; // in one URL, and in one connection
 const MAX_URL = 8_000; // bytes that proxies let pass
-const POSTED = 10_000; // ms in which a command must be answered; one more for each character of it
+const POSTED = 10_000; // ms in which a command must be answered; one more for each of its characters
 
 /**
- * The hub's URL with rooms of one kind: what they begin with, and what is shown there.
+ * The hub's URL with rooms of one kind: they have the same `last` and the same state.
  * @type {(connection: Connection, names: string[], query?: Wire) => string}
  */
 const addressOf = (connection, names, query) => {
@@ -36,7 +36,7 @@ const addressOf = (connection, names, query) => {
   return url.href;
 };
 
-/** The names of the rooms, so many of a kind at a time as fit into one URL. @param {Connection} connection */
+/** The names of the rooms, in lists of one kind that each fit into one URL. @param {Connection} connection */
 const parts = (connection) => {
   /** @type {Record<string, string[][]>} */
   const kinds = {};
@@ -49,14 +49,14 @@ const parts = (connection) => {
 };
 
 /**
- * A transport of two kinds of request: GETs that name the rooms and bring objects, begun again when the rooms change,
- * and POSTs, one at a time, that bring commands.
+ * A transport of two kinds of request. GETs name the rooms and return objects; they begin again when the rooms change.
+ * POSTs carry commands, one at a time.
  */
 class Requests {
   life_ = new AbortController(); // ends the POSTs
   gets_ = new AbortController(); // ends the GETs
   tail_ = Promise.resolve(); // settled when all commands so far are posted
-  user_ = ''; // whom the server took us for
+  user_ = ''; // the user that the server took us for
 
   /** @param {Link} link @param {Read} read */
   constructor(link, read) {
@@ -66,7 +66,7 @@ class Requests {
     this.start_();
   }
 
-  /** Begins to read the rooms that there are now. */
+  /** Begins to read the present rooms. */
   async start_() {
     const { connection_: connection } = this;
     this.gets_.abort();
@@ -74,11 +74,11 @@ class Requests {
     await 0; // more rooms may come at once
     if (signal.aborted) return;
     if (!connection.rooms_.size) return this.look_(signal);
-    // One after the other: the first tells the conn that the others say.
+    // One after the other: the answer to the first has the conn that the others send.
     for (const names of parts(connection)) await this.open_(names, signal);
   }
 
-  /** Nothing is to be read. Whether anything gets through, HEAD says. @param {AbortSignal} signal */
+  /** There is nothing to read. A HEAD shows whether the server can be reached. @param {AbortSignal} signal */
   look_(signal) {
     head(this.connection_.address_()).then(
       (answer) => {
@@ -89,7 +89,7 @@ class Requests {
     );
   }
 
-  /** Reads some rooms; settled as soon as that has begun. @param {string[]} names @param {AbortSignal} signal */
+  /** Reads some rooms. The promise is settled as soon as that has begun. @param {string[]} names @param {AbortSignal} signal */
   open_(names, signal) {
     return new Promise((/** @type {any} */ next) => {
       this.read_(
@@ -122,7 +122,7 @@ class Requests {
     if (!signal.aborted) this.link_.end_(answer.status, answer.status && retryAfter(answer));
   }
 
-  /** What a GET was refused for may be the fault of some rooms: the others go on without them. @param {string[]} names */
+  /** A GET may have been refused because of some rooms: the others go on without them. @param {string[]} names */
   async blame_(names) {
     const { connection_: connection } = this;
     let found;
@@ -138,7 +138,7 @@ class Requests {
   }
 
   /**
-   * Posts a command. What is refused is this command, as far as the server can tell; unless it takes us for another user by now.
+   * Posts a command. A refusal is about this command alone, except for 412 (the user has changed), 429 and 5xx, which end the link.
    * @param {number} ref @param {string} room @param {string} body
    */
   async post_(ref, room, body) {
@@ -164,12 +164,12 @@ class Requests {
 
   close_() {
     this.gets_.abort();
-    this.life_.abort(); // what waits is sent anew, in its order
+    this.life_.abort(); // commands that wait are sent again, in their order
   }
 }
 
 /**
- * Server-sent events (HTML, "Parsing an event stream"). `event` and `id` are not looked at: the objects say it themselves.
+ * Server-sent events (HTML, "Parsing an event stream"). `event` and `id` are ignored: the objects have both.
  * @type {Read}
  */
 const readStream = async (get, take) => {

@@ -1,6 +1,6 @@
 declare const RealtimeSocket_base: new () => Pick<WebSocket, keyof EventTarget>;
 /**
- * The interface of a WebSocket, over whatever gets through, that comes back by itself: an old page changes one word.
+ * The interface of a WebSocket, over any transport that gets through. It reconnects by itself. An old page changes one word.
  *
  *     import { RealtimeSocket } from '/rt/-/realtime-socket.js'
  *
@@ -35,11 +35,11 @@ export class RealtimeSocket extends RealtimeSocket_base {
     /** @type {WebSocket['onclose']} */
     onclose: WebSocket["onclose"];
     url: string;
-    /** What the server has not acknowledged, in bytes, with what surrounds it. */
+    /** How many bytes the server has not acknowledged, as JSON. */
     get bufferedAmount(): number;
-    /** Publishes. What is sent before it is open waits. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
+    /** Publishes. Before the socket is open, messages wait. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
     send(data: string | ArrayBuffer | ArrayBufferView | Blob): void;
-    /** Ends when what waits is sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
+    /** Closes when all messages are sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
     close(code?: number, reason?: string): void;
 }
 export {};

@@ -1,7 +1,7 @@
 import { Realtime } from './realtime.js';
 
 /**
- * The interface of a WebSocket, over whatever gets through, that comes back by itself: an old page changes one word.
+ * The interface of a WebSocket, over any transport that gets through. It reconnects by itself. An old page changes one word.
  *
  *     import { RealtimeSocket } from '/rt/-/realtime-socket.js'
  *
@@ -41,7 +41,7 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
     super();
     const hub = new URL(url, location.href);
     this.url = hub.href;
-    // A bundle says nothing of the hub.
+    // The URL of a bundle does not name the hub.
     const [, base = ''] = /^\w+:\/\/[^/]*(\/.*)-\/realtime-socket[^/]*$/.exec(import.meta.url) ?? [];
     const [path] = hub.pathname.startsWith(base || ' ') ? [base] : /** @type {string[]} */ (/^\/[^/]*\//.exec(hub.pathname) ?? ['/']);
     const room = hub.pathname.slice(path.length);
@@ -76,7 +76,7 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
     });
   }
 
-  /** What the server has not acknowledged, in bytes, with what surrounds it. */
+  /** How many bytes the server has not acknowledged, as JSON. */
   get bufferedAmount() {
     return JSON.stringify(this.hub_.pending(this.room_.room)).length - 2;
   }
@@ -94,7 +94,7 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
     this.fire_('close', { code, reason, wasClean });
   }
 
-  /** Publishes. What is sent before it is open waits. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
+  /** Publishes. Before the socket is open, messages wait. @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
   send(data) {
     this.tail_ = this.tail_.then(async () => {
       /** @type {any} */
@@ -108,7 +108,7 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
     });
   }
 
-  /** Ends when what waits is sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
+  /** Closes when all messages are sent, or after five seconds, uncleanly. @param {number} [code] Default 1005. @param {string} [reason] */
   close(code = 1005, reason = '') {
     if (this.readyState > 1) return;
     this.readyState = 2;

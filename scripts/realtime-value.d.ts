@@ -4,7 +4,7 @@ import { Envelope } from './realtime.js';
 export class RealtimeValue extends HTMLElement {
   /** Makes the class an element, unless the tag is taken. */
   static define(tag?: string, registry?: CustomElementRegistry): void;
-  /** What is shown; undefined before the first message. */
+  /** The value that is shown; undefined before the first message. */
   value: string | number | boolean | undefined;
 }
 

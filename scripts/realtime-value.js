@@ -10,18 +10,18 @@ import { Realtime } from './realtime.js';
 const hubs = {};
 
 /**
- * The last value of a room. It replaces the element's own text, and until there is one, that text stays. Numbers are written as the
- * nearest `lang` has it. The element is not read aloud unless it gets an `aria-live`.
+ * The last value of a room. It replaces the element's own content, which stays until there is a value. Numbers are formatted for the
+ * nearest `lang`. Screen readers do not read changes aloud unless the element has an `aria-live`.
  *
  * @tag realtime-value
- * @slot - What is shown before there is a value.
+ * @slot - Shown before there is a value.
  * @attr {string} src - The hub's URL; default: where the script comes from, in a bundle `/rt/`.
  * @attr {string} room - The room.
- * @attr {string} path - The member of the data that counts, like `price.eur`: messages without it are passed over. Default: all of it.
- * @attr {string} event - The only event that counts; default: any.
- * @attr {string} last - Among how many old messages the first value is looked for; default 1.
+ * @attr {string} path - The member of the data to show, like `price.eur`. Messages without it are skipped. Default: the whole data.
+ * @attr {string} event - Show only messages with this event; default: any.
+ * @attr {string} last - How many old messages to search for the first value; default 1.
  * @attr {number} digits - Digits after the point; default: as many as there are, at most 3, or a currency's own.
- * @attr {string} unit - A currency by its three letters, like `EUR`, or any text to stand behind.
+ * @attr {string} unit - A currency code with three letters, like `EUR`, or any text to put after the value.
  * @attr {string} lang - The language; default: that of the nearest `lang`, or the browser's.
  * @attr {'up' | 'down'} trend - Set by the element when a number changes.
  * @fires {CustomEvent<{value: string | number | boolean, message: object}>} realtime-value - There is a new value.
@@ -38,9 +38,9 @@ export class RealtimeValue extends (globalThis.HTMLElement ?? Object) {
     registry?.get(tag) ?? registry?.define(tag, this);
   }
 
-  /** @type {any} What is shown, undefined before the first message. */
+  /** @type {any} The value that is shown; undefined before the first message. */
   value;
-  /** @type {any} What the present subscription is made of. */
+  /** @type {any} The attributes of the present subscription. */
   made_;
   /** @type {any} */
   subscription_;

@@ -8,13 +8,13 @@ declare const Realtime_base: new () => Listening<RealtimeEvents>;
 /**
  * A hub's rooms.
  *
- * Events: `statechange` and `error` (a {@link RealtimeError}): there is no coming back, or a message or a state was refused.
+ * Events: `statechange`, and `error` (a {@link RealtimeError}) when a message or a state was refused or the client has given up.
  *
  * @template {Record<string, any>} [Rooms=Record<string, any>] What the rooms hold: `new Realtime<{orders: Order}>()`.
  */
 export class Realtime<Rooms extends Record<string, any> = Record<string, any>> extends Realtime_base {
     /**
-     * Opens nothing, and looks at nothing, before it is used.
+     * It opens no connection, and touches no browser API, before it is used.
      * @param {string} [url] Resolved against the page's.
      * @param {Options} [options]
      */
@@ -25,11 +25,11 @@ export class Realtime<Rooms extends Record<string, any> = Record<string, any>> e
     transport: TransportName | "";
     /** When it will try again, in ms since 1970; 0 while not waiting. */
     retryAt: number;
-    /** @type {User | undefined} Whom the server takes us for. */
+    /** @type {User | undefined} The user that the server takes us for. */
     user: User | undefined;
     /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
     conn: string | undefined;
-    /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
+    /** @type {{message?: number, rooms?: number} | undefined} What the server accepts, such as the bytes of a message; undefined where it does not say. */
     limits: {
         message?: number;
         rooms?: number;
@@ -37,37 +37,38 @@ export class Realtime<Rooms extends Record<string, any> = Record<string, any>> e
     /**
      * Begins to read a room. All its subscriptions are one member.
      *
-     * Options: begin with what comes `after` a cursor, or with so many of the `last` messages, or those of so long (`10m`); show a
-     * `state` in presence; the `signal` closes it.
+     * Options: `after` is a cursor to begin after; `last` is how many of the newest messages to begin with, or for how long back
+     * (`10m`); `state` is shown in presence; the `signal` closes it.
      * @type {<Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>}
      */
     subscribe: <Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>;
     /**
-     * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
+     * Publishes a message. While there is no connection it waits in the outbox, and outlives a reload there.
      *
      * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
-     * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
+     * full, there is no answer four minutes after the first attempt, the message was discarded, or this is closed. After 499 the
+     * message may have been published nevertheless, unless it was never sent.
      *
-     * The data is text, any JSON, or `{base64, type}` for bytes. Options: what comes again under the same `key` is not published again;
-     * after `ttl` seconds it is forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+     * The data is text, any JSON, or `{base64, type}` for bytes. Options: a second message with the same `key` is not published;
+     * after `ttl` seconds the message expires (0: it is stored nowhere); the `signal` discards it, and rejects with its reason.
      * @type {<Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published}
      */
     publish: <Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published;
-    /** Sends what is stored nowhere: as well as it goes, and not at all while not open. @type {(room: string, event: string, data?: any) => any} */
+    /** Sends something that is stored nowhere. It may get lost, and is dropped while there is no connection. @type {(room: string, event: string, data?: any) => any} */
     signal: (room: string, event: string, data?: any) => any;
     /**
-     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
-     * of its own: rejected with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
+     * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It makes a
+     * request of its own, and rejects with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
      * @type {<Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>}
      */
     history: <Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>;
-    /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
+    /** Who is in a room with a subscription; above 1000 members only the number, but see {@link Options}. @type {(room: string) => Presence} */
     presence: (room: string) => Presence;
-    /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
+    /** The messages that wait to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
     pending: (room: string) => Pending[];
-    /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
+    /** Removes a message from the outbox; its promise is rejected. It may have been published already. @type {(key: string) => void} */
     discard: (key: string) => void;
-    /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
+    /** Ends for good. Messages that wait are rejected. @param {Wire} [error] The reason, if the server is it. */
     close: (error?: Wire) => void;
 }
 /**
@@ -89,7 +90,7 @@ export type User = {
     name?: string;
 };
 /**
- * One who is present, with what they show.
+ * A member of a room, with the state that they show.
  */
 export type Member = User & {
     state?: any;
@@ -113,11 +114,11 @@ export type Options = {
      */
     transports?: TransportName[] | undefined;
     /**
-     * How many messages may wait; default 100; 0: none is kept, nor taken while not open.
+     * How many messages may wait; default 100. With 0, none is kept, and none is accepted while not open.
      */
     outbox?: number | undefined;
     /**
-     * Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
+     * Which presence to receive: none; that of joined rooms; with names above 1000 members, too.
      */
     presence?: "all" | "0" | "1" | undefined;
     /**
@@ -126,8 +127,9 @@ export type Options = {
     signal?: AbortSignal | undefined;
 };
 /**
- * `status` is an HTTP status, or 499 for what the client has given up without a confirmation; `title` says what it is, in a few words; `detail` what it was here;
- * `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
+ * `status` is an HTTP status, or 499 for a message that the client has given up without a confirmation; `title` names the kind of
+ * error; `detail` says what went wrong this time; `field` is the field that is wrong; after `retry_ms` a retry may succeed; `key`
+ * is the message's key.
  */
 export type Refusal = {
     status: number;
@@ -139,8 +141,8 @@ export type Refusal = {
     room?: string;
 };
 /**
- * A message in the outbox: `ttl` is in seconds, `at`, when it was published, in ms since 1970, and so is when it was
- * first `sent`, with the id of the user who did.
+ * A message in the outbox: `ttl` is in seconds; `at` is when it was published, in ms since 1970; `sent` is when it was
+ * first sent, and the id of the user who sent it.
  */
 export type Pending = {
     key: string;
@@ -200,11 +202,11 @@ export type Page<Data = any> = {
     more: boolean;
 };
 /**
- * What the events of a {@link Subscription} have for `detail`.
+ * The `detail` of each event of a {@link Subscription}.
  */
 export type SubscriptionEvents<Data = any> = {
     /**
-     * Whatever its event.
+     * With any event's name.
      */
     message: Envelope<Data>;
     signal: {
@@ -230,7 +232,7 @@ export type SubscriptionEvents<Data = any> = {
         reason: "expired" | "epoch" | "slow";
     };
     /**
-     * What was missed comes next.
+     * The missed messages come next.
      */
     join: {
         room: string;
@@ -270,11 +272,11 @@ export type Reader<Data = any> = {
      */
     history: (options?: HistoryOptions) => Promise<Page<Data>>;
     /**
-     * Shows something else in presence: any JSON.
+     * Shows another state in presence: any JSON.
      */
     setState: (state: any) => void;
     /**
-     * Ends it; with its last one the room is left.
+     * Ends it. With its last subscription the client leaves the room.
      */
     close: () => void;
 };

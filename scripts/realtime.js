@@ -41,7 +41,7 @@ export { RealtimeError };
 
 /**
  * @typedef {{id: string, name?: string}} User
- * @typedef {User & {state?: any}} Member One who is present, with what they show.
+ * @typedef {User & {state?: any}} Member A member of a room, with the state that they show.
  * @typedef {{members: number, here: Map<string, Member>}} Presence How many are in a room, and who, by id.
  * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'closed'} State
  * @typedef {'websocket' | 'sse' | 'poll'} TransportName
@@ -49,17 +49,18 @@ export { RealtimeError };
  * @typedef {object} Options
  * @property {boolean} [share] Whether all tabs of this origin and URL have one connection; default true.
  * @property {TransportName[]} [transports] Those to try, in this order; default all three.
- * @property {number} [outbox] How many messages may wait; default 100; 0: none is kept, nor taken while not open.
- * @property {'0' | '1' | 'all'} [presence] Whom to be told of: nobody; those in joined rooms; names above 1000 members too.
+ * @property {number} [outbox] How many messages may wait; default 100. With 0, none is kept, and none is accepted while not open.
+ * @property {'0' | '1' | 'all'} [presence] Which presence to receive: none; that of joined rooms; with names above 1000 members, too.
  * @property {AbortSignal} [signal] Closes.
  *
  * @typedef {{status: number, title: string, detail?: string, field?: string, retry_ms?: number, key?: string, room?: string}} Refusal
- *   `status` is an HTTP status, or 499 for what the client has given up without a confirmation; `title` says what it is, in a few words; `detail` what it was here;
- *   `field` is the one to blame; after `retry_ms` it may go well; `key` is the message's.
+ *   `status` is an HTTP status, or 499 for a message that the client has given up without a confirmation; `title` names the kind of
+ *   error; `detail` says what went wrong this time; `field` is the field that is wrong; after `retry_ms` a retry may succeed; `key`
+ *   is the message's key.
  *
  * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: [number, string | undefined]}}
- *   Pending A message in the outbox: `ttl` is in seconds, `at`, when it was published, in ms since 1970, and so is when it was
- *   first `sent`, with the id of the user who did.
+ *   Pending A message in the outbox: `ttl` is in seconds; `at` is when it was published, in ms since 1970; `sent` is when it was
+ *   first sent, and the id of the user who sent it.
  *
  * @typedef {Record<string, any>} Wire A command or an object of the protocol.
  *
@@ -78,12 +79,12 @@ export { RealtimeError };
 
 /**
  * @template [Data=any]
- * @typedef {object} SubscriptionEvents What the events of a {@link Subscription} have for `detail`.
- * @property {Envelope<Data>} message Whatever its event.
+ * @typedef {object} SubscriptionEvents The `detail` of each event of a {@link Subscription}.
+ * @property {Envelope<Data>} message With any event's name.
  * @property {{room: string, event: string, data?: any, from?: User, at: string}} signal
  * @property {Presence & {room: string, enter?: Member[], update?: Member[], leave?: {id: string, why: string}[]}} presence
  * @property {{room: string, from?: string, to: string, reason: 'expired' | 'epoch' | 'slow'}} gap
- * @property {{room: string, cursor: string, members?: number, can?: string[]}} join What was missed comes next.
+ * @property {{room: string, cursor: string, members?: number, can?: string[]}} join The missed messages come next.
  * @property {Refusal} left The server ended it.
  * @property {RealtimeError} error It could not begin, or go on.
  */
@@ -97,8 +98,8 @@ export { RealtimeError };
  * @property {(data: Data, options?: PublishOptions) => Published} publish As {@link Realtime#publish}.
  * @property {(event: string, data?: any) => void} signal As {@link Realtime#signal}.
  * @property {(options?: HistoryOptions) => Promise<Page<Data>>} history As {@link Realtime#history}.
- * @property {(state: any) => void} setState Shows something else in presence: any JSON.
- * @property {() => void} close Ends it; with its last one the room is left.
+ * @property {(state: any) => void} setState Shows another state in presence: any JSON.
+ * @property {() => void} close Ends it. With its last subscription the client leaves the room.
  */
 
 /**
@@ -113,7 +114,7 @@ export { RealtimeError };
  *   AddEventListenerOptions | boolean) => void>} Listening An EventTarget with events of these types.
  */
 
-/** Brings what is known of a room's members up to date, and tells all of it in the object, too. @type {(presence: Presence, object: Wire) => void} */
+/** Updates what is known about a room's members, and adds all of it to the object. @type {(presence: Presence, object: Wire) => void} */
 const count = (presence, object) => {
   const { op, members, here = [], enter, update = [], leave = [] } = object;
   presence.members = members;
@@ -128,7 +129,7 @@ const count = (presence, object) => {
 /**
  * A hub's rooms.
  *
- * Events: `statechange` and `error` (a {@link RealtimeError}): there is no coming back, or a message or a state was refused.
+ * Events: `statechange`, and `error` (a {@link RealtimeError}) when a message or a state was refused or the client has given up.
  *
  * @template {Record<string, any>} [Rooms=Record<string, any>] What the rooms hold: `new Realtime<{orders: Order}>()`.
  */
@@ -139,11 +140,11 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   transport = '';
   /** When it will try again, in ms since 1970; 0 while not waiting. */
   retryAt = 0;
-  /** @type {User | undefined} Whom the server takes us for. */
+  /** @type {User | undefined} The user that the server takes us for. */
   user;
   /** @type {string | undefined} The connection, as the server named it; kept over a reload. */
   conn;
-  /** @type {{message?: number, rooms?: number} | undefined} What the server takes: bytes of a message. Undefined where it does not say. */
+  /** @type {{message?: number, rooms?: number} | undefined} What the server accepts, such as the bytes of a message; undefined where it does not say. */
   limits;
 
   /** Which of the transports opened last: tried first after a reload. */
@@ -156,7 +157,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   rooms_ = new Map();
   /** @type {Set<number>} The refs of changed states that have no answer yet. */
   changes_ = new Set();
-  /** @type {string | undefined} Where it keeps what outlives a reload; nowhere before it is used. */
+  /** @type {string | undefined} The item in the storage for what outlives a reload; undefined before it is used. */
   place_;
   /** @type {any} The storage; none where the browser refuses it. */
   storage_;
@@ -166,15 +167,15 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   leader_ = 0;
   /** @type {string | undefined} The last status, as JSON. */
   told_;
-  /** @type {string | undefined} Which leader, with which user, speaks for this page. */
+  /** @type {string | undefined} The leader, with its user, that may speak for this page. */
   verified_;
   /** Ends what listens to the page: freeze and resume do not bubble. */
   life_ = Object.assign(new AbortController(), { capture: true });
-  /** @type {(() => void) | undefined} Takes the listener of its signal back. */
+  /** @type {(() => void) | undefined} Removes the listener of its signal. */
   undo_;
 
   /**
-   * Opens nothing, and looks at nothing, before it is used.
+   * It opens no connection, and touches no browser API, before it is used.
    * @param {string} [url] Resolved against the page's.
    * @param {Options} [options]
    */
@@ -190,13 +191,13 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     this.undo_ = onAbort(signal, () => this.close());
   }
 
-  // The public methods are fields, so that they can be handed on by themselves.
+  // The public methods are fields, so that they can be passed on by themselves.
 
   /**
    * Begins to read a room. All its subscriptions are one member.
    *
-   * Options: begin with what comes `after` a cursor, or with so many of the `last` messages, or those of so long (`10m`); show a
-   * `state` in presence; the `signal` closes it.
+   * Options: `after` is a cursor to begin after; `last` is how many of the newest messages to begin with, or for how long back
+   * (`10m`); `state` is shown in presence; the `signal` closes it.
    * @type {<Room extends keyof Rooms & string>(room: Room, options?: SubscribeOptions) => Subscription<Rooms[Room]>}
    */
   subscribe = (room, options = {}) => {
@@ -209,20 +210,21 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   };
 
   /**
-   * Publishes a message. While not open it waits in the outbox, and there outlives a reload.
+   * Publishes a message. While there is no connection it waits in the outbox, and outlives a reload there.
    *
    * The promise, which has the message's `key`, is rejected with a {@link RealtimeError}: the server's, or 499: the outbox is
-   * full, it has no answer four minutes after it was first tried, it was discarded, or this is closed.
+   * full, there is no answer four minutes after the first attempt, the message was discarded, or this is closed. After 499 the
+   * message may have been published nevertheless, unless it was never sent.
    *
-   * The data is text, any JSON, or `{base64, type}` for bytes. Options: what comes again under the same `key` is not published again;
-   * after `ttl` seconds it is forgotten (0: at once); the `signal` discards it, and rejects with its reason.
+   * The data is text, any JSON, or `{base64, type}` for bytes. Options: a second message with the same `key` is not published;
+   * after `ttl` seconds the message expires (0: it is stored nowhere); the `signal` discards it, and rejects with its reason.
    * @type {<Room extends keyof Rooms & string>(room: Room, data: Rooms[Room], options?: PublishOptions) => Published}
    */
   publish = (room, data, { event, key = random() + '-' + random(), ttl, signal } = {}) => {
     /** @type {import('./outbox.js').Message} */
     const message = { key, room, data, event, ttl, at: Date.now() };
     const promise = new Promise((resolve_, reject_) => Object.assign(message, { resolve_, reject_ }));
-    promise.catch(() => {}); // whoever does not listen to it has the event
+    promise.catch(() => {}); // callers that ignore the promise have the event
     this.start_();
     try {
       message.data = copy(data);
@@ -233,12 +235,12 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     return Object.assign(promise, { key });
   };
 
-  /** Sends what is stored nowhere: as well as it goes, and not at all while not open. @type {(room: string, event: string, data?: any) => any} */
+  /** Sends something that is stored nowhere. It may get lost, and is dropped while there is no connection. @type {(room: string, event: string, data?: any) => any} */
   signal = (room, event, data) => this.send_({ op: 'signal', room, event, data: plain(data) });
 
   /**
-   * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It is a request
-   * of its own: rejected with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
+   * Reads a page of old messages, oldest first: the newest ones, those `before` a cursor, or those `since` one. It makes a
+   * request of its own, and rejects with a {@link RealtimeError}, or as `fetch` does. The `limit` is 50 by default, and at most 1000.
    * @type {<Room extends keyof Rooms & string>(room: Room, options?: HistoryOptions) => Promise<Page<Rooms[Room]>>}
    */
   history = async (room, { signal, ...query } = {}) => {
@@ -248,19 +250,19 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     throw new RealtimeError(await problem(response));
   };
 
-  /** Who is in a room that is subscribed to; above 1000 members the number alone, but see {@link Options}. @type {(room: string) => Presence} */
+  /** Who is in a room with a subscription; above 1000 members only the number, but see {@link Options}. @type {(room: string) => Presence} */
   presence = (room) => this.rooms_.get(room) ?? { members: 0, here: new Map() };
 
-  /** What is still to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
+  /** The messages that wait to be sent to a room, oldest first. @type {(room: string) => Pending[]} */
   pending = (room) => {
     this.load_();
     return this.outbox_.of_(room);
   };
 
-  /** Drops a message from the outbox; its promise is rejected. It may have been sent already. @type {(key: string) => void} */
+  /** Removes a message from the outbox; its promise is rejected. It may have been published already. @type {(key: string) => void} */
   discard = (key) => this.outbox_.discard_(GIVEN_UP, key);
 
-  /** Ends for good; what waits is rejected. @param {Wire} [error] Why, if not by choice. */
+  /** Ends for good. Messages that wait are rejected. @param {Wire} [error] The reason, if the server is it. */
   close = (error) => {
     if (this.state == 'closed') return;
     this.life_.abort();
@@ -279,7 +281,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     emit(this, 'error', reason);
   };
 
-  /** Looks at the page, once. */
+  /** Reads the page's URL and storage, and listens to its events; does so once. */
   load_() {
     if (this.place_) return;
     const { href, origin } = new URL(this.hub_, /** @type {any} */ (location));
@@ -303,7 +305,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     });
   }
 
-  /** Begins, unless it has already. */
+  /** Opens a connection, unless there is one. */
   start_() {
     this.load_();
     if (this.state != 'idle') return;
@@ -317,7 +319,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     this.team_ = new Team(this, alone);
   }
 
-  /** Begins anew under another id: another tab has this one's, with all that was kept. */
+  /** Starts over with another id: another tab has this tab's id, and all that was kept. */
   copied_() {
     this.conn = undefined;
     this.outbox_.messages_ = this.outbox_.messages_.filter((message) => message.resolve_);
@@ -331,12 +333,12 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     this.rest_(state);
   }
 
-  /** Has a state without a connection. @param {State} state */
+  /** Goes to a state that has no connection. @param {State} state */
   rest_(state) {
     this.become_({ state, transport: '', retryAt: 0 });
   }
 
-  /** The one place where the state changes. @param {Wire} status @param {number} [leader] Who has told it. */
+  /** The one place where the state changes. @param {Wire} status @param {number} [leader] The leader that sent it. */
   become_(status, leader = 0) {
     const text = JSON.stringify(status);
     Object.assign(this, status);
@@ -356,10 +358,10 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     return this.leader_ && this.team_?.send_(command);
   }
 
-  /** Takes what the leader tells: a status, or an object from the wire. @param {Wire} object @param {number} leader @param {boolean} [own] Whether this tab leads. */
+  /** Takes what the leader sends: a status, or an object from the wire. @param {Wire} object @param {number} leader @param {boolean} [own] Whether this tab leads. */
   take_(object, leader, own) {
     if (object.state) {
-      // What another tab's connection says must be for this page's user.
+      // Another tab's connection must belong to this page's user.
       const user = object.user?.id ?? '';
       const pair = leader + user;
       if (own || object.state != 'open' || this.verified_ == pair) return this.become_(object, leader);
@@ -381,7 +383,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     }
   }
 
-  /** Asks whether a leader's connection speaks for this page's user. If not, this page has a connection of its own. @param {string} theirs @param {string} pair */
+  /** Asks whether a leader's connection belongs to this page's user. If not, this page opens a connection of its own. @param {string} theirs @param {string} pair */
   async check_(theirs, pair) {
     const team = /** @type {Team} */ (this.team_);
     const mine = await whoAmI(this.hub_).catch(() => undefined);

@@ -14,13 +14,13 @@ export class Room {
   tabs_ = new Set();
   /** @type {Map<number, number | string | undefined>} The joins of tabs that are not answered yet, by ref: the `last` of each. */
   joins_ = new Map();
-  /** @type {number[]} Those for which the join on the wire stands. */
+  /** @type {number[]} Those that the join on the wire is for. */
   asked_ = [];
-  /** @type {number | undefined} The ref of that one; none or 0: no join is on the wire. */
+  /** @type {number | undefined} The ref of the join on the wire; undefined or 0 if there is none. */
   ref_;
-  /** @type {number | string | undefined} What it wants to begin with. */
+  /** @type {number | string | undefined} The `last` of that join. */
   last_;
-  /** @type {string | undefined} Up to this cursor all tabs have what they need. */
+  /** @type {string | undefined} All tabs have what they need up to this cursor. */
   at_;
   /** @type {any} What is shown in presence. */
   state_;
@@ -35,7 +35,7 @@ export class Room {
   /** Joins the room, or moves the server's place in it: only ever back, since all tabs read from there. @param {Link | undefined} link */
   join_(link) {
     const { joins_: joins } = this;
-    const [last] = joins.values(); // one join wants a number of messages, the next one those of a time: one after the other
+    const [last] = joins.values(); // joins that differ in `last` go out one after the other
     this.ref_ = random();
     this.last_ = last;
     this.asked_ = [...joins.keys()].filter((ref) => joins.get(ref) == last);
@@ -44,7 +44,7 @@ export class Room {
     if (link.asks_) this.again_(link, AGAIN);
   }
 
-  /** Joins again after so many ms, unless the join on the wire has had an answer by then. @param {Link} link @param {number} ms */
+  /** Joins again after some ms, unless the join on the wire is answered by then. @param {Link} link @param {number} ms */
   again_(link, ms) {
     const ref = this.ref_;
     link.later_(ms, () => this.ref_ == ref && this.join_(link));

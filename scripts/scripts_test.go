@@ -31,7 +31,7 @@ func asset(t *testing.T, name string) *scripts.Asset {
 	return nil
 }
 
-// What a page has to load, as it is served to browsers.
+// TestBudgets bounds the sizes of the scripts, as they are served to browsers.
 func TestBudgets(t *testing.T) {
 	t.Logf("%-18s %9s %9s %9s", "name", "minified", "gzip", "zstd")
 	size := make(map[string]int)

@@ -15,18 +15,18 @@ import { after, plain, random, size } from './wire.js';
 
 const STATE_SIZE = 1_024; // bytes of a state, as JSON
 
-/** A state as JSON has it, if the server would take it. @type {(state: any) => any} */
+/** A copy of a state, unless it is too large for the server. @type {(state: any) => any} */
 const checkState = (state) => {
   if (size((state = plain(state))) > STATE_SIZE) throw new RealtimeError({ status: CONTENT_TOO_LARGE, title: 'state too large' });
   return state;
 };
 
-/** Its public methods are fields, so that they can be handed on by themselves: `return room.close`. */
+/** Its public methods are fields, so that they can be passed on by themselves: `return room.close`. */
 export class RoomReader extends EventTarget {
   members = 0;
-  /** @type {number | undefined} The ref of the join that has no answer yet; the answer says where to begin, and nothing else is taken before. */
+  /** @type {number | undefined} The ref of the join that has no answer yet; the answer says where to begin, and until then messages are ignored. */
   waiting_;
-  /** @type {(() => void) | undefined} Takes the listener of its signal back. */
+  /** @type {(() => void) | undefined} Removes the listener of its signal. */
   undo_;
 
   /** @param {Realtime} page @param {string} room @param {{after?: string, last?: number | string, state?: any}} options */
@@ -65,7 +65,7 @@ export class RoomReader extends EventTarget {
     this.page_.send_({ op: 'join', room, ref: this.waiting_, since, last, state, presence: this.page_.presence_ });
   }
 
-  /** Takes an object of the room. Of the answers to joins it takes its own, and one that is about all subscriptions. @param {Wire} object */
+  /** Takes an object of the room. It ignores answers to the joins of other subscriptions, unless they are about all of them. @param {Wire} object */
   take_(object) {
     let { op: type = 'message', id, to = id, refs } = object;
     if (refs) {

@@ -1,5 +1,5 @@
 /**
- * What all tabs of a browser share: one of them leads, the others follow.
+ * The tabs of a browser share a connection: one of them leads, the others follow.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { random } from './wire.js';
 /** @typedef {import('./realtime.js').Realtime<any>} Realtime */
 
 const FORMER = 1_000; // ms within which the page that this one replaces gives its id up
-const QUIET = 10_000; // ms without a word of the leader after which it is asked for one
-const DOUBT = 2_000; // ms that it has for an answer
-const WAKE = 1_000; // ms more: a tab that was frozen itself finds the answer first
+const QUIET = 10_000; // ms of silence after which the leader is asked for a sign of life
+const DOUBT = 2_000; // ms in which it must answer
+const WAKE = 1_000; // ms more, in which a tab that was frozen itself finds the answer
 const TAKEOVER = 4_000; // ms in which the lock must change hands
 
 /**
- * The tabs that share a hub and its transports, as one of them sees them. Whoever holds the lock of that name leads. A browser may
+ * The tabs that share a hub and its transports, as one of them sees them. The tab that holds the lock of that name leads. A browser may
  * refuse locks or channels: then the tab is alone.
  */
 export class Team {
@@ -28,15 +28,15 @@ export class Team {
   channel_;
   /** @type {Connection | undefined} While this tab leads. */
   connection_;
-  /** @type {number | undefined} The id of whoever leads, while it does. */
+  /** @type {number | undefined} The id of the leader. */
   leader_;
-  /** @type {any} The timer that ends in taking over, while the leader may be gone. */
+  /** @type {any} The timer that leads to a takeover, while it is unknown whether the leader is alive. */
   doubt_;
-  /** @type {any} The timer of the next question whether it is. */
+  /** @type {any} The timer after which the leader is asked for a sign of life. */
   timer_;
 
   /**
-   * @param {Realtime} page Is told what the leader tells. Its id no other tab of this browser may have; a duplicated tab has it, too.
+   * @param {Realtime} page Gets what the leader sends. No other tab of this browser may have its id; a duplicated tab begins with the same one.
    * @param {boolean} alone Whether to share nothing.
    */
   constructor(page, alone) {
@@ -48,7 +48,7 @@ export class Team {
   /** @param {boolean} alone */
   async start_(alone) {
     const { page_: page, life_: life } = this;
-    // Each tab holds the lock of its own id. A page that is loaded anew may have to wait for its former self.
+    // Each tab holds the lock of its own id. A page that is reloaded may have to wait for the page that it replaces.
     if (navigator.locks)
       await new Promise((done, fail) => {
         setTimeout(fail, FORMER);
@@ -80,7 +80,7 @@ export class Team {
     } catch {
       if (this.life_.signal.aborted) return;
       if (!this.connection_) return this.separate_();
-      // Another tab has taken the lock, since this one gave no sign of life.
+      // Another tab has taken the lock because this one gave no sign of life.
       this.connection_.relay_({ op: 'bye' });
       this.connection_ = undefined;
       this.join_();
@@ -111,7 +111,7 @@ export class Team {
     });
   }
 
-  /** Sends a command to whoever leads, who answers at once. A frozen tab does not: another one takes over. @param {Wire} command */
+  /** Sends a command to the leader, which answers at once. If it does not, it is frozen, and this tab takes over. @param {Wire} command */
   send_(command) {
     if (this.connection_) return this.connection_.relay_(command);
     this.tell_({ command });
@@ -123,7 +123,7 @@ export class Team {
     }, DOUBT);
   }
 
-  /** Does not doubt the leader any more. */
+  /** The leader is alive: stops the timers. */
   calm_() {
     clearTimeout(this.timer_);
     this.doubt_ = clearTimeout(this.doubt_);
@@ -134,7 +134,7 @@ export class Team {
     this.channel_?.postMessage({ tab: this.page_.tab_, ...message });
   }
 
-  /** Takes what another tab has posted: a command, if this one leads, or else what the leader tells. @param {Wire} message */
+  /** Takes what another tab has posted: a command if this tab leads, otherwise what the leader sends. @param {Wire} message */
   take_({ tab, leader, command, object }) {
     if (this.connection_) return command && this.relay_(tab, command);
     if (command) return;

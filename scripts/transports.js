@@ -16,8 +16,8 @@ import { BROKEN } from './codes.js';
  * @property {() => any} [ping_] Asks for a sign of life. One without `ping_` joins the rooms itself.
  *
  * @typedef {(link: import('./link.js').Link) => Open} Transport Opens one. It calls the link's `take_` with each object, or an
- *   empty one for a sign of life, and `end_` once: with a close code or an HTTP status, BROKEN or SILENT, and for how many ms not to
- *   come back if the server has said it.
+ *   empty one for a sign of life, and `end_` once: with a close code or an HTTP status, BROKEN or SILENT, and how many ms
+ *   to wait if the server has said it.
  */
 
 const OPEN = 1; // WebSocket.OPEN

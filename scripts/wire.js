@@ -1,10 +1,10 @@
 /**
- * What the commands and objects of the protocol are made of: refs, cursors and JSON.
+ * Refs, cursors and JSON, of which the commands and objects of the protocol consist.
  *
  * @module
  */
 
-/** A new ref, or another id that nobody else has. */
+/** A new ref, or another unique id. */
 export const random = () => Math.ceil(Math.random() * 1e15);
 
 /**
@@ -15,7 +15,7 @@ export const random = () => Math.ceil(Math.random() * 1e15);
 export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, place] = b.split('.')) =>
   epoch != other || +offset > +place;
 
-/** A value as JSON has it, now, whenever it is sent. It throws if there is no JSON for it. @type {(value: any) => any} */
+/** A copy of a value as JSON has it, which later changes of the value don't affect. It throws if the value has no JSON form. @type {(value: any) => any} */
 export const copy = (value) => JSON.parse(JSON.stringify(value));
 
 /** The same for a value that may be undefined. @type {typeof copy} */

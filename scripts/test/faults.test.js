@@ -1,4 +1,4 @@
-// What hostile networks, browsers and callers do.
+// Hostile networks, browsers and callers.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { World, events, pass, record, settle } from './world.js';
@@ -287,7 +287,7 @@ for (const how of HOW)
       await sent;
     });
 
-// Who came by long polling the last time begins with it. (A page that is gathered comes all the same.)
+// A client that used long polling the last time begins with it. (A page that is gathered comes all the same.)
 for (const how of HOW.slice(0, -1))
   for (const way of ['websocket', 'sse'])
     test(`a middlebox: polling ${how}, ${way} works`, async (t) => {

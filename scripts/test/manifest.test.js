@@ -26,7 +26,7 @@ const chat = sources(/^realtime-chat.*\.js$/);
 
 /** The names in a list, sorted. */
 const listed = (element, list) => element[list].map(({ name }) => name).sort();
-/** What the groups of a pattern match in a text, in words, once and sorted. */
+/** The words that the groups of a pattern match in a text, sorted and without repetition. */
 const found = (text, ...patterns) => {
   const matches = patterns.flatMap((pattern) => [...text.matchAll(pattern)].flatMap(([, word]) => word.trim().split(/\s+/)));
   return [...new Set(matches)].filter((word) => word).sort();

@@ -1,4 +1,4 @@
-// What is published, and when it is given up.
+// Publishing, and giving a message up.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { World, events, pass, settle } from './world.js';

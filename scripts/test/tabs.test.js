@@ -82,7 +82,7 @@ test('the leader dies with a message of a follower that has no answer: published
   const { world, all, got } = await tabs(t, 2);
   const [socket] = world.sockets;
   const promise = all[1].realtime.publish('a', 1);
-  socket.write = () => {}; // published, but nobody is told
+  socket.write = () => {}; // published, but no answer arrives
   await settle();
   assert.equal(world.logs.a.length, 1);
   // It dies as a process does: without a word. Its lock is released, and its socket gone.

@@ -251,7 +251,7 @@ export class World {
     return epoch == this.epoch ? +offset : -1;
   }
 
-  /** Where a room's reader begins, and whether he is told of a gap. */
+  /** Where a room's reader begins, and whether it gets a gap. */
   begin(room, since, last) {
     const log = (this.logs[room] ??= []);
     let at = log.length ? this.place(log.at(-1).id) : this.offset;

@@ -1,4 +1,4 @@
-// What must not compile: each line after an @ts-expect-error has one fault.
+// Code that must not compile: each line after an @ts-expect-error has one fault.
 import { Realtime } from 'caddy-realtime';
 import { RealtimeSocket } from 'caddy-realtime/socket';
 

@@ -1,4 +1,4 @@
-// What compiles with --strict.
+// Code that compiles with --strict.
 import { Realtime, RealtimeError } from 'caddy-realtime';
 import type { Envelope } from 'caddy-realtime';
 import { RealtimeChat } from 'caddy-realtime/chat';
