@@ -48,8 +48,8 @@ func runSoak(args []string) error {
 	return nil
 }
 
-// serveAt runs a Caddy that keeps so many messages, and returns its URL, and how
-// to end it and start it anew with nothing kept.
+// serveAt runs a Caddy whose rooms keep this many messages. It returns its URL, and a
+// function that restarts it with empty rooms.
 func serveAt(messages int) (url string, restart func() error, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -291,8 +291,8 @@ func (d *duel) through(rounds int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// measured returns what this process does for an order until it rests, and how
-// often it looked for that; with so many looks given, it does not look whether.
+// measured returns the processor time that this process uses for an order until it
+// rests, and how often it looked whether it rests. It looks that often at least.
 func (d *duel) measured(order load.Order, least int) (used time.Duration, looks int, err error) {
 	const (
 		pause = 2 * time.Millisecond

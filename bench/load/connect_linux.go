@@ -115,7 +115,7 @@ func (p *Pool) dialTLS(first int, t Target, session tls.ClientSessionCache) erro
 		if err := p.watch(i); err != nil {
 			return err
 		}
-		// What came with the end of the handshake does not wake epoll.
+		// Bytes that came with the end of the handshake do not wake epoll.
 		if err := p.read(i); err != nil {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}

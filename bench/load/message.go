@@ -17,8 +17,8 @@ const (
 	timeSize   = 20
 )
 
-// What can be wrong with a delivery. An error that a [Pool] returns wraps one of
-// these, and names the connection.
+// The faults of a delivery. An error that a [Pool] returns wraps one of these, and
+// names the connection.
 var (
 	ErrLost     = errors.New("a message was lost")
 	ErrRepeated = errors.New("a message was repeated")
@@ -69,8 +69,7 @@ func parseMessage(data []byte) (number uint64, at int64, err error) {
 	return number, at, nil
 }
 
-// checkNumber compares a message's number with the one that was due; 0 stands
-// for any.
+// checkNumber compares a message's number with the expected one; 0 stands for any.
 func checkNumber(due, number uint64) error {
 	switch {
 	case due == 0 || number == due:

@@ -23,7 +23,7 @@ type PollOptions struct {
 	Clients int
 	Wait    bool          // long-polls; else polls that find nothing
 	Length  time.Duration // of the whole
-	Every   time.Duration // between two messages, for those who wait
+	Every   time.Duration // between two messages, for long polls
 }
 
 // Polled is what polling came to.

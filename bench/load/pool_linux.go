@@ -16,8 +16,7 @@ type Target struct {
 	Port int
 	Kind Kind
 	TLS  bool
-	// Path returns the path and query of a connection, by its number within
-	// the pool.
+	// Path returns the path and query of the connection with that number in the pool.
 	Path func(i int) string
 	// Linger closes with FIN, not RST: the port stays taken for a while.
 	Linger bool
@@ -151,9 +150,9 @@ func (p *Pool) Pause(i int) error {
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, int(p.conns[i].fd), nil)
 }
 
-// Collect reads until so many messages more came in all, on so many
-// connections. It sleeps until they seem to be all there, so that reading does
-// not compete with the server for the processor.
+// Collect reads until this many more messages have come on all connections together, of
+// which ready become readable. It sleeps until they seem to be all there, so that
+// reading does not compete with the server for the processor.
 func (p *Pool) Collect(messages int64, ready int, limit time.Duration) error {
 	begin := time.Now()
 	want := p.delivered + messages
@@ -172,8 +171,8 @@ func (p *Pool) Collect(messages int64, ready int, limit time.Duration) error {
 	return nil
 }
 
-// settle sleeps until so many connections can be read, or no more of them
-// become so.
+// settle sleeps until ready connections can be read, or no more of them become
+// readable.
 func (p *Pool) settle(ready int, until time.Time) {
 	begin := time.Now()
 	sleep(p.guess)

@@ -14,7 +14,7 @@ import (
 // roundTime bounds how long one round may take.
 const roundTime = 20 * time.Second
 
-// Order is what the process with the clients is told, as one line of JSON.
+// Order is a command to the process with the clients, as one line of JSON.
 type Order struct {
 	Op     string // connect, publish, round, drop or nothing
 	Port   int    `json:",omitempty"`

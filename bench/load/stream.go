@@ -124,7 +124,7 @@ func (s *stream) frame(op byte, payload []byte, t *tally) ([]byte, error) {
 	return data, nil
 }
 
-// What stands around the data of an event of Socket.IO.
+// The text around the data of a Socket.IO event.
 const (
 	socketIOBefore = `42["m","`
 	socketIOAfter  = `"]`

@@ -13,8 +13,9 @@ import (
 	"github.com/caddy-realtime/realtime/bench/load"
 )
 
-// channelsHub is what most would write first: a goroutine and a channel for each
-// connection, on github.com/coder/websocket. Whoever is too slow is sent away.
+// channelsHub is the hub that most people would write first: a goroutine and a channel
+// for each connection, on github.com/coder/websocket. A client that is too slow is
+// disconnected.
 type channelsHub struct {
 	mu    sync.Mutex
 	rooms map[string]map[chan message]func()

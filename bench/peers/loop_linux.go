@@ -208,7 +208,7 @@ func (l *loop) publish(_ int, c *loopConn, b []byte) (int, error) {
 		l.frame = append(l.frame, x^mask[i&3])
 	}
 	for _, to := range c.room.fds {
-		_ = loopWrite(to, l.frame) // whoever has gone is found out by reading
+		_ = loopWrite(to, l.frame) // reading finds out which clients have gone
 	}
 	return head + size, nil
 }

@@ -54,8 +54,8 @@ func startNchan(ctx context.Context, o Options, name string, workers int) (*Serv
 	}
 	args := []string{program, "-p", dir, "-c", config}
 	if _, err := os.Stat("/var/lib/nginx"); err != nil {
-		// Debian's nginx wants this folder, whatever its configuration says: give
-		// it one that nobody else sees.
+		// Debian's nginx needs this folder even if its configuration names others: make
+		// one that only nginx sees.
 		args = append([]string{"unshare", "-m", "sh", "-c", `mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$0" "$@"`}, args...)
 	}
 	s.Process, err = process.Start(exec.Command(args[0], args[1:]...), filepath.Join(dir, "log"), ports...)

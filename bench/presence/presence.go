@@ -23,13 +23,13 @@ type Options struct {
 	Quiet   time.Duration // how long nothing may come until it counts as settled
 }
 
-// Result is what one crowd of members was sent.
+// Result says what a crowd of members received, and when.
 type Result struct {
 	Joined  time.Duration // until the last one had joined
-	Settled time.Duration // until the last one was told the right number
+	Settled time.Duration // until the last one had the right number
 	Frames  int64         // of presence, to all of them
 	Bytes   int64         // of these frames, without their headers
-	Most    int64         // frames that one of them was sent
+	Most    int64         // frames to one of them
 }
 
 // Run lets the members join, restarts the server, and lets all of them come
@@ -88,12 +88,12 @@ func (o *Options) crowd(ctx context.Context) (Result, error) {
 
 // member is one client.
 type member struct {
-	joined, told  time.Duration // since all began; told: the right number, last
+	joined, told  time.Duration // since all began; told: when it last received the right number
 	frames, bytes int64
 }
 
-// live joins and reads until ctx is done. It calls once when it has first been
-// told the right number.
+// live joins and reads until ctx is done. It calls once when it first receives the
+// right number.
 func (m *member) live(ctx context.Context, o *Options, number int, begin time.Time, once func()) error {
 	c, _, err := websocket.Dial(ctx, o.URL, &websocket.DialOptions{Subprotocols: []string{"realtime.v1"}})
 	if err != nil {

@@ -28,8 +28,8 @@ const (
 	stopTime  = 5 * time.Second
 )
 
-// Start starts a server and waits until it listens on all those ports. What it
-// says goes to the file named log. It ends when we end.
+// Start starts a server and waits until it listens on all those ports. Its output goes
+// to the file named log. It ends when we end.
 func Start(cmd *exec.Cmd, log string, ports ...int) (*Process, error) {
 	out, err := os.Create(log)
 	if err != nil {
@@ -127,7 +127,7 @@ func Own() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// RSS returns the bytes that the server has in memory. What its processes share
+// RSS returns the bytes that the server has in memory. Memory that its processes share
 // counts once.
 func (p *Process) RSS() (int64, error) {
 	var sum int64

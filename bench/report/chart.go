@@ -29,8 +29,8 @@ const (
 	leftEdge, rightEdge, topEdge, belowEdge = 64, 160, 44, 52
 )
 
-// colors are told apart on white and on black, and by most who see colors
-// otherwise.
+// colors can be distinguished on white and on black, also by most people with a color
+// vision deficiency.
 var colors = []string{"#0a7bd6", "#d1571b", "#2a9d5c", "#a15bd0", "#c2920a", "#d23f6f", "#6b7a8a"}
 
 // chartStyle lets a picture follow the page's scheme.

@@ -75,8 +75,8 @@ loopback is not a network.
 - **C loop** and **Go loop** are the floor: one thread, one epoll and one write for each
   delivery, without history or limits. **goroutines** is the usual hub, a goroutine and a
   channel for each connection, on github.com/coder/websocket.
-- **realtime** has its history on and its defaults, but for limits that a load from one
-  address meets. Nchan keeps 100 messages too, Socket.IO and the loops none.
+- **realtime** has its history on and its defaults, except for limits that a load from one
+  address would reach. Nchan keeps 100 messages, too; Socket.IO and the loops keep none.
 
 `
 

@@ -26,7 +26,7 @@ func idle(s *session) error {
 			return err
 		}
 		s.say("starting another %s", k.label)
-		// What a server has kept of other runs would hide what this one takes.
+		// Memory that a server has kept from other runs would hide what this run takes.
 		o := s.Peers
 		if k.hub != "" {
 			o.Hub += "\n" + k.hub

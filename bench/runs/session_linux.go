@@ -74,7 +74,7 @@ func All(ctx context.Context, o Options, r *report.Report) error {
 	return nil
 }
 
-// start starts all servers. One that cannot be had is named.
+// start starts all servers. It names the servers that cannot be started.
 func (s *session) start() error {
 	for _, m := range peers.Makers {
 		s.Progress("starting " + m.Name)
@@ -227,7 +227,7 @@ func (h *held) warm() error {
 	return err
 }
 
-// round publishes bursts in so many rooms, and waits until all have got them.
+// round publishes a burst in each of some rooms, and waits until all members have it.
 func (h *held) round(rooms, size, burst int, limit time.Duration) error {
 	h.pool.Expect(size)
 	for range rooms {

@@ -39,7 +39,7 @@ func sessions(s *session) error {
 	})
 	items := make([]hub.Item, 0, 64)
 	for _, one := range all[:most/10] {
-		for more := true; more; { // until it stands where the others stand
+		for more := true; more; { // until it has caught up with the others
 			_, more = one.Next(items)
 		}
 	}
@@ -101,7 +101,7 @@ func unlimited() *settings.Settings {
 	return set
 }
 
-// listeners is a dispatcher that reads when it is told to.
+// listeners is a dispatcher that reads on demand.
 type listeners struct {
 	due      []*hub.SubscriberGroup
 	messages [64]*hub.Message

@@ -168,8 +168,8 @@ type client struct {
 	cutAt  []int // the numbers after which the connection is cut, rising
 }
 
-// newClient returns a client that is cut after so many numbers as the options
-// say, anywhere but at the end.
+// newClient returns a client that is cut as often as the options say, each time after a
+// random number, but never after the last.
 func newClient(r *run, cursor string, seed uint64) *client {
 	c := &client{run: r, cursor: cursor, rand: rand.New(rand.NewPCG(seed, 1))}
 	c.cutAt = c.rand.Perm(r.Messages - 1)[:min(r.Cuts, r.Messages-1)]
@@ -180,7 +180,7 @@ func newClient(r *run, cursor string, seed uint64) *client {
 	return c
 }
 
-// read reads until everything was seen, over whatever transport chance picks.
+// read reads until everything was seen, each time over a random transport.
 func (c *client) read(ctx context.Context) error {
 	transports := []func(context.Context) error{c.webSocket, c.events, c.ndjson, c.longPoll, c.poll}
 	for c.seen < c.Messages {

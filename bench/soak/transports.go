@@ -99,8 +99,8 @@ func (c *client) pages(ctx context.Context, query string) error {
 	}
 }
 
-// page takes the messages of a page. One that is cut inside of a page goes on
-// from the last message that it has taken.
+// page takes the messages of a page. A client that is cut in the middle of a page goes
+// on after the last message that it has taken.
 func (c *client) page(body string) error {
 	if strings.Contains(body, `"gap":`) {
 		return fmt.Errorf("%w: %s", errBroken, body)
