@@ -28,7 +28,7 @@ func TestTwoLines(t *testing.T) {
 			t.Errorf("the page's room is %q", room)
 		}
 	}
-	// Whoever opens the list sees who is here.
+	// The list, when opened, shows who is here.
 	ann.wait(`part('list').textContent.includes('Ann') && part('list').textContent.includes('Bob')`)
 	ann.eval(`part('input').focus()`)
 	ann.Type("Hello")
@@ -139,8 +139,8 @@ func TestPageReload(t *testing.T) {
 	}
 }
 
-// What waits for the network is still waiting after a reload of the page, and
-// goes out once.
+// A message that waits for the network still waits after a reload of the page, and is
+// sent once.
 func TestPageReloadWithOutbox(t *testing.T) {
 	s := startSite(t)
 	pages := s.open(t, "Ann", "Bob")

@@ -61,8 +61,8 @@ func TestNetworkCut(t *testing.T) {
 	}
 }
 
-// Who was away for longer than the room can remember is told of the gap, once,
-// and gets what is still there.
+// A client that was away for longer than the room's history reaches back gets one gap,
+// and the messages that are still there.
 func TestGap(t *testing.T) {
 	s := startSite(t, "max_message_size 1KiB", "history_memory 40KiB")
 	pages := s.openBy(t, transports...)
@@ -85,7 +85,7 @@ func TestGap(t *testing.T) {
 	s.Resume()
 	for _, p := range pages {
 		p.WaitText("missed 120")
-		// Who is there takes memory, too, so a few more may have gone since.
+		// Presence takes memory, too, so a few more messages may have gone since.
 		got := p.Texts()
 		if len(got) < 1+len(stored)/2 || got[0] != "before" || !slices.Equal(got[1:], stored[len(stored)-len(got)+1:]) {
 			t.Errorf("%s's page has %q, the room had %q", p.name, got, stored)

@@ -1,4 +1,4 @@
-// Tries the client in Firefox: node firefox.mjs <firefox> <site> <the same by another origin>. What is wrong ends it with an error.
+// Tries the client in Firefox: node firefox.mjs <firefox> <site> <the same by another origin>. Any failure ends it with an error.
 import assert from 'node:assert/strict';
 import puppeteer from 'puppeteer-core';
 

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// What the client does in Chromium it does in Firefox: each transport, what is
-// refused by a server, by what is between and by the browser, tabs that share a
-// connection, frozen ones, copies, and those of other users and other sites.
+// The client works in Firefox as in Chromium: each transport; refusals by the server,
+// by a proxy and by the browser; tabs that share a connection, frozen tabs, duplicated
+// tabs, and tabs of other users and other sites.
 func TestFirefox(t *testing.T) {
 	firefox, err := exec.LookPath("firefox-esr")
 	if err != nil {

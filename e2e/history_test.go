@@ -63,10 +63,10 @@ window.climb = async (until) => {
 	window.climbed = [...seen].sort((a, b) => a - b);
 };`
 
-// The reader of a room of 10,000 messages scrolls back to the first one: the
-// element keeps a bounded number of nodes, adds few at once, asks for small
-// pages, and every message comes by. How long frames took is printed; on a
-// machine with other work it is no fact to build a test on.
+// The reader of a room of 10,000 messages scrolls back to the first one: the element
+// keeps a bounded number of nodes, adds few at once, asks for small pages, and every
+// message comes by. How long frames took is printed; on a machine with other work a
+// test cannot rely on it.
 func TestLongHistory(t *testing.T) {
 	const all = 10_000
 	s := startSite(t, "room load/* {\n\t\t\thistory 10000\n\t\t\trate off\n\t\t}", "history_memory 100MiB")

@@ -24,8 +24,8 @@ var hostile = []string{
 	strings.Repeat("﷽", 30),
 }
 
-// Whatever looks like markup is shown as text, in texts and in names; nothing
-// of it runs, leads anywhere, or breaks out of its place.
+// Markup is shown as text, in texts and in names; none of it runs, leads anywhere, or
+// breaks out of its place.
 func TestHostile(t *testing.T) {
 	s := startSite(t)
 	ann := s.open(t, "Ann")[0]
@@ -50,7 +50,7 @@ func TestHostile(t *testing.T) {
 			t.Fatalf("%s has %d messages", p.name, len(shown))
 		}
 		for i, text := range hostile {
-			// What is long is folded, with its beginning for a heading.
+			// Long texts are folded, with their beginning as the heading.
 			if !strings.HasSuffix(shown[i], text) {
 				t.Errorf("%s sees %.100q, not %.100q", p.name, shown[i], text)
 			}
@@ -60,7 +60,7 @@ func TestHostile(t *testing.T) {
 			t.Errorf("authors %q", authors)
 		}
 	}
-	// What a message's author makes of directions ends with his name.
+	// Direction controls in an author's name end with the name.
 	if got := js[string](ann, `parts('author').map((node) => getComputedStyle(node).unicodeBidi).find((bidi) => !/isolate|plaintext/.test(bidi)) ?? ''`); got != "" {
 		t.Errorf("an author's name has unicode-bidi: %s", got)
 	}
@@ -102,7 +102,7 @@ func (p *chatPage) wantHarmless() {
 		}
 	}
 	p.wantNarrow(p.name + "'s page")
-	// The input is where it can be used, whatever stands above.
+	// The input can be used, even below a hostile text.
 	if !js[bool](p, `(() => {
 		const { top, bottom, left, right, width } = part('input').getBoundingClientRect();
 		return top >= 0 && bottom <= innerHeight + scrollY + document.documentElement.scrollHeight && left >= 0 && right <= innerWidth + 1 && width > 100;

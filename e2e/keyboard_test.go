@@ -85,7 +85,7 @@ func sendByEnter(t *testing.T, ann, bob *chatPage) {
 	if at := js[string](ann, focused); at != "input" {
 		t.Errorf("after sending the focus is on %q", at)
 	}
-	// What others say leaves the focus alone, too.
+	// Messages of others leave the focus alone, too.
 	ann.Press("half")
 	bob.Say("four")
 	ann.WaitText("four")

@@ -71,7 +71,7 @@ func (l look) show(t *testing.T, options ...string) *chatPage {
 	p.Look(l.phone, l.dark)
 	p.do(chromedp.Navigate(s.URL() + l.path))
 	p.wait(`document.querySelector('realtime-chat, realtime-value')?.matches(':defined')`)
-	// A test's address is no example for anybody.
+	// Examples do not show the test's own address.
 	p.wait(`[...document.querySelectorAll('[data-curl]')].every((code) => code.textContent.includes(location.origin))`)
 	p.eval(`for (const code of document.querySelectorAll('[data-curl]')) code.textContent = code.textContent.replace(location.origin, 'https://example.com')`)
 	if !js[bool](p, `!!chat`) {

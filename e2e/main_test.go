@@ -18,8 +18,8 @@ const patience = 30 * time.Second
 
 var updateImages = flag.Bool("update-images", false, "write the pictures in docs/images")
 
-// TestMain keeps whatever Caddy writes out of the user's folders and ends the
-// browser that the tests shared.
+// TestMain keeps Caddy's files out of the user's folders, and ends the browser that the
+// tests share.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", "6") // what is parallel here waits most of the time

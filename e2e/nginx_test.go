@@ -88,8 +88,8 @@ func (s *site) nginx(t *testing.T, directives string) *site {
 	return (&site{backend: address}).another(t)
 }
 
-// Behind an nginx that nobody has told of us it works: by events, which ask not
-// to be buffered, and where that is ignored by long polling.
+// The chat works behind an nginx that is not configured for it: over events, which ask
+// not to be buffered, or, if that is ignored, over long polling.
 func TestNginx(t *testing.T) {
 	caddy := startSite(t, shortGrace)
 	for _, test := range []struct{ name, directives, want string }{

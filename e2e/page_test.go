@@ -122,8 +122,7 @@ func (p *chatPage) beforeScripts(source string) {
 	}))
 }
 
-// listen takes what goes wrong. What the network does to a page is no fault of
-// its own.
+// listen collects the page's errors, without those that the network causes.
 func (p *chatPage) listen(ev any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -291,19 +290,19 @@ func (p *chatPage) WaitExactly(want ...string) {
 	}
 }
 
-// WaitPending wants so many messages that the server does not have yet.
+// WaitPending waits until n messages are not at the server yet.
 func (p *chatPage) WaitPending(n int) {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`parts('pending').length === %d && parts('failed').length === 0`, n))
 }
 
-// WaitGaps wants so many places where messages are announced to be missing.
+// WaitGaps waits until n gaps are announced.
 func (p *chatPage) WaitGaps(n int) {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`gaps().length === %d`, n))
 }
 
-// WaitMembers wants so many people in the room, as the page shows it.
+// WaitMembers waits until the page shows n people in the room.
 func (p *chatPage) WaitMembers(n int) {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`part('people')?.querySelector('summary').textContent.trim() === '%d here'`, n))

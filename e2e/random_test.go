@@ -23,8 +23,8 @@ var (
 	randomSeed     = flag.Uint64("random.seed", 0, "what its faults are made of; 0: something new")
 )
 
-// clientScript has a page do what TestRandom wants, and note what comes of it.
-// What a page has to tell outlives its navigations in localStorage.
+// clientScript has a page do what TestRandom wants, and records the results. They
+// outlive the page's navigations in localStorage.
 const clientScript = `
 const rooms = ['random/a', 'random/b'];
 window.open_ = 0;
@@ -82,9 +82,9 @@ func (all outcomes) of(tab *randomTab) {
 	}
 }
 
-// Whatever happens to three tabs of one browser, nothing is lost, nothing comes
-// twice, each room's messages come in the order of its log, every promise is
-// settled, and every subscription is alive.
+// Three tabs of one browser go through random faults: nothing is lost, nothing comes
+// twice, each room's messages come in the order of its log, every promise is settled,
+// and every subscription is alive.
 func TestRandom(t *testing.T) {
 	seed := *randomSeed
 	if seed == 0 {

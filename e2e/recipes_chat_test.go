@@ -225,7 +225,7 @@ func chatScript(r *recipe) {
 	js[any](ann, `document.querySelector('button').click()`)
 	ann.WaitText("👋")
 	ann.wait(`document.title === '👋'`)
-	// An element that is moved stays connected; one that is removed is not.
+	// An element that is moved stays connected; an element that is removed does not.
 	js[any](ann, `window.before = chat.realtime; document.body.prepend(chat)`)
 	ann.wait(`chat.realtime === before && before.state === 'open'`)
 	js[any](ann, `chat.room = 'other'`)

@@ -142,8 +142,8 @@ func (r *recipe) pack(name string) string {
 	return string(text)
 }
 
-// In order and once, through a restart, after which it tells of a gap; and what
-// was written meanwhile arrives.
+// Messages come in order and once, through a restart, after which the page shows a gap;
+// and what was written meanwhile arrives.
 func clientPage(r *recipe) {
 	ann, bob := r.open("Ann"), r.open("Bob")
 	for _, p := range []*chatPage{ann, bob} {
@@ -256,7 +256,7 @@ func clientSocket(r *recipe) {
 	r.post("lobby", "meanwhile")
 	ann.wait(shown + ` === '{"a":1}\nI am here\nmeanwhile\n'`)
 
-	// What the text says of the interface.
+	// What the document says about the interface.
 	r.place(`<script type="module">
 import { RealtimeSocket } from '/rt/-/realtime-socket.js'
 const socket = new RealtimeSocket(location.origin.replace('http', 'ws') + '/rt/other')

@@ -52,8 +52,8 @@ func startSite(t *testing.T, options ...string) *site {
 	return s.another(t)
 }
 
-// load gives Caddy its configuration, which differs from another version's in
-// one header. Whoever has the cookie user=ann is Ann.
+// load gives Caddy its configuration, which differs from another version's in one
+// header. A client with the cookie user=ann is Ann.
 func (s *site) load(t *testing.T, version string) {
 	t.Helper()
 	root, err := filepath.Abs("../site")
@@ -164,8 +164,8 @@ func (s *site) publish(t *testing.T, name, text string) {
 		t.Fatal(err)
 	}
 	var resp *http.Response
-	// A reload of Caddy may reset a connection that nobody has looked at yet. A
-	// backend tries again then, and the key says that it is the same message.
+	// A reload of Caddy may reset a connection that was not read yet. A backend then
+	// tries again, and the key says that it is the same message.
 	key := rand.Text()
 	for range 5 {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.backend+"/rt/"+room(t), bytes.NewReader(body))

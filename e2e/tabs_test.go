@@ -20,9 +20,9 @@ func (s *site) wantOne(t *testing.T, nth int) {
 	}
 }
 
-// The tabs of one browser share a connection. When the one that has it goes,
-// another takes it over, and the others go on: nothing is lost, nothing comes
-// twice, and nobody sees them leave.
+// The tabs of one browser share a connection. When the tab that has it goes, another
+// takes it over, and the others go on: nothing is lost, nothing comes twice, and nobody
+// sees them leave.
 func TestTabs(t *testing.T) {
 	s := startSite(t)
 	// The browser ends with the page that was opened first, so that is another one.
@@ -59,7 +59,7 @@ func TestTabs(t *testing.T) {
 	}
 
 	for connection := 2; len(tabs) > 1; connection++ {
-		// Whatever is on its way while the tab is closed:
+		// Messages that are on their way while the tab is closed:
 		last := len(tabs) - 1
 		for _, text := range numbered(fmt.Sprint("meanwhile ", connection), 5) {
 			s.publish(t, "Zoe", text)
@@ -86,9 +86,9 @@ func TestTabs(t *testing.T) {
 	}
 }
 
-// What one tab is still to send goes out though another one has the connection,
-// and a tab that begins to read later gets what it asks for, and no other tab
-// again what it has.
+// Messages that wait in one tab are sent although another tab has the connection. A tab
+// that begins to read later gets what it asks for, and no other tab gets a message
+// twice.
 func TestTabsFaults(t *testing.T) {
 	s := startSite(t)
 	ann := s.open(t, "first")[0]

@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-realtime/realtime/e2e/faultproxy"
 )
 
-// Where a transport does not get through, or seems to and doesn't, the client
-// finds one that does; and everything works by it. It needs time to believe
-// that, so the cases wait side by side.
+// If a transport does not get through, or only seems to, the client finds one that
+// does, and everything works over it. The client needs time to find out, so the cases
+// run in parallel.
 func TestFallback(t *testing.T) {
 	caddy := startSite(t, shortGrace)
 	for _, test := range []struct {
@@ -48,8 +48,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// talk opens Bob's page, which has no trouble, and lets him and ann do whatever
-// can be done in their room, which holds some messages already.
+// talk opens Bob's page, which has no trouble. Bob and Ann do all that can be done in
+// their room, which has some messages already.
 func (s *site) talk(t *testing.T, ann *chatPage, said ...string) {
 	t.Helper()
 	bob := openPage(t, s.address(t), "Bob")

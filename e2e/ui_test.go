@@ -77,7 +77,7 @@ func TestUIWithoutScript(t *testing.T) {
 	ann.Look(true, true)
 	ann.Capture(filepath.Join(shots, "ui-without-script-phone.png"))
 
-	// Who reads up in the log is left there.
+	// A reader who has scrolled up stays there.
 	ann.eval(framed + `.body.scrollTo(0, -1e6)`)
 	ann.wait(framed + `.querySelector('article').getBoundingClientRect().top >= 0`)
 	s.publish(t, "Bob", "not looked at")
@@ -148,7 +148,7 @@ func (p *chatPage) enter(field, text string, send bool) {
 	}))
 }
 
-// forgive takes back so many faults that the test itself has provoked.
+// forgive removes n faults that the test itself has provoked.
 func (p *chatPage) forgive(part string, n int) {
 	p.t.Helper()
 	p.mu.Lock()

@@ -35,7 +35,7 @@ func TestTicker(t *testing.T) {
 	if n := s.Upgrades(); n != 2 {
 		t.Errorf("two pages have made %d connections", n)
 	}
-	// What its button does comes by the same way.
+	// Its button publishes over the same path.
 	second.eval(`document.querySelector('[data-price="ticker/wind"]').click()`)
 	first.wait(`/^€[45]\d\.\d\d$/.test(document.querySelector('[room="ticker/wind"]').textContent)`)
 	// No markup comes of a value.
@@ -54,8 +54,8 @@ func TestTicker(t *testing.T) {
 	}
 }
 
-// Seats booked in one window are gone in the other, by whatever gets through;
-// each element picks its own out of a room for all.
+// Seats booked in one window are gone in the other, over each transport; each element
+// picks its own value from a room for all.
 func TestSeats(t *testing.T) {
 	for _, test := range ways {
 		t.Run(test.transport, func(t *testing.T) {

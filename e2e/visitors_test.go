@@ -78,8 +78,8 @@ func (p *chatPage) wire(offset int, message string) {
 	}`, message, offset))
 }
 
-// What was written without a network is sent though the application has taken the
-// element away, or has changed its name, and a draft is there again.
+// A message that was written without a network is sent even if the application has
+// removed the element or changed its name. A draft is there again.
 func TestElementIsRemoved(t *testing.T) {
 	s := startSite(t)
 	pages := s.open(t, "Ann", "Bob")
@@ -107,7 +107,7 @@ func TestElementIsRemoved(t *testing.T) {
 	}
 }
 
-// Messages with an event are not shown, and are no end of the history.
+// Messages with an event are not shown, and do not end the history.
 func TestHistoryBehindEvents(t *testing.T) {
 	s := startSite(t, "room * {\n\t\t\thistory 1000\n\t\t}")
 	s.publish(t, "Zoe", "the first")
@@ -124,7 +124,7 @@ func TestHistoryBehindEvents(t *testing.T) {
 	}
 }
 
-// Screen readers are told what is new, and nothing that is old.
+// Screen readers read new messages, and no old ones.
 func TestReadAloud(t *testing.T) {
 	s := startSite(t)
 	s.fill(t, room(t), 150)
@@ -141,7 +141,7 @@ func TestReadAloud(t *testing.T) {
 	s.Refuse()
 	s.Cut(faultproxy.RST)
 	ann.wait(`chat.realtime.state !== 'open'`)
-	ann.wait(`!part('people').checkVisibility()`) // without a connection nobody is here
+	ann.wait(`!part('people').checkVisibility()`) // without a connection the number is hidden
 	for _, text := range numbered("missed", 30) {
 		s.publish(t, "Zoe", text)
 	}
@@ -150,7 +150,7 @@ func TestReadAloud(t *testing.T) {
 	ann.wait(`part('people').checkVisibility()`)
 }
 
-// A bubble that was open is open on the next page; one that is closed counts,
+// A bubble that was open is open on the next page. A closed bubble counts messages,
 // there and in the title.
 func TestBubbleOnTheNextPage(t *testing.T) {
 	s := startSite(t)
@@ -169,7 +169,7 @@ func TestBubbleOnTheNextPage(t *testing.T) {
 	ann.wait(`document.activeElement !== chat`) // it takes the focus from nobody
 }
 
-// What authors of pages write by mistake is told in the console, and does no harm.
+// Mistakes of a page's author are reported in the console, and do no harm.
 func TestSlips(t *testing.T) {
 	s := startSite(t)
 	ann := s.open(t, "Ann")[0]
@@ -183,7 +183,7 @@ func TestSlips(t *testing.T) {
 	ann.wait(`slip.shadowRoot.querySelector('[part~=time]')`)
 }
 
-// What is refused is told in words that a visitor understands.
+// Refusals are shown in words that a visitor understands.
 func TestRefusedInWords(t *testing.T) {
 	s := startSite(t, "max_message_size 100")
 	ann := openPage(t, s.address(t, "lang=de"), "Ann")

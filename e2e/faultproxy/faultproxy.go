@@ -13,11 +13,11 @@
 //	proxy.Cut(faultproxy.RST)                     // nothing old lives, nothing new gets in
 //	proxy.Resume()                                // and it is back
 //
-// [New] makes a proxy that understands HTTP/1.1, one request after the other on
-// each connection, chunked streams and upgrades included. It dials the backend
-// anew for each request, so that a backend which was replaced is found at once.
-// [NewTCP] makes one that forwards bytes and knows nothing of what they mean,
-// for TLS and for anything that is not HTTP/1.1.
+// [New] makes a proxy that understands HTTP/1.1, one request after the other on each
+// connection, chunked streams and upgrades included. It dials the backend anew for each
+// request, so that a backend which was replaced is found at once. [NewTCP] makes a
+// proxy that forwards bytes without reading them, for TLS and for anything that is not
+// HTTP/1.1.
 //
 // It needs the standard library only, and all of it may be used concurrently.
 package faultproxy
@@ -125,16 +125,16 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 // URL is "http://" and [Proxy.Addr], without a slash at the end.
 func (p *Proxy) URL() string { return "http://" + p.Addr() }
 
-// Connections is how many connections of clients are open. One that the client
-// closed during a stall counts until the proxy may read again and sees it.
+// Connections is how many connections of clients are open. A connection that the client
+// closed during a stall counts until the proxy may read again and sees that.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
 }
 
-// Upgrades is how many requests for an upgrade have come since the start,
-// whatever became of them.
+// Upgrades is how many requests for an upgrade have come since the start, successful or
+// not.
 func (p *Proxy) Upgrades() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -185,16 +185,16 @@ func (p *Proxy) Freeze() {
 	}
 }
 
-// Break resets the connection of each request from now on that is for just this
-// path, whatever its query, and answers all others, until Resume. Responses that
-// have begun go on: call Cut where they must not.
+// Break resets the connection of each request for exactly this path, with any query,
+// and answers all others, until Resume. Responses that have begun go on: call Cut where
+// they must not.
 func (p *Proxy) Break(path string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.broken = path
 }
 
-// Resume ends Refuse, Break and Stall. What a stall has held back flows on.
+// Resume ends Refuse, Break and Stall. Data that a stall has held back is sent on.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

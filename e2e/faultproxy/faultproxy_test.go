@@ -60,7 +60,7 @@ func TestRefuse(t *testing.T) {
 	fresh.wantLine("hello")
 }
 
-// After Refuse and Cut nobody is connected, not even who came in between.
+// After Refuse and Cut no client is connected, not even one that came in between.
 func TestRefuseAndCutLeaveNobody(t *testing.T) {
 	proxy := newEcho(t)
 	var dials sync.WaitGroup

@@ -122,7 +122,7 @@ func (l *link) sendResponse(resp *http.Response) bool {
 	}
 	l.writeHead(resp)
 	if resp.Body == http.NoBody {
-		return !resp.Close // whatever its header says of a body, as with HEAD
+		return !resp.Close // even if its header announces a body, as with HEAD
 	}
 	w := bufio.NewWriter(l.toClient())
 	err := copyBody(w, io.MultiReader(&first, errReader{held}, resp.Body), resp.TransferEncoding, block)
@@ -183,8 +183,8 @@ func copyBody(w *bufio.Writer, body io.Reader, encoding []string, block int) err
 	return w.Flush()
 }
 
-// readAtLeast is io.ReadAtLeast, but for the error, which it returns as it is:
-// a body that ended and one that broke off must not look the same.
+// readAtLeast is io.ReadAtLeast, except that it returns the reader's own error: a body
+// that ended and a body that broke off must not look the same.
 func readAtLeast(r io.Reader, b []byte, least int) (n int, err error) {
 	for n < least && err == nil {
 		var m int

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-realtime/realtime/e2e/faultproxy"
 )
 
-// What a handler sees through the proxy is what it sees without, and so is what
-// the client gets back, request after request on one connection.
+// Through the proxy a handler sees the same requests, and a client the same answers, as
+// without it, request after request on one connection.
 func TestTransparent(t *testing.T) {
 	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -89,7 +89,7 @@ func TestStreamIsLive(t *testing.T) {
 	}
 }
 
-// Who leaves takes his request with him, and only his.
+// A client that leaves ends its own request, and no other.
 func TestBreak(t *testing.T) {
 	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
 	proxy.Break("/a")
@@ -125,7 +125,7 @@ func TestClientLeaves(t *testing.T) {
 	<-left
 }
 
-// A response that breaks off must not look like one that ended.
+// A response that breaks off must not look as if it had ended.
 func TestBackendBreaksOff(t *testing.T) {
 	for _, hold := range []faultproxy.Hold{faultproxy.HoldNothing, faultproxy.HoldBody} {
 		proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) {
@@ -193,7 +193,7 @@ func TestUpgradePass(t *testing.T) {
 	}
 }
 
-// What a client said before it left arrives.
+// Data that a client sent before it left arrives.
 func TestUpgradeLastWords(t *testing.T) {
 	got := make(chan string, 1)
 	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) {
@@ -281,7 +281,7 @@ func TestBufferBody(t *testing.T) {
 	}
 }
 
-// What has no body is not held, and the connection goes on.
+// A response without a body is not held back, and the connection goes on.
 func TestBufferNoBody(t *testing.T) {
 	proxy, _ := newHTTP(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	for _, hold := range []faultproxy.Hold{faultproxy.HoldBody, faultproxy.HoldAll} {

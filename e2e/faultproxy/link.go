@@ -122,7 +122,7 @@ func (l *link) forward(dst net.Conn, src io.Reader) {
 	}
 }
 
-// ending is how the end of one connection is told to its other side.
+// ending returns how the other side learns that a connection has ended.
 func ending(err error) Ending {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return FIN
