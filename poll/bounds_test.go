@@ -18,8 +18,8 @@ import (
 
 const bound = 1 << 20
 
-// Pages are bounded in bytes as they are written, whichever way they are read,
-// and a reader that goes on misses nothing.
+// Each kind of page is bounded by the bytes that are written, and a reader that goes on
+// misses nothing.
 func TestPagesAreBoundedInBytes(t *testing.T) {
 	control := strings.Repeat("\x01", 64<<10) // six bytes each as JSON
 	for name, test := range map[string]struct {

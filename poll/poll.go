@@ -75,8 +75,8 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	return nil
 }
 
-// fill fills the page with what there is, or waits for it. leave must be called when
-// the page is written.
+// fill fills the page with the messages that there are, or waits for some. leave must
+// be called when the page is written.
 func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), err error) {
 	if o.Wait > 0 && o.Rooms[0].Query.Before.IsZero() {
 		wake := make(hub.WakeChan, 1)
@@ -101,7 +101,7 @@ func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), 
 	return leave, nil
 }
 
-// read fills the page with what there is.
+// read fills the page with the messages that there are.
 func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 	if err := o.renew(ctx); err != nil {
 		return err

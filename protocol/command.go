@@ -39,7 +39,7 @@ const (
 
 // Command is one command of a client, on a realtime.v1 connection or in a POST of
 // several. [Decode] reads and checks it, [Command.Do] executes it on an [Executor] and
-// answers it; [Command.Refusal] is the answer to one that failed.
+// answers it; [Command.Refusal] is the answer to a command that failed.
 //
 // Op and Room are always set. The other fields belong to single operations, as
 // docs/PROTOCOL.md says; fields that an operation does not have are ignored. It is

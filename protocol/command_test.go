@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// executor notes what it is asked to do.
+// executor records the calls that it gets.
 type executor struct {
 	err     error
 	did     []string
@@ -195,7 +195,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// What the hub refuses is answered, and given back.
+// A refusal by the hub is answered, and returned.
 func TestRefusedCommands(t *testing.T) {
 	for err, want := range map[error]string{
 		hub.ErrNotJoined: `{"op":"error","ref":1,"room":"r","status":400,"title":"not joined","detail":"not in this room"}`,
@@ -263,7 +263,8 @@ func TestHistoryIsCut(t *testing.T) {
 	}
 }
 
-// Whatever comes: a command, or a problem; never both, and the answer is JSON.
+// FuzzDecode checks that any input gives either a command or a problem, and that the
+// answer is JSON.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{`{"op":"join","room":"r","last":"1d"}`, `{"op":"publish","room":"r","data":{"base64":"","type":""}}`, `{"op":"history","limit":1e3}`, `[]`, ``, `{"op":"signal","room":"é","event":"a"}`} {
 		f.Add([]byte(s))

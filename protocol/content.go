@@ -16,11 +16,11 @@ import (
 // ErrContent is wrapped by the errors of [Content].
 var ErrContent = errors.New("bad content")
 
-// Content turns a published body of a media type into a message's data. JSON is
-// checked and made compact, text must be UTF-8 and gets LF as line ends, everything
-// else is left as it is. Without a media type, UTF-8 is text. A body of type
-// application/x-www-form-urlencoded is text, so that curl -d publishes what it is
-// given. Errors wrap [ErrContent].
+// Content turns a published body of a media type into a message's data. JSON is checked
+// and made compact, text must be UTF-8 and gets LF as line ends, everything else is
+// left as it is. Without a media type, UTF-8 is text. A body of type
+// application/x-www-form-urlencoded is text, so that curl -d publishes its argument.
+// Errors wrap [ErrContent].
 func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	if len(contentType) > names.MaxType {
 		return 0, nil, fmt.Errorf("%w: the Content-Type has %d bytes, but may have at most %d", ErrContent, len(contentType), names.MaxType)

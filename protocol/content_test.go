@@ -93,7 +93,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// Whatever comes, what is accepted is what its kind promises.
+// FuzzContent checks that data that is accepted is valid for its kind.
 func FuzzContent(f *testing.F) {
 	f.Add("application/json", []byte(`{"a": "\u2028 b"}`))
 	f.Add("text/plain; charset=utf-8", []byte("a\r\nb\r\r\nc"))

@@ -33,7 +33,7 @@ func TestCursorSet(t *testing.T) {
 	}
 }
 
-// A long name is replaced by its hash, by which its cursor is found.
+// A long name is replaced with its hash, and its cursor is found under that.
 func TestCursorSetOfLongNames(t *testing.T) {
 	long, other := strings.Repeat("日本/", 25), strings.Repeat("x", 200)
 	v := protocol.CursorSet{{Room: long, Position: pos}, {Room: "*AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}
@@ -64,7 +64,7 @@ func TestCursorSetOfLongNames(t *testing.T) {
 	}
 }
 
-// What can be read is written the same way.
+// FuzzCursorSet checks that a cursor that can be read is written in the same way.
 func FuzzCursorSet(f *testing.F) {
 	f.Add("lobby=k3f9.1042,a%2Fb=e.1")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -18,7 +18,7 @@ const (
 // after the last piece, or it would end an idle HTTP/2 stream, or the next answer on
 // an HTTP/1.1 connection.
 func WritePiece(w http.ResponseWriter, rc *http.ResponseController, p []byte, by time.Time) error {
-	// A writer without deadlines (a test's) is bounded only by its server.
+	// Only its server bounds a writer without deadlines, such as a test's.
 	_ = rc.SetWriteDeadline(by)
 	if _, err := w.Write(p); err != nil {
 		return err

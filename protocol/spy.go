@@ -28,8 +28,8 @@ type Spy struct {
 }
 
 // Plant puts a Spy below w, which expects a body to begin with the given bytes. Write
-// to the returned writer from then on: its bytes pass through all wrappers of w. If
-// there is no place for a Spy it returns w and nil. Nothing may have been written yet.
+// to the returned writer from then on: its bytes pass through all wrappers of w. If a
+// Spy cannot be placed, it returns w and nil. Nothing may have been written yet.
 func Plant(w http.ResponseWriter, expected []byte) (http.ResponseWriter, *Spy) {
 	s := &Spy{ResponseWriter: w, expected: expected}
 	var last http.ResponseWriter // the innermost wrapper

@@ -1,4 +1,4 @@
-// What the demo pages do beside their elements: examples with this server's address, and the part of a backend.
+// The script of the demo pages: it puts this server's address into the examples, and plays the part of a backend.
 
 /** @type {(selector: string) => Iterable<any>} */
 const all = (selector) => document.querySelectorAll(selector);

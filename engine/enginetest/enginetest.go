@@ -20,9 +20,9 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// Run tests engines, each promise on one of its own, which newEngine makes, empty. It
-// closes them. What an engine does beside the interface, like surviving its process, is
-// for tests of its own.
+// Run tests each promise on an empty engine of its own, which newEngine makes and Run
+// closes. An engine needs its own tests for what is not in the interface, such as
+// surviving the process.
 func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 	t.Helper()
 	for _, promise := range []struct {
@@ -272,7 +272,7 @@ func (t *suite) stopWaits() {
 	all.Wait()
 }
 
-// slow is a reader that stays in its first call for as long as it is told.
+// slow is a reader that stays in its first call until leave is closed.
 type slow struct {
 	entered, leave chan struct{}
 	left           atomic.Bool

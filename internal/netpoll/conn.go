@@ -149,11 +149,11 @@ func (c *Conn) call() {
 	c.ready()
 }
 
-// TryRead reads into p what is there. It returns [ErrIdle] if there is nothing, or if
-// the last call has read everything there was; io.EOF at the end; otherwise the
-// connection's error; never bytes and an error at once. It does not block, with one
-// exception: it waits up to 5 seconds for the rest of a TLS record, once after each
-// call of ready that was caused by an event, until Interrupt is called.
+// TryRead reads the bytes that are available into p. It returns [ErrIdle] if there is
+// nothing, or if the last call has read everything there was; io.EOF at the end;
+// otherwise the connection's error; never bytes and an error at once. It does not
+// block, with one exception: it waits up to 5 seconds for the rest of a TLS record,
+// once after each call of ready that was caused by an event, until Interrupt is called.
 //
 // It returns [os.ErrDeadlineExceeded] if the connection's read deadline has passed.
 // On a TLS connection, however, it sets the read deadline itself and leaves none.

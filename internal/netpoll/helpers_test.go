@@ -91,8 +91,8 @@ func securePipe(t testing.TB, version uint16) (server, client *tls.Conn, below *
 	return server, client, below
 }
 
-// watch parks nc in a Poller of its own. What is sent on the channel are the calls
-// of ready.
+// watch parks nc in a Poller of its own. The channel gets a value for each call of
+// ready.
 func watch(t testing.TB, nc net.Conn) (*netpoll.Conn, <-chan struct{}) {
 	t.Helper()
 	poller := new(netpoll.Poller)

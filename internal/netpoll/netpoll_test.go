@@ -30,7 +30,7 @@ func TestPlain(t *testing.T) {
 		read(t, s, "hello")
 		idle(t, s)
 	}
-	// What came before Arm counts, too.
+	// Bytes that came before Arm count, too.
 	write(t, client, "early")
 	s.Arm()
 	called(t, calls)
@@ -247,7 +247,7 @@ func TestClose(t *testing.T) {
 	s.Arm()
 	poller.Close()
 	poller.Close()
-	// One that is joined may still be on its last instructions.
+	// A goroutine that is joined may still execute its last instructions.
 	deadline := time.Now().Add(30 * time.Second)
 	for runtime.NumGoroutine() > before {
 		if time.Now().After(deadline) {

@@ -10,7 +10,7 @@ type Poller struct {
 	Goroutines bool
 }
 
-// Conn stands for a parked connection, of which there are none on this system.
+// Conn stands for a parked connection. On this system nothing can be parked.
 type Conn struct{}
 
 // Watch returns false: the caller keeps a goroutine in a blocking Read.

@@ -57,7 +57,7 @@ func parkEcho(t *testing.T, poller *netpoll.Poller, nc net.Conn) *echo {
 	if e.conn, ok = poller.Watch(nc, e.ready); !ok {
 		t.Fatal("refused")
 	}
-	e.conn.Arm() // what is there already wakes it
+	e.conn.Arm() // bytes that are there already wake it
 	return e
 }
 

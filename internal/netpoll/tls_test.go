@@ -47,7 +47,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What is decrypted and does not fit is there without another event.
+// Bytes that are decrypted but did not fit are read without another event.
 func TestTLSBuffered(t *testing.T) {
 	server, client, below := securePipe(t, tls.VersionTLS13)
 	s, calls := watch(t, server)

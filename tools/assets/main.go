@@ -137,13 +137,13 @@ func hashedName(name string, content []byte) string {
 
 // builder builds the scripts, one after the other.
 type builder struct {
-	hashed   map[string]string // the hashed names of the scripts built so far, by their names
+	hashed   map[string]string // by name, the hashed name of each script built so far
 	names    *names
 	choosing bool // whether short names are being chosen, and not used yet
 }
 
-// build returns a script, minified. The script imports those built before by their
-// hashed names.
+// build returns a script, minified. The script imports the scripts that were built
+// before it under their hashed names.
 func (b *builder) build(file string) ([]byte, error) {
 	result := api.Build(api.BuildOptions{
 		EntryPoints:       []string{file},

@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// namesFile holds what private names become. It is kept, so that a build needs
-// no search, and gives the same bytes whoever makes it.
+// namesFile holds what private names become. It is stored, so that a build needs no
+// search and gives the same bytes everywhere.
 const namesFile = "assets/names.json"
 
 // names is what the private names of the sources, those that end in an
@@ -69,7 +69,7 @@ func newNames(dir string, anew bool) (*names, error) {
 		return nil, fmt.Errorf("%s: %w", namesFile, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		// What has come together since then is told apart again.
+		// Names that must differ since then get different short forms again.
 		if slices.Contains(n.free(name), before[name]) {
 			n.short[name] = before[name]
 		}
@@ -115,8 +115,8 @@ func (n *names) complete(script []byte) error {
 	return nil
 }
 
-// choose looks for names with which a script is small when it is compressed: it
-// tries letters for names, in exchange with whatever has them.
+// choose looks for short names with which a script is small when it is compressed. It
+// tries letters for names, in exchange with the names that have them.
 func (n *names) choose(script []byte) {
 	all := slices.Compact(slices.Sorted(slices.Values(private.FindAllString(string(script), -1))))
 	best := compressed(n.apply(script))
@@ -134,8 +134,8 @@ func (n *names) choose(script []byte) {
 	}
 }
 
-// exchange gives a name a letter, and those that have it and must differ from
-// the name the one that it had. It reports whether that may be.
+// exchange gives a name a letter. Names that have this letter and must differ from the
+// name get its old letter. It reports whether that is allowed.
 func (n *names) exchange(name, letter string) bool {
 	before := n.short[name]
 	if letter == before {
