@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,12 +204,7 @@ func (m *Subscription) Advance(s *Batch) bool {
 // echoes reports whether the batch has a message that the session published itself and
 // does not receive.
 func (m *Subscription) echoes(s *Batch) bool {
-	for _, e := range s.Messages {
-		if m.session.echoes(e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Messages, m.session.echoes)
 }
 
 // wakers wakes sessions that are served by HTTP handlers, off the publisher's goroutine.
