@@ -20,18 +20,19 @@ func TestImports(t *testing.T) {
 	netpoll, frame := module+"/internal/netpoll", module+"/ws/frame"
 	sse, scripts := module+"/sse", module+"/scripts"
 	// Who may import the hub may import the packages of its words, too.
-	words := []string{message, part("settings"), part("limit"), part("names")}
+	words := []string{message, part("secret"), part("settings"), part("limit"), part("names")}
 	// What each package may import outside of the standard library.
 	allowed := map[string][]string{
 		part("ranking"):               {},
 		part("deque"):                 {},
 		part("receipts"):              {},
 		part("names"):                 {},
+		part("secret"):                {},
 		part("limit"):                 {"golang.org/x/time/rate"},
 		part("settings"):              {part("limit"), part("names")},
 		presence:                      {part("ranking")},
 		message:                       {presence},
-		hub:                           {presence, message, part("settings"), part("limit"), part("names"), part("receipts"), part("ranking"), part("deque")},
+		hub:                           {presence, message, part("settings"), part("limit"), part("names"), part("secret"), part("receipts"), part("ranking"), part("deque")},
 		protocol:                      {hub},
 		module + "/engine/enginetest": {hub},
 		outbound:                      {hub, "golang.org/x/sys/unix"},

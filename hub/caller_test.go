@@ -28,7 +28,6 @@ func TestOneDoor(t *testing.T) {
 		"Sessions":       "the operator's: each session is a caller",
 		"Close":          "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
-		"LargestMessage": "a setting, likewise",
 		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
 		"SubscriberCount": "spreads connections over shards; no client is told",
 	}

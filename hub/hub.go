@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/ranking"
+	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -37,7 +38,7 @@ type Hub struct {
 	sessions map[*Session]struct{}
 	answers  int // clients that are being answered without a session
 
-	secret  secret
+	secret  secret.Key
 	epoch   string        // of presence cursors
 	flushed atomic.Uint64 // presence frames
 	fading  atomic.Int64  // leases that no session holds
@@ -69,14 +70,14 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 		rooms:    make(map[string]*room),
 		leaving:  make(map[string]chan struct{}),
 		sessions: make(map[*Session]struct{}),
-		epoch:    NewID(),
+		epoch:    secret.NewID(),
 	}
 	h.settings.Store(s)
 	if h.keeper, _ = e.(Keeper); h.keeper != nil {
 		h.keeper.Bind(h.budget) // what the log and the ring both keep counts once
 	}
 	var err error
-	if h.secret, err = loadSecret(e.State()); err != nil {
+	if h.secret, err = secret.Load(e.State()); err != nil {
 		return nil, fmt.Errorf("reading the engine's state: %w", err)
 	}
 	h.log.Store(slog.New(slog.DiscardHandler))
@@ -128,19 +129,6 @@ func (h *Hub) read(ctx context.Context, room string, q Query) (Page, error) {
 // MaxMessageSize returns how many bytes of data a message in the room may have.
 func (h *Hub) MaxMessageSize(room string) int {
 	return h.settings.Load().Policy(room).MaxMessageSize
-}
-
-// LargestMessage returns how many bytes of data a message may have in the room
-// that allows the most.
-func (h *Hub) LargestMessage() int {
-	set := h.settings.Load()
-	largest := set.MaxMessageSize
-	for _, r := range set.Rooms {
-		if r.MaxMessageSize != nil {
-			largest = max(largest, *r.MaxMessageSize)
-		}
-	}
-	return largest
 }
 
 // SubscriberCount returns how many sessions are in the room. The members, who may be

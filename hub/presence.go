@@ -85,3 +85,10 @@ func (h *Hub) withdraw(c *Client, room string) {
 		r.attendance.withdraw(c)
 	}
 }
+
+// memberCount returns how many members there are.
+func (r *room) memberCount() int {
+	r.attendance.mu.Lock()
+	defer r.attendance.mu.Unlock()
+	return r.attendance.roster.Len()
+}

@@ -189,13 +189,6 @@ func (r *room) leave(m *Subscription) {
 	}
 }
 
-// memberCount returns how many members there are.
-func (r *room) memberCount() int {
-	r.attendance.mu.Lock()
-	defer r.attendance.mu.Unlock()
-	return r.attendance.roster.Len()
-}
-
 // reach returns p, or where the ring begins if that is before p: what the log
 // has let go may still be here.
 func (r *room) reach(p Position) Position {

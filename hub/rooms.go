@@ -34,12 +34,15 @@ func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error
 // pinOrMake returns the room, pinned. While one of the name is being forgotten, it waits.
 func (h *Hub) pinOrMake(ctx context.Context, name string, c *Client) (*room, error) {
 	for {
-		if r := h.pin(name); r != nil {
-			return r, nil
+		r, leaving := h.pin(name)
+		if r == nil && leaving == nil {
+			var err error
+			if r, leaving, err = h.makeRoom(name, c); err != nil {
+				return nil, err
+			}
 		}
-		r, leaving, err := h.makeRoom(name, c)
 		if leaving == nil {
-			return r, err
+			return r, nil
 		}
 		select {
 		case <-leaving:
@@ -57,18 +60,18 @@ func (h *Hub) lookUp(name string) *room {
 	return h.rooms[name]
 }
 
-// pin returns the room, pinned, or nil if there is none.
-func (h *Hub) pin(name string) *room {
+// pin returns the room, pinned, or nil if there is none. If one of the name is being
+// forgotten, it returns the channel that is closed when that is done.
+func (h *Hub) pin(name string) (r *room, leaving chan struct{}) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.closed {
-		return nil
+		return nil, nil
 	}
-	r := h.rooms[name]
-	if r != nil {
+	if r = h.rooms[name]; r != nil {
 		r.pins.Add(1)
 	}
-	return r
+	return r, h.leaving[name]
 }
 
 // use notes that the room is used now. The clock is the monotonic one: a step of
@@ -77,12 +80,8 @@ func (h *Hub) use(r *room) { r.used.Store(int64(time.Since(h.born))) }
 
 func (r *room) unpin() { r.pins.Add(-1) }
 
-// makeRoom makes a room, or finds that somebody else has. If one of the name is being
-// forgotten, it returns the channel that is closed when that is done.
+// makeRoom makes a room, or finds that somebody else has, and pins it, as pin does.
 func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, _ error) {
-	if leaving = h.isLeaving(name); leaving != nil {
-		return nil, leaving, nil // and it costs nothing
-	}
 	set := h.settings.Load()
 	var refused error
 	h.addresses.With(c.Address, func(a *limit.Address) {
@@ -123,14 +122,6 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	}
 	r.pins.Add(1)
 	return r, nil, nil
-}
-
-// isLeaving returns what is closed when the room of the name has been forgotten, or nil
-// if it is not about to be.
-func (h *Hub) isLeaving(name string) chan struct{} {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.leaving[name]
 }
 
 // keep takes the room into the hub. Called with mu held.

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,104 +11,6 @@ import (
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
-
-// Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
-type Client struct {
-	// ID names the connection: unguessable, made by [Hub.Connect] if empty.
-	ID string
-	// User is nil for an anonymous client.
-	User *User
-	// Address is what limits by address count; invalid: they don't.
-	Address netip.Addr
-	// Scope lists the only rooms in which the client may do anything: those of a URL
-	// that others have judged before the hub. nil: any room.
-	Scope []string
-	// NoEcho leaves out messages that this session published itself. Signals of
-	// its own it never gets.
-	NoEcho bool
-	// Presence is what the session gets of presence frames.
-	Presence PresenceLevel
-	// Observer leaves the session out of the number of members.
-	Observer bool
-	// Alone disables batching: each message is encoded for this session alone, and no
-	// [Batch] is taken for it.
-	Alone bool
-}
-
-// inScope returns ErrScope if the room is outside of the client's scope.
-func (c *Client) inScope(room string) error {
-	if c.Scope != nil && !slices.Contains(c.Scope, room) {
-		return ErrScope
-	}
-	return nil
-}
-
-// firstRoom is where the client goes, for the log; empty: nobody knows.
-func (c *Client) firstRoom() string {
-	if len(c.Scope) == 0 {
-		return ""
-	}
-	return c.Scope[0]
-}
-
-// PresenceLevel is what a session gets of presence frames.
-type PresenceLevel uint8
-
-// The levels.
-const (
-	PresenceNothing PresenceLevel = iota
-	PresenceSome                  // above [LargeRoom] members, only their number
-	PresenceAll
-)
-
-// Start says where in a room's log a session begins. The first field that is
-// set decides; the zero Start begins now.
-type Start struct {
-	// InvalidCursor stands for a cursor that is none of ours: a gap, then the oldest
-	// messages still kept.
-	InvalidCursor bool
-	// After begins after this cursor.
-	After Position
-	// Last begins with the newest n messages.
-	Last int
-	// Age begins with the newest messages that are no older than this.
-	Age time.Duration
-	// State is JSON that the client shows to other members; nil: it shows none.
-	State []byte
-	// Answer, if set, makes a notice of the outcome, which comes before
-	// everything of the room. It is called with locks held.
-	Answer func(Joined) []byte
-}
-
-// Joined is the answer to [Caller.Subscribe].
-type Joined struct {
-	// Cursor is where the session stands before what [Session.Next] will give
-	// it. A client that resumes there misses nothing. Before a gap it is the
-	// client's own cursor, zero if that could not be read.
-	Cursor Position
-	// Gap is set if Start's cursor could not be honoured. It will also be the
-	// room's first Item.
-	Gap *Gap
-	// Members is the number of members now; 0 where Presence is off.
-	Members  int
-	Presence settings.PresenceMode
-}
-
-// Item is one thing that a session has to tell its client; one field is set.
-type Item struct {
-	Notice   []byte
-	Gap      *Gap
-	Presence *Presence
-	Message  *Message
-}
-
-// ItemOf returns the item of a message in a room's delivery window.
-func ItemOf(m *Message) Item {
-	if m.Presence != nil {
-		return Item{Presence: m.Presence}
-	}
-	return Item{Message: m}
-}
 
 // Session is one client with a connection, on any transport: a [Caller] that has
 // subscriptions. Next is for one goroutine at a time; all other methods are safe for
@@ -262,59 +163,6 @@ func (s *Session) show(room string, state []byte) error {
 
 func (s *Session) find(name string) int {
 	return slices.IndexFunc(s.rooms, func(m *Subscription) bool { return m.room.name == name })
-}
-
-// Notify queues a notice, an encoded control object, for the client. A session
-// that lets more than 4 KiB of them wait ends with [CauseSlow].
-func (s *Session) Notify(notice []byte) {
-	s.mu.Lock()
-	over := s.noticeBytes+len(notice) > maxNoticeBytes
-	if !over {
-		s.queue(notice)
-	}
-	s.mu.Unlock()
-	if over {
-		s.End(CauseSlow)
-		return
-	}
-	s.waker.Wake()
-}
-
-// queue queues a notice, unless the session has ended. Called with mu held.
-func (s *Session) queue(notice []byte) {
-	if s.cause.Load() != 0 || len(notice) == 0 {
-		return
-	}
-	s.notices = append(s.notices, notice)
-	s.noticeBytes += len(notice)
-}
-
-// Answer queues a notice that the client has asked for. While more than 64 KiB
-// wait it blocks, so that a client that asks without reading must wait before its next
-// question is read; the session's end ends that, too. It is for the goroutine that reads
-// what the client asks.
-func (s *Session) Answer(notice []byte) {
-	s.mu.Lock()
-	for s.noticeBytes > 0 && s.noticeBytes+len(notice) > maxAnswerBytes && s.cause.Load() == 0 {
-		if s.drained == nil {
-			s.drained = make(chan struct{})
-		}
-		drained := s.drained
-		s.mu.Unlock()
-		<-drained
-		s.mu.Lock()
-	}
-	s.queue(notice)
-	s.mu.Unlock()
-	s.waker.Wake()
-}
-
-// release lets Answer go on. Called with mu held.
-func (s *Session) release() {
-	if s.drained != nil {
-		close(s.drained)
-		s.drained = nil
-	}
 }
 
 // End ends the session: it leaves its rooms, and Next gives no message any

@@ -118,7 +118,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, error) {
 	opening := new(Opening)
 	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat
-	opening.MaxMessage = o.Hub.LargestMessage()
+	opening.MaxMessage = o.Hub.Settings().LargestMessage()
 	several, whole := len(o.Rooms) > 1, true
 	cursors := make(protocol.CursorSet, len(o.Rooms))
 	for i, room := range o.Rooms {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -58,7 +59,7 @@ type Options struct {
 // and Serve returns nil. Options is not kept.
 func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	o.Envelope = o.Envelope || o.Session
-	shardKey := hub.NewID() // no room yet: pick a random shard
+	shardKey := secret.NewID() // no room yet: pick a random shard
 	if len(o.Rooms) > 0 {
 		shardKey = o.Rooms[0].Room
 	}
@@ -96,7 +97,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 
 // open joins the rooms and queues the opening, the first frame of the connection.
 func (c *conn) open(ctx context.Context, o *Options) error {
-	opening := protocol.Opening{Conn: c.session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.LargestMessage()}
+	opening := protocol.Opening{Conn: c.session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.Settings().LargestMessage()}
 	if c.commands {
 		c.session.Notify(opening.Ready())
 		for _, room := range o.Rooms {
@@ -293,7 +294,7 @@ func (c *conn) limit() int64 {
 	if !c.commands {
 		return int64(c.hub.MaxMessageSize(c.room))
 	}
-	return protocol.MaxCommand(c.hub.LargestMessage())
+	return protocol.MaxCommand(c.hub.Settings().LargestMessage())
 }
 
 // publish publishes one message. It returns an error if the connection must end.

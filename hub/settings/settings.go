@@ -55,6 +55,18 @@ type Settings struct {
 	Rooms []RoomRule
 }
 
+// LargestMessage returns how many bytes of data a message may have in the room
+// that allows the most.
+func (s *Settings) LargestMessage() int {
+	largest := s.MaxMessageSize
+	for _, r := range s.Rooms {
+		if r.MaxMessageSize != nil {
+			largest = max(largest, *r.MaxMessageSize)
+		}
+	}
+	return largest
+}
+
 // Asking is the rate of commands that publish nothing. Its burst allows a client to join
 // as many rooms as it may be in.
 func (s *Settings) Asking() limit.Rate {

@@ -1,0 +1,55 @@
+package hub
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
+type Client struct {
+	// ID names the connection: unguessable, made by [Hub.Connect] if empty.
+	ID string
+	// User is nil for an anonymous client.
+	User *User
+	// Address is what limits by address count; invalid: they don't.
+	Address netip.Addr
+	// Scope lists the only rooms in which the client may do anything: those of a URL
+	// that others have judged before the hub. nil: any room.
+	Scope []string
+	// NoEcho leaves out messages that this session published itself. Signals of
+	// its own it never gets.
+	NoEcho bool
+	// Presence is what the session gets of presence frames.
+	Presence PresenceLevel
+	// Observer leaves the session out of the number of members.
+	Observer bool
+	// Alone disables batching: each message is encoded for this session alone, and no
+	// [Batch] is taken for it.
+	Alone bool
+}
+
+// inScope returns ErrScope if the room is outside of the client's scope.
+func (c *Client) inScope(room string) error {
+	if c.Scope != nil && !slices.Contains(c.Scope, room) {
+		return ErrScope
+	}
+	return nil
+}
+
+// firstRoom is where the client goes, for the log; empty: nobody knows.
+func (c *Client) firstRoom() string {
+	if len(c.Scope) == 0 {
+		return ""
+	}
+	return c.Scope[0]
+}
+
+// PresenceLevel is what a session gets of presence frames.
+type PresenceLevel uint8
+
+// The levels.
+const (
+	PresenceNothing PresenceLevel = iota
+	PresenceSome                  // above [LargeRoom] members, only their number
+	PresenceAll
+)

@@ -1,0 +1,56 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+// Start says where in a room's log a session begins. The first field that is
+// set decides; the zero Start begins now.
+type Start struct {
+	// InvalidCursor stands for a cursor that is none of ours: a gap, then the oldest
+	// messages still kept.
+	InvalidCursor bool
+	// After begins after this cursor.
+	After Position
+	// Last begins with the newest n messages.
+	Last int
+	// Age begins with the newest messages that are no older than this.
+	Age time.Duration
+	// State is JSON that the client shows to other members; nil: it shows none.
+	State []byte
+	// Answer, if set, makes a notice of the outcome, which comes before
+	// everything of the room. It is called with locks held.
+	Answer func(Joined) []byte
+}
+
+// Joined is the answer to [Caller.Subscribe].
+type Joined struct {
+	// Cursor is where the session stands before what [Session.Next] will give
+	// it. A client that resumes there misses nothing. Before a gap it is the
+	// client's own cursor, zero if that could not be read.
+	Cursor Position
+	// Gap is set if Start's cursor could not be honoured. It will also be the
+	// room's first Item.
+	Gap *Gap
+	// Members is the number of members now; 0 where Presence is off.
+	Members  int
+	Presence settings.PresenceMode
+}
+
+// Item is one thing that a session has to tell its client; one field is set.
+type Item struct {
+	Notice   []byte
+	Gap      *Gap
+	Presence *Presence
+	Message  *Message
+}
+
+// ItemOf returns the item of a message in a room's delivery window.
+func ItemOf(m *Message) Item {
+	if m.Presence != nil {
+		return Item{Presence: m.Presence}
+	}
+	return Item{Message: m}
+}

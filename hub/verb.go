@@ -1,0 +1,25 @@
+package hub
+
+import "errors"
+
+// Errors of a [Caller], beside those of limits and of bad input.
+var (
+	// ErrScope refuses a room that is not among those of [Client.Scope].
+	ErrScope = errors.New("another room than those of the connection")
+	// ErrConn is returned where a client without a session must name the
+	// connection that it speaks for, see [Client.ID].
+	ErrConn = errors.New("no connection was named")
+)
+
+// Verb is something that a client does in a room, and for which it needs a right.
+type Verb uint8
+
+// The verbs.
+const (
+	VerbSubscribe Verb = iota // receive messages and signals, and be there
+	VerbPublish
+	VerbSignal
+	VerbHistory // read the log, and where it ends
+	VerbMembers // list and count members
+	VerbShow    // show a state to the other members
+)
