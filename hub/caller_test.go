@@ -40,6 +40,49 @@ func TestOneDoor(t *testing.T) {
 	}
 }
 
+// triesOf returns everything that a caller does in a room, by method.
+func triesOf(caller *hub.Caller) map[string]func(ctx context.Context, room string) error {
+	return map[string]func(ctx context.Context, room string) error{
+		"Publish": func(ctx context.Context, room string) error {
+			_, err := caller.Publish(ctx, hub.Publication{Room: room})
+			return err
+		},
+		"Subscribe": func(ctx context.Context, room string) error {
+			_, err := caller.Subscribe(ctx, room, hub.Start{})
+			return err
+		},
+		"Show":  func(ctx context.Context, room string) error { return caller.Show(ctx, room, []byte(`1`)) },
+		"Renew": func(ctx context.Context, room string) error { return caller.Renew(ctx, room, nil) },
+		"Read": func(ctx context.Context, room string) error {
+			_, err := caller.Read(ctx, room, hub.Query{})
+			return err
+		},
+		"History": func(ctx context.Context, room string) error {
+			_, err := caller.History(ctx, room, hub.Query{})
+			return err
+		},
+		"Tail": func(ctx context.Context, room string) error {
+			_, err := caller.Tail(ctx, room)
+			return err
+		},
+		"Presence": func(_ context.Context, room string) error {
+			_, err := caller.Presence(room)
+			return err
+		},
+		"MemberCount": func(_ context.Context, room string) error {
+			_, err := caller.MemberCount(room)
+			return err
+		},
+		"PresenceSince": func(_ context.Context, room string) error {
+			if all, _ := caller.PresenceSince([]string{room}, hub.Position{}); len(all) == 0 {
+				return hub.ErrScope
+			}
+			return nil
+		},
+		"Unsubscribe": func(_ context.Context, room string) error { return caller.Unsubscribe(room) },
+	}
+}
+
 // Whatever a caller does, with a session or without, it does in the rooms of its scope
 // alone. A method that is not tried here fails the test.
 func TestScope(t *testing.T) {
@@ -49,45 +92,7 @@ func TestScope(t *testing.T) {
 		session := connect(t, h, client)
 		client.ID = session.ID()
 		for kind, caller := range map[string]*hub.Caller{"session": &session.Caller, "request": h.Caller(client)} {
-			tries := map[string]func(ctx context.Context, room string) error{
-				"Publish": func(ctx context.Context, room string) error {
-					_, err := caller.Publish(ctx, hub.Publication{Room: room})
-					return err
-				},
-				"Subscribe": func(ctx context.Context, room string) error {
-					_, err := caller.Subscribe(ctx, room, hub.Start{})
-					return err
-				},
-				"Show":  func(ctx context.Context, room string) error { return caller.Show(ctx, room, []byte(`1`)) },
-				"Renew": func(ctx context.Context, room string) error { return caller.Renew(ctx, room, nil) },
-				"Read": func(ctx context.Context, room string) error {
-					_, err := caller.Read(ctx, room, hub.Query{})
-					return err
-				},
-				"History": func(ctx context.Context, room string) error {
-					_, err := caller.History(ctx, room, hub.Query{})
-					return err
-				},
-				"Tail": func(ctx context.Context, room string) error {
-					_, err := caller.Tail(ctx, room)
-					return err
-				},
-				"Presence": func(_ context.Context, room string) error {
-					_, err := caller.Presence(room)
-					return err
-				},
-				"MemberCount": func(_ context.Context, room string) error {
-					_, err := caller.MemberCount(room)
-					return err
-				},
-				"PresenceSince": func(_ context.Context, room string) error {
-					if all, _ := caller.PresenceSince([]string{room}, hub.Position{}); len(all) == 0 {
-						return hub.ErrScope
-					}
-					return nil
-				},
-				"Unsubscribe": func(_ context.Context, room string) error { return caller.Unsubscribe(room) },
-			}
+			tries := triesOf(caller)
 			about := []string{"Client", "ID", "CanConnect", "Occupy"} // the client, and no room
 			for m := range reflect.TypeFor[*hub.Caller]().Methods() {
 				if tries[m.Name] == nil && !slices.Contains(about, m.Name) {

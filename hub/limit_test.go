@@ -257,6 +257,23 @@ func TestRateString(t *testing.T) {
 	}
 }
 
+// logged checks that one line was logged since the last time, and what it says.
+func logged(t *testing.T, out *bytes.Buffer, limit, address, room string, asks bool) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	out.Reset()
+	line := lines[0]
+	if len(lines) != 1 || !strings.Contains(line, "limit="+limit) || strings.Contains(line, "proxy?") != asks {
+		t.Fatalf("logged %q, want %s", lines, limit)
+	}
+	if strings.Contains(line, "address=") != (address != "") || !strings.Contains(line, "address="+address) && address != "" {
+		t.Errorf("logged %q, want address %q", line, address)
+	}
+	if strings.Contains(line, "room=") != (room != "") || !strings.Contains(line, "room="+room) && room != "" {
+		t.Errorf("logged %q, want room %q", line, room)
+	}
+}
+
 // A limit that counts by address may be everybody's who comes through one proxy:
 // its first refusal says which address, which room, and asks. It is told although
 // the same limit of a connection was told before.
@@ -267,21 +284,6 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 	bubble(t, configured(one), func(t *testing.T, h *hub.Hub) {
 		var out bytes.Buffer
 		h.SetLogger(slog.New(slog.NewTextHandler(&out, nil)))
-		told := func(limit, address, room string, asks bool) {
-			t.Helper()
-			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			out.Reset()
-			line := lines[0]
-			if len(lines) != 1 || !strings.Contains(line, "limit="+limit) || strings.Contains(line, "proxy?") != asks {
-				t.Fatalf("logged %q, want %s", lines, limit)
-			}
-			if strings.Contains(line, "address=") != (address != "") || !strings.Contains(line, "address="+address) && address != "" {
-				t.Errorf("logged %q, want address %q", line, address)
-			}
-			if strings.Contains(line, "room=") != (room != "") || !strings.Contains(line, "room="+room) && room != "" {
-				t.Errorf("logged %q, want room %q", line, room)
-			}
-		}
 		client := hub.Client{Address: netip.MustParseAddr("::ffff:192.0.2.1"), Scope: []string{"lobby", "bar"}}
 		s, err := h.Connect(client, deaf{})
 		if err != nil {
@@ -291,7 +293,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 			_, err = h.Connect(client, deaf{})
 			limited(t, err, limit.ErrFull, "max_connections_per_address")
 		}
-		told("max_connections_per_address", "192.0.2.1", "lobby", true)
+		logged(t, &out, "max_connections_per_address", "192.0.2.1", "lobby", true)
 
 		publish := func(room string) error {
 			_, err := h.Caller(client).Publish(t.Context(), hub.Publication{Room: room})
@@ -320,7 +322,7 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		connect(t, h, nobody)
 		_, err = h.Connect(nobody, deaf{})
 		limited(t, err, limit.ErrFull, "max_connections")
-		told("max_connections", "", "lobby", false)
+		logged(t, &out, "max_connections", "", "lobby", false)
 	})
 }
 

@@ -1,11 +1,9 @@
 package hub_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,110 +57,122 @@ func (n *numbers) take(item hub.Item) {
 	n.last[who], n.free[who] = number, false
 }
 
+// stress is a hub, and the room in which everybody does everything at once.
+type stress struct {
+	*testing.T
+	hub       *hub.Hub
+	room      string
+	published chan struct{} // closed when all is published
+	readers   sync.WaitGroup
+}
+
 // TestStress lets everybody do everything at once.
 func TestStress(t *testing.T) {
-	const room = "room"
-	h := newHub(t, configured(keeping(50, 0)))
-	ctx := t.Context()
-	var publishing atomic.Int32
-	var publishers, readers sync.WaitGroup
-	published := make(chan struct{})
-
-	// One reader stays from the beginning to the end; the others come and go.
-	stays := func(start hub.Start) {
-		wake := make(hub.WakeChan, 1)
-		s, err := h.Connect(hub.Client{}, wake)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		joined, err := s.Subscribe(ctx, room, start)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		n := &numbers{T: t, pos: joined.Cursor}
-		readers.Go(func() {
-			defer s.End(hub.CauseLeft)
-			buf := make([]hub.Item, 0, 16)
-			for end := false; !end; {
-				select {
-				case <-wake:
-				case <-published:
-					end = true // and read the rest
-				}
-				for more := true; more; {
-					buf, more = s.Next(buf[:0])
-					for _, item := range buf {
-						n.take(item)
-						if item.Message != nil {
-							item.Message.Form(1, func(m *hub.Message) []byte { return m.Data })
-						}
-					}
-				}
-			}
-			for who, last := range n.last {
-				if last != stressMessages && !n.free[who] {
-					t.Errorf("the last number of publisher %d is %d", who, last)
-				}
-			}
-			last, err := h.Caller(hub.Client{}).Read(ctx, room, hub.Query{Last: 1, Limit: 1})
-			if err != nil || len(last.Messages) != 1 || n.pos.Offset < last.Messages[0].Offset {
-				t.Errorf("a reader to the end stops at %v: %+v, %v", n.pos, last, err)
-			}
-		})
-	}
+	s := &stress{T: t, hub: newHub(t, configured(keeping(50, 0))), room: "room", published: make(chan struct{})}
 	for range 3 {
-		stays(hub.Start{})
+		s.stays()
 	}
 	for seed := range uint64(3) {
-		readers.Go(func() { comesAndGoes(ctx, t, h, room, seed, published) })
-		readers.Go(func() { polls(ctx, t, h, room, published) })
+		s.readers.Go(func() { s.comesAndGoes(seed) })
+		s.readers.Go(s.polls)
 	}
-	readers.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-published:
-				return
-			case <-time.After(time.Millisecond):
-			}
-			change := configured(keeping(10+i%3*40, time.Duration(i%2)*time.Minute), func(s *settings.Settings) {
-				s.HistoryMemory = int64(70_000 + i%4*10_000)
-			})
-			if err := h.Configure(change); err != nil {
-				t.Error(err)
-			}
-			h.Stats()
-			h.SubscriberCount(room)
-		}
-	})
+	s.readers.Go(s.configures)
+	var publishers sync.WaitGroup
 	for who := range stressPublishers {
-		publishing.Add(1)
-		publishers.Go(func() {
-			for number := 1; number <= stressMessages; number++ {
-				p := hub.Publication{Room: room, Data: fmt.Append(nil, who, " ", number)}
-				if _, err := h.Caller(hub.Client{}).Publish(ctx, p); err != nil {
-					t.Error(err)
-				}
-				p = hub.Publication{Room: fmt.Sprint("r", number%20), Data: p.Data, Signal: number%2 == 0, Key: fmt.Sprint(number % 50)}
-				_, _ = h.Caller(hub.Client{User: &hub.User{ID: fmt.Sprint(who, number/50)}}).Publish(ctx, p)
-			}
-			publishing.Add(-1)
-		})
+		publishers.Go(func() { s.publishes(who) })
 	}
 	publishers.Wait()
-	close(published)
-	readers.Wait()
+	close(s.published)
+	s.readers.Wait()
+}
+
+// stays adds a reader that stays from the beginning to the end.
+func (s *stress) stays() {
+	wake := make(hub.WakeChan, 1)
+	session, err := s.hub.Connect(hub.Client{}, wake)
+	if err != nil {
+		s.Fatal(err)
+	}
+	joined, err := session.Subscribe(s.Context(), s.room, hub.Start{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	n := &numbers{T: s.T, pos: joined.Cursor}
+	s.readers.Go(func() {
+		defer session.End(hub.CauseLeft)
+		s.readToTheEnd(session, wake, n)
+		for who, last := range n.last {
+			if last != stressMessages && !n.free[who] {
+				s.Errorf("the last number of publisher %d is %d", who, last)
+			}
+		}
+		last, err := s.hub.Caller(hub.Client{}).Read(s.Context(), s.room, hub.Query{Last: 1, Limit: 1})
+		if err != nil || len(last.Messages) != 1 || n.pos.Offset < last.Messages[0].Offset {
+			s.Errorf("a reader to the end stops at %v: %+v, %v", n.pos, last, err)
+		}
+	})
+}
+
+// readToTheEnd reads until all is published and read.
+func (s *stress) readToTheEnd(session *hub.Session, wake hub.WakeChan, n *numbers) {
+	buf := make([]hub.Item, 0, 16)
+	for end := false; !end; {
+		select {
+		case <-wake:
+		case <-s.published:
+			end = true // and read the rest
+		}
+		for more := true; more; {
+			buf, more = session.Next(buf[:0])
+			for _, item := range buf {
+				n.take(item)
+				if item.Message != nil {
+					item.Message.Form(1, func(m *hub.Message) []byte { return m.Data })
+				}
+			}
+		}
+	}
+}
+
+// configures puts other settings in force again and again.
+func (s *stress) configures() {
+	for i := 0; ; i++ {
+		select {
+		case <-s.published:
+			return
+		case <-time.After(time.Millisecond):
+		}
+		change := configured(keeping(10+i%3*40, time.Duration(i%2)*time.Minute), func(set *settings.Settings) {
+			set.HistoryMemory = int64(70_000 + i%4*10_000)
+		})
+		if err := s.hub.Configure(change); err != nil {
+			s.Error(err)
+		}
+		s.hub.Stats()
+		s.hub.SubscriberCount(s.room)
+	}
+}
+
+// publishes publishes one publisher's numbers.
+func (s *stress) publishes(who int) {
+	for number := 1; number <= stressMessages; number++ {
+		p := hub.Publication{Room: s.room, Data: fmt.Append(nil, who, " ", number)}
+		if _, err := s.hub.Caller(hub.Client{}).Publish(s.Context(), p); err != nil {
+			s.Error(err)
+		}
+		p = hub.Publication{Room: fmt.Sprint("r", number%20), Data: p.Data, Signal: number%2 == 0, Key: fmt.Sprint(number % 50)}
+		_, _ = s.hub.Caller(hub.Client{User: &hub.User{ID: fmt.Sprint(who, number/50)}}).Publish(s.Context(), p)
+	}
 }
 
 // comesAndGoes joins, reads for a while, goes, and resumes where it was.
-func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, seed uint64, end <-chan struct{}) {
+func (s *stress) comesAndGoes(seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	n := &numbers{T: t}
+	n := &numbers{T: s.T}
 	n.middle()
 	for round := 0; ; round++ {
 		select {
-		case <-end:
+		case <-s.published:
 			return
 		default:
 		}
@@ -171,9 +181,9 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		if who := rnd.IntN(4); who > 0 {
 			client.User = &hub.User{ID: fmt.Sprint("u", who)}
 		}
-		s, err := h.Connect(client, wake)
+		session, err := s.hub.Connect(client, wake)
 		if err != nil {
-			t.Error(err)
+			s.Error(err)
 			return
 		}
 		var start hub.Start
@@ -183,55 +193,60 @@ func comesAndGoes(ctx context.Context, t *testing.T, h *hub.Hub, room string, se
 		if rnd.IntN(2) == 0 {
 			start.State = []byte(`1`)
 		}
-		joined, err := s.Subscribe(ctx, room, start)
+		joined, err := session.Subscribe(s.Context(), s.room, start)
 		if err != nil {
-			t.Error(err)
+			s.Error(err)
 			return
 		}
 		if round == 0 {
 			n.pos = joined.Cursor
 		}
-		_, _ = s.Subscribe(ctx, fmt.Sprint("r", rnd.IntN(20)), hub.Start{Last: 3})
-		buf := make([]hub.Item, 0, 1+rnd.IntN(30))
-		for range rnd.IntN(20) {
-			select {
-			case <-wake:
-			case <-end:
-			}
-			buf, _ = s.Next(buf[:0])
-			for _, item := range buf {
-				if item.Gap != nil && item.Gap.Room == room || item.Message != nil && item.Message.Room == room {
-					n.take(item)
-				}
-			}
-			if len(buf) == cap(buf) {
-				wake.Wake()
-			}
-			if rnd.IntN(5) == 0 {
-				_ = s.Show(t.Context(), room, fmt.Append(nil, rnd.IntN(3)))
-				_ = h.Caller(s.Client()).Show(t.Context(), room, []byte(`2`))
-			}
-		}
+		_, _ = session.Subscribe(s.Context(), fmt.Sprint("r", rnd.IntN(20)), hub.Start{Last: 3})
+		s.readsForAWhile(session, wake, rnd, n)
 		if rnd.IntN(2) == 0 {
-			s.Unsubscribe(room)
+			session.Unsubscribe(s.room)
 		}
-		s.End(hub.CauseGone)
+		session.End(hub.CauseGone)
+	}
+}
+
+// readsForAWhile reads, and shows a state now and then.
+func (s *stress) readsForAWhile(session *hub.Session, wake hub.WakeChan, rnd *rand.Rand, n *numbers) {
+	buf := make([]hub.Item, 0, 1+rnd.IntN(30))
+	for range rnd.IntN(20) {
+		select {
+		case <-wake:
+		case <-s.published:
+		}
+		buf, _ = session.Next(buf[:0])
+		for _, item := range buf {
+			if item.Gap != nil && item.Gap.Room == s.room || item.Message != nil && item.Message.Room == s.room {
+				n.take(item)
+			}
+		}
+		if len(buf) == cap(buf) {
+			wake.Wake()
+		}
+		if rnd.IntN(5) == 0 {
+			_ = session.Show(s.Context(), s.room, fmt.Append(nil, rnd.IntN(3)))
+			_ = s.hub.Caller(session.Client()).Show(s.Context(), s.room, []byte(`2`))
+		}
 	}
 }
 
 // polls reads page after page.
-func polls(ctx context.Context, t *testing.T, h *hub.Hub, room string, end <-chan struct{}) {
-	n := &numbers{T: t}
+func (s *stress) polls() {
+	n := &numbers{T: s.T}
 	n.middle()
-	p, err := h.Caller(hub.Client{}).Read(ctx, room, hub.Query{})
+	p, err := s.hub.Caller(hub.Client{}).Read(s.Context(), s.room, hub.Query{})
 	for err == nil {
 		n.pos = p.Cursor
 		select {
-		case <-end:
+		case <-s.published:
 			return
 		default:
 		}
-		p, err = h.Caller(hub.Client{}).Read(ctx, room, hub.Query{After: n.pos, Limit: 7})
+		p, err = s.hub.Caller(hub.Client{}).Read(s.Context(), s.room, hub.Query{After: n.pos, Limit: 7})
 		if p.Gap != nil {
 			n.take(hub.Item{Gap: p.Gap})
 		}
@@ -239,5 +254,5 @@ func polls(ctx context.Context, t *testing.T, h *hub.Hub, room string, end <-cha
 			n.take(hub.Item{Message: m})
 		}
 	}
-	t.Error(err)
+	s.Error(err)
 }
