@@ -59,7 +59,8 @@ export class RealtimeSocket extends /** @type {new () => Pick<WebSocket, keyof E
       this.fire_('error');
       this.end_(4e3 + detail.status, detail.title);
     };
-    this.hub_.addEventListener('error', over);
+    // Its other errors are those of messages, which send has seen.
+    this.hub_.addEventListener('error', (event) => this.hub_.state == 'closed' && over(event));
     this.room_.addEventListener('error', over);
     this.room_.addEventListener('left', over);
     this.room_.addEventListener('join', () => {

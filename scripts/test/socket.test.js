@@ -136,6 +136,22 @@ test('the order is kept under a rate limit', async (t) => {
   assert.deepEqual(world.logs.lobby.map(({ data }) => data), [...'012345678']);
 });
 
+for (const transport of ['websocket', 'sse', 'poll'])
+  test(`a refused message: error, and the socket stays open, over ${transport}`, async (t) => {
+    const { world, socket, calls } = await opened(t, undefined, (world) => {
+      if (transport != 'websocket') world.websocket = 'refused';
+      if (transport == 'poll') world.sse = 'silent';
+    });
+    await pass(5000);
+    world.refuse.publish = { status: 413, title: 'message too large', times: 1 };
+    socket.send('too large');
+    await pass(1500);
+    socket.send('small');
+    await pass(1500);
+    assert.equal(socket.readyState, 1);
+    assert.deepEqual(calls, [['open', undefined], ['error', undefined], ['message', 'small']]);
+  });
+
 test('refused: error, then close', async (t) => {
   const { socket, calls } = await opened(t, undefined, (world) => {
     world.refuse.join = { status: 403, title: 'no' };
