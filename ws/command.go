@@ -26,7 +26,7 @@ func (c *conn) command(event frame.Event) error {
 		return c.nonsense(new(protocol.Command), protocol.Bad("commands must be text, not bytes"))
 	}
 	if len(bytes.TrimSpace(event.Data)) == 0 {
-		c.session.Answer([]byte{'\n'}) // a sign of life: scripts see no ping
+		c.Session.Answer([]byte{'\n'}) // a sign of life: scripts see no ping
 		return nil
 	}
 	for line := range bytes.SplitSeq(event.Data, []byte{'\n'}) {
@@ -47,7 +47,7 @@ func (c *conn) obey(line []byte) error {
 		return c.nonsense(command, err)
 	}
 	c.rubbish = 0
-	err = command.Do(context.Background(), c.session, false)
+	err = command.Do(context.Background(), c.Session, false)
 	switch {
 	case errors.Is(err, hub.ErrEnded), errors.Is(err, hub.ErrDraining):
 		return err
@@ -63,7 +63,7 @@ func (c *conn) obey(line []byte) error {
 
 // nonsense answers a malformed command. It returns an error if there were too many.
 func (c *conn) nonsense(command *protocol.Command, err error) error {
-	c.session.Answer(command.Refusal(err))
+	c.Session.Answer(command.Refusal(err))
 	if c.rubbish++; c.rubbish > maxRubbish {
 		return errRubbish
 	}

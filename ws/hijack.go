@@ -8,14 +8,16 @@ import (
 	"net/http"
 
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/ws/frame"
 )
 
 // hijacker lets coder/websocket answer the handshake through the whole chain of
 // writers, then takes the connection from the innermost one.
 type hijacker struct {
 	http.ResponseWriter
-	spy  *protocol.Spy // nil: it could not be planted
-	conn *conn
+	spy *protocol.Spy // nil: it could not be planted
+	in  *frame.Reader // gets what came with the request
+	nc  net.Conn      // what Hijack took
 }
 
 // answerHeaders are the headers that make an answer a handshake (RFC 6455, section
@@ -61,9 +63,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn.nc = nc
+	h.nc = nc
 	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-	h.conn.in.Feed(early)
+	h.in.Feed(early)
 	// The library gets a connection that it cannot read, write or close.
 	return handshaken{nc}, bufio.NewReadWriter(bufio.NewReaderSize(handshaken{}, 16), bufio.NewWriterSize(io.Discard, 16)), nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -14,6 +12,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/secret"
+	"github.com/caddy-realtime/realtime/internal/detach"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -68,58 +67,53 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if err != nil {
 		return err
 	}
-	c := &conn{hub: o.Hub, out: out, session: session, commands: o.Session, envelope: o.Envelope, heartbeat: o.Heartbeat}
+	c := &conn{
+		Conn: detach.Conn{Session: session, Out: out, Heartbeat: o.Heartbeat},
+		hub:  o.Hub, commands: o.Session, envelope: o.Envelope,
+	}
 	c.activity.since = session.Since()
-	started := false
+	var nc net.Conn
 	defer func() {
-		if !started {
+		if nc == nil { // not upgraded
 			session.End(hub.CauseGone)
-			if c.nc != nil {
-				_ = c.nc.Close()
-			}
 		}
 	}()
 	if err := c.open(r.Context(), &o); err != nil {
 		return err
 	}
-	if !c.upgrade(w, r, &o) {
+	if nc = c.upgrade(w, r, &o); nc == nil {
 		return nil // coder/websocket has answered
 	}
 	c.activity.note(time.Now())
-	c.polled, _ = o.Poller.Watch(c.nc, c.run)
-	started = true
-	out.Start(c.nc, session, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
-	c.stopBeat = outbound.Beat(o.Heartbeat, c.beat)
-	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
-	go c.run()
+	c.Start(nc, o.Poller, codecs[codec{o.Envelope, c.in.Deflate, o.Client.Presence}], c)
 	return nil
 }
 
 // open joins the rooms and queues the opening, the first frame of the connection.
 func (c *conn) open(ctx context.Context, o *Options) error {
-	opening := protocol.Opening{Conn: c.session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.Settings().LargestMessage()}
+	opening := protocol.Opening{Conn: c.Session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.Settings().LargestMessage()}
 	if c.commands {
-		c.session.Notify(opening.Ready())
+		c.Session.Notify(opening.Ready())
 		for _, room := range o.Rooms {
-			if _, err := c.session.Subscribe(ctx, room.Room, room.Answered()); err != nil {
+			if _, err := c.Session.Subscribe(ctx, room.Room, room.Answered()); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	c.room = o.Rooms[0].Room
-	joined, err := c.session.Subscribe(ctx, c.room, o.Rooms[0].Start)
+	joined, err := c.Session.Subscribe(ctx, c.room, o.Rooms[0].Start)
 	if err == nil && c.envelope {
 		opening.Cursor = joined.Cursor.String()
 		opening.MaxMessage = o.Hub.MaxMessageSize(c.room)
-		c.session.Notify(opening.Ready())
+		c.Session.Notify(opening.Ready())
 	}
 	return err
 }
 
-// upgrade makes the handshake. The library that does it is dropped at once: it keeps
-// more for a connection than everything else together.
-func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool {
+// upgrade makes the handshake, and returns the socket, or nil. The library that does it
+// is dropped at once: it keeps more for a connection than everything else together.
+func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) net.Conn {
 	opts := &websocket.AcceptOptions{InsecureSkipVerify: true} // origins were checked
 	if o.Subprotocol != "" {
 		opts.Subprotocols = []string{o.Subprotocol}
@@ -133,89 +127,51 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) bool 
 		w.Header().Set(extensionHeader, answer)
 	}
 	through, spy := protocol.Plant(w, nil)
-	accepted, err := websocket.Accept(&hijacker{ResponseWriter: through, spy: spy, conn: c}, r, opts)
+	h := &hijacker{ResponseWriter: through, spy: spy, in: &c.in}
+	accepted, err := websocket.Accept(h, r, opts)
 	if err != nil {
-		return false
+		if h.nc != nil {
+			_ = h.nc.Close()
+		}
+		return nil
 	}
 	_ = accepted.CloseNow() // it closes nothing, see handshaken
 	// A handler before us may have removed the answer. Then it binds neither side.
 	c.in.Deflate = answer != "" && w.Header().Get(extensionHeader) == answer
-	return true
+	return h.nc
 }
 
 // conn is one connection. It outlives the request and keeps nothing of it.
 type conn struct {
+	detach.Conn
+
+	activity activity // when something last came from the peer
+
+	// Owned by the goroutine that executes Receive.
+	in      frame.Reader
+	bounded bool  // the read deadline is that of a message
+	renew   bool  // another message has begun, which needs a deadline of its own
+	refused uint8 // publications refused in a row for their rate
+	rubbish uint8 // malformed commands in a row
+
 	// Set once.
-	hub       *hub.Hub
-	out       *outbound.Conn
-	session   *hub.Session
-	nc        net.Conn
-	polled    *netpoll.Conn // nil: a goroutine waits in nc.Read
-	room      string        // empty if commands name the rooms
-	heartbeat time.Duration
-	stopBeat  func()
-	commands  bool // the peer speaks realtime.v1
-	envelope  bool
-
-	// Safe for concurrent use.
-	leaving  atomic.Bool // the end is near and bounded in time: do not park any more
-	activity activity    // when something last came from the peer
-
-	// Owned by the goroutine that executes run.
-	in       frame.Reader
-	bounded  bool  // the read deadline is that of a message
-	renew    bool  // another message has begun, which needs a deadline of its own
-	farewell bool  // the read deadline is that of the end
-	refused  uint8 // publications refused in a row for their rate
-	rubbish  uint8 // malformed commands in a row
+	commands bool // the peer speaks realtime.v1
+	envelope bool
+	hub      *hub.Hub
+	room     string // empty if commands name the rooms
 }
 
-// Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
-func (c *conn) Wake() {
-	c.leaving.Store(true)
-	if c.polled != nil {
-		c.polled.Interrupt()
-	}
-}
-
-// run reads. When there is nothing to read it parks the connection; when the
-// connection ends it finishes it.
-func (c *conn) run() {
-	parked, linger := false, false
-	defer func() {
-		if parked {
-			return // another call of run may own it by now
-		}
-		if p := recover(); p != nil {
-			c.session.Logger().Error("panic in a WebSocket's reader", "panic", p, "stack", string(debug.Stack()))
-			c.session.End(hub.CauseInternal)
-		}
-		c.stopBeat()
-		if c.polled != nil {
-			c.polled.Stop()
-		}
-		c.out.Finish(linger)
-		c.logEnd()
-	}()
-	err := c.read()
-	if parked = errors.Is(err, netpoll.ErrIdle); parked {
-		c.polled.Arm()
-		return
-	}
-	linger = c.end(err)
-}
-
-// read handles what comes from the peer until there is nothing to read, or an error.
-func (c *conn) read() error {
+// Receive implements [detach.Transport].
+func (c *conn) Receive() error {
 	for {
-		event, err := c.in.Next(c.receive, c.limit)
+		event, err := c.in.Next(c.fetch, c.limit)
 		if err != nil {
 			return err
 		}
 		c.completed()
 		switch event.Op {
 		case frame.Ping:
-			err = c.out.Control(frame.AppendFrame(nil, frame.Pong, event.Data))
+			err = c.Out.Control(frame.AppendFrame(nil, frame.Pong, event.Data))
 		case frame.Pong:
 		case frame.Close:
 			return &closed{event.Data}
@@ -244,7 +200,7 @@ func (c *conn) completed() {
 // take handles one message. It returns an error if the connection must end.
 func (c *conn) take(event frame.Event) error {
 	switch {
-	case c.session.Ended() != 0:
+	case c.Session.Ended() != 0:
 		return hub.ErrEnded
 	case c.commands:
 		return c.command(event)
@@ -258,23 +214,14 @@ type closed struct{ payload []byte }
 
 func (*closed) Error() string { return "the peer has closed" }
 
-// receive reads bytes for the frame reader. Between two messages it does not wait if
-// the connection can be parked.
-func (c *conn) receive(p []byte) (n int, err error) {
-	leaving := c.leaving.Load()
-	switch {
-	case leaving && !c.farewell:
-		c.farewell = true
-		_ = c.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
-	case !leaving && (!c.bounded || c.renew) && !c.in.AtBorder():
+// fetch reads bytes for the frame reader. Between two messages it does not wait.
+func (c *conn) fetch(p []byte) (n int, err error) {
+	leaving := c.Leaving()
+	if !leaving && (!c.bounded || c.renew) && !c.in.AtBorder() {
 		c.bounded, c.renew = true, false
 		c.bound(time.Now().Add(messageTime))
 	}
-	if c.polled != nil && !leaving && c.in.AtBorder() {
-		n, err = c.polled.TryRead(p)
-	} else {
-		n, err = c.nc.Read(p)
-	}
+	n, err = c.Read(p, leaving || !c.in.AtBorder())
 	if n > 0 {
 		c.activity.note(time.Now())
 	}
@@ -283,9 +230,9 @@ func (c *conn) receive(p []byte) (n int, err error) {
 
 // bound sets the read deadline. If the session has ended, that of the end wins.
 func (c *conn) bound(t time.Time) {
-	_ = c.nc.SetReadDeadline(t)
-	if c.session.Ended() != 0 {
-		_ = c.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
+	_ = c.Out.NetConn().SetReadDeadline(t)
+	if c.Session.Ended() != 0 {
+		_ = c.Out.NetConn().SetReadDeadline(time.Now().Add(outbound.Farewell))
 	}
 }
 
@@ -294,7 +241,7 @@ func (c *conn) limit() int64 {
 	if !c.commands {
 		return int64(c.hub.MaxMessageSize(c.room))
 	}
-	return protocol.MaxCommand(c.hub.Settings().LargestMessage())
+	return protocol.MaxCommand(c.settings.Settings().LargestMessage())
 }
 
 // publish publishes one message. It returns an error if the connection must end.
@@ -303,7 +250,7 @@ func (c *conn) publish(event frame.Event) error {
 	if event.Op == frame.Text {
 		p.Kind, p.Data, _ = protocol.Content("", event.Data) // UTF-8 is no error
 	}
-	_, err := c.session.Publish(context.Background(), p)
+	_, err := c.Session.Publish(context.Background(), p)
 	if err == nil {
 		c.refused = 0
 		return nil
@@ -315,19 +262,18 @@ func (c *conn) publish(event frame.Event) error {
 		// Bare data cannot express an error.
 		return err
 	}
-	c.session.Notify(protocol.Error(protocol.ProblemOf(err)))
+	c.Session.Notify(protocol.Error(protocol.ProblemOf(err)))
 	return nil
 }
 
-// end ends the session with the cause of err. It reports whether the peer is to get
-// time to read the closing frame.
-func (c *conn) end(err error) (linger bool) {
+// End implements [detach.Transport].
+func (c *conn) End(err error) (linger bool) {
 	var bye *closed
 	cause := hub.CauseGone
 	switch {
 	case errors.As(err, &bye):
 		// What was due before the peer closed goes out before the answer.
-		c.out.Conclude(frame.AppendFrame(nil, frame.Close, bye.payload))
+		c.Out.Conclude(frame.AppendFrame(nil, frame.Close, bye.payload))
 		cause = hub.CauseLeft
 	case errors.Is(err, frame.ErrProtocol):
 		cause = hub.CauseProtocol
@@ -348,26 +294,23 @@ func (c *conn) end(err error) (linger bool) {
 	case errors.Is(err, limit.ErrFull):
 		cause = hub.CauseInternal
 	}
-	c.session.End(cause)
+	c.Session.End(cause)
 	return cause != hub.CauseGone
 }
 
-// beat pings the peer, or cuts the connection if nothing has come for two heartbeats.
-func (c *conn) beat() bool {
-	if c.session.Ended() != 0 {
-		return false
+// Beat implements [detach.Transport]: it pings the peer, or cuts the connection if
+// nothing has come for two heartbeats.
+func (c *conn) Beat() {
+	if c.activity.ago(time.Now()) > 2*c.Heartbeat {
+		c.Session.End(hub.CauseGone)
+		c.Out.Cut()
+		return
 	}
-	if c.activity.ago(time.Now()) > 2*c.heartbeat {
-		c.session.End(hub.CauseGone)
-		c.out.Cut()
-		return false
-	}
-	_ = c.out.Control(pingFrame) // an error will end the writer
-	return true
+	_ = c.Out.Control(pingFrame) // an error will end the writer
 }
 
-func (c *conn) logEnd() {
-	sent, published := c.session.Counts()
-	c.session.Logger().Debug("connection ended", "transport", "websocket", "cause", c.session.Ended().String(),
-		"duration", time.Since(c.session.Since()), "sent", sent, "published", published)
+// Attrs implements [detach.Transport].
+func (c *conn) Attrs() []any {
+	_, published := c.Session.Counts()
+	return []any{"transport", "websocket", "published", published}
 }

@@ -119,6 +119,9 @@ func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker)
 	c.kick()
 }
 
+// NetConn returns what Start was given. It may be read from, with deadlines.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
 // Relay is called instead of Start if the connection stays with its HTTP handler.
 // From now on w is woken whenever [hub.Session.Next] may have items. It is woken
 // with locks held and must not call the Conn or the session.
