@@ -1,15 +1,11 @@
 package sse
 
 import (
-	"errors"
 	"net"
-	"runtime/debug"
 	"strconv"
-	"sync/atomic"
-	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/internal/netpoll"
+	"github.com/caddy-realtime/realtime/internal/detach"
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
@@ -18,90 +14,32 @@ import (
 
 // detached is a stream that has left net/http.
 type detached struct {
-	// Set once.
-	out      *outbound.Conn
-	session  *hub.Session
-	nc       net.Conn
-	polled   *netpoll.Conn // nil: a goroutine waits in nc.Read
-	codec    *chunks
-	stopBeat func()
-
-	leaving atomic.Bool // the end is near and bounded in time: do not park any more
-
-	// Owned by the goroutine that executes run.
-	farewell  bool // the read deadline is that of the end
-	discarded int  // bytes discarded after the request
+	detach.Conn
+	codec     *chunks // set once
+	discarded int     // bytes discarded after the request; owned by Receive
 }
 
 // maxDiscarded bounds how many bytes are read and discarded after the request.
 const maxDiscarded = 64 << 10
 
-// detach continues a stream without net/http.
-func detach(nc net.Conn, session *hub.Session, out *outbound.Conn, o *Options) {
-	d := &detached{out: out, session: session, nc: nc}
-	if d.codec = chunked[o.Format]; d.codec == nil {
-		d.codec = &chunks{o.Format} // for this stream alone
+// leave continues a stream without net/http.
+func (s *stream) leave(nc net.Conn, out *outbound.Conn) {
+	d := &detached{Conn: detach.Conn{Session: s.session, Out: out, Heartbeat: s.Heartbeat}}
+	if d.codec = chunked[s.Format]; d.codec == nil {
+		d.codec = &chunks{s.Format} // for this stream alone
 	}
-	d.polled, _ = o.Poller.Watch(d.nc, d.run)
-	d.out.Start(d.nc, d.session, d.codec, d)
-	d.stopBeat = outbound.Beat(o.Heartbeat, d.beat)
-	// It parks the connection, or ends with it: outbound.Group.Wait waits for that.
-	go d.run()
+	d.Start(nc, s.Poller, d.codec, d)
 }
 
-// Wake implements hub.Waker, for the reader: see outbound.Conn.Start.
-func (d *detached) Wake() {
-	d.leaving.Store(true)
-	if d.polled != nil {
-		d.polled.Interrupt()
-	}
-}
-
-// run waits until the client goes. It parks the connection, or finishes it.
-func (d *detached) run() {
-	parked, cause := false, hub.CauseInternal
-	defer func() {
-		if parked {
-			return // another call of run may own it by now
-		}
-		if p := recover(); p != nil {
-			d.session.Logger().Error("panic in a stream's reader", "panic", p, "stack", string(debug.Stack()))
-		}
-		d.session.End(cause) // unless it has ended before
-		d.stopBeat()
-		if d.polled != nil {
-			d.polled.Stop()
-		}
-		ended := d.session.Ended()
-		d.out.Finish(ended != hub.CauseLeft && ended != hub.CauseGone)
-		d.logEnd()
-	}()
-	err := d.read()
-	if parked = errors.Is(err, netpoll.ErrIdle); parked {
-		d.polled.Arm()
-		return
-	}
-	cause = departedBy(err)
-}
-
-// read discards what the client sends, until there is nothing to read or an error.
-func (d *detached) read() (err error) {
+// Receive implements [detach.Transport]: it discards what the client sends.
+func (d *detached) Receive() error {
 	var p [512]byte
 	for d.discarded <= maxDiscarded {
-		leaving := d.leaving.Load()
-		if leaving && !d.farewell {
-			d.farewell = true
-			_ = d.nc.SetReadDeadline(time.Now().Add(outbound.Farewell))
+		leaving := d.Leaving()
+		if leaving && d.Session.Ended() != 0 {
+			return nil // the end lingers
 		}
-		if leaving && d.session.Ended() != 0 {
-			return nil // Finish lingers
-		}
-		var n int
-		if d.polled != nil && !leaving {
-			n, err = d.polled.TryRead(p[:])
-		} else {
-			n, err = d.nc.Read(p[:])
-		}
+		n, err := d.Read(p[:], leaving)
 		if err != nil {
 			return err
 		}
@@ -110,20 +48,20 @@ func (d *detached) read() (err error) {
 	return nil
 }
 
-// beat shows the client, and the proxies before it, that an idle stream is alive.
-func (d *detached) beat() bool {
-	if d.session.Ended() != 0 {
-		return false
-	}
-	_ = d.out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat)) // an error will end the writer
-	return true
+// End implements [detach.Transport].
+func (d *detached) End(err error) (linger bool) {
+	d.Session.End(departedBy(err)) // unless it has ended before
+	cause := d.Session.Ended()
+	return cause != hub.CauseLeft && cause != hub.CauseGone
 }
 
-func (d *detached) logEnd() {
-	sent, _ := d.session.Counts()
-	d.session.Logger().Debug("connection ended", "transport", d.codec.format.ContentType(), "cause", d.session.Ended().String(),
-		"duration", time.Since(d.session.Since()), "sent", sent)
+// Beat implements [detach.Transport]: proxies, too, must see that the stream is alive.
+func (d *detached) Beat() {
+	_ = d.Out.Control(d.codec.chunk(nil, d.codec.format.Heartbeat)) // an error will end the writer
 }
+
+// Attrs implements [detach.Transport].
+func (d *detached) Attrs() []any { return []any{"transport", d.codec.format.ContentType()} }
 
 // chunks is a Format in the chunks of HTTP/1.1 (RFC 9112, section 7.1); it
 // implements outbound.Codec.

@@ -104,7 +104,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 		// A wrapper may not have passed the flush on.
 		if http.NewResponseController(spy.ResponseWriter).Flush() == nil {
 			if nc, _, err := hijacker.Hijack(); err == nil {
-				detach(nc, s.session, out, &s.Options)
+				s.leave(nc, out)
 				return true
 			}
 		}

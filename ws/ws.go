@@ -241,7 +241,7 @@ func (c *conn) limit() int64 {
 	if !c.commands {
 		return int64(c.hub.MaxMessageSize(c.room))
 	}
-	return protocol.MaxCommand(c.settings.Settings().LargestMessage())
+	return protocol.MaxCommand(c.hub.Settings().LargestMessage())
 }
 
 // publish publishes one message. It returns an error if the connection must end.

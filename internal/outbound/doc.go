@@ -9,6 +9,5 @@
 // its own until the peer has caught up. What arrives during a round goes out in
 // the next one: under load many messages share one write, at rest none waits.
 //
-// An idle connection has no goroutine here, and no timer except its heartbeat
-// ([Beat]).
+// An idle connection has no goroutine and no timer here.
 package outbound
