@@ -161,7 +161,10 @@ func Head(w http.ResponseWriter, contentType string) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// stream is a stream that stays in its handler, whose goroutine owns it.
+// stream is a stream that stays in its handler, whose goroutine owns it. Its loop is
+// not outbound's, because a response is not a socket: every write passes through the
+// handlers around us and may block, none may follow Serve's return, and only here can
+// we find out why one has failed.
 type stream struct {
 	Options
 	r       *http.Request
