@@ -113,7 +113,7 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 
 // upgrade makes the handshake, and returns the socket, or nil. The library that does it
 // is dropped at once: it keeps more for a connection than everything else together.
-func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) net.Conn {
+func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) (nc net.Conn) {
 	opts := &websocket.AcceptOptions{InsecureSkipVerify: true} // origins were checked
 	if o.Subprotocol != "" {
 		opts.Subprotocols = []string{o.Subprotocol}
@@ -128,11 +128,13 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) net.C
 	}
 	through, spy := protocol.Plant(w, nil)
 	h := &hijacker{ResponseWriter: through, spy: spy, in: &c.in}
-	accepted, err := websocket.Accept(h, r, opts)
-	if err != nil {
-		if h.nc != nil {
+	defer func() {
+		if nc == nil && h.nc != nil { // or a handler before us has panicked
 			_ = h.nc.Close()
 		}
+	}()
+	accepted, err := websocket.Accept(h, r, opts)
+	if err != nil {
 		return nil
 	}
 	_ = accepted.CloseNow() // it closes nothing, see handshaken

@@ -24,8 +24,8 @@ import (
 type Transport interface {
 	// Receive handles what the peer sends, which it gets from [Conn.Read]. If Read
 	// returns [netpoll.ErrIdle] so does Receive, and is called again when there is more.
-	// Any other result, also nil, ends the connection. If Receive panics, the session
-	// ends with hub.CauseInternal.
+	// Any other result, also nil, ends the connection. If Receive or End panics, the
+	// session ends with hub.CauseInternal.
 	Receive() error
 	// End ends the session with the cause of Receive's result. It reports whether the
 	// peer is to get time to read the goodbye. It is called once, after the last Receive.
@@ -84,7 +84,7 @@ func (c *Conn) run() {
 		c.polled.Arm() // another call of run may own it now: nothing may follow
 		return
 	}
-	linger := c.transport.End(err)
+	linger := c.end(err)
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -101,13 +101,22 @@ var errPanic = errors.New("panic in a connection's reader")
 // receive has the transport receive.
 func (c *Conn) receive() (err error) {
 	err = errPanic // the result if Receive panics
-	defer func() {
-		if p := recover(); p != nil {
-			c.Session.Logger().Error("panic in a connection's reader", "panic", p, "stack", string(debug.Stack()))
-			c.Session.End(hub.CauseInternal)
-		}
-	}()
+	defer c.survive()
 	return c.transport.Receive()
+}
+
+// end has the transport end the session.
+func (c *Conn) end(err error) (linger bool) {
+	defer c.survive()
+	return c.transport.End(err)
+}
+
+// survive, deferred, ends the session of a transport that has panicked.
+func (c *Conn) survive() {
+	if p := recover(); p != nil {
+		c.Session.Logger().Error("panic in a connection's reader", "panic", p, "stack", string(debug.Stack()))
+		c.Session.End(hub.CauseInternal)
+	}
 }
 
 // Leaving reports whether the end is near. Then what is still to be read must come

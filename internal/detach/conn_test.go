@@ -20,7 +20,8 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second
 
-// conn is a connection of bytes, each of which is answered. A '!' makes it panic.
+// conn is a connection of bytes, each of which is answered. A '!' makes Receive panic, a
+// '?' End.
 type conn struct {
 	detach.Conn
 	beats chan time.Time
@@ -32,14 +33,24 @@ func (c *conn) Receive() error {
 		if _, err := c.Read(p, c.Leaving()); err != nil {
 			return err
 		}
-		if p[0] == '!' {
+		switch p[0] {
+		case '!':
 			panic("no")
+		case '?':
+			return errEnd
 		}
 		_ = c.Out.Control(p)
 	}
 }
 
+// errEnd makes End panic.
+var errEnd = errors.New("panic in End")
+
 func (c *conn) End(err error) bool {
+	if errors.Is(err, errEnd) {
+		defer func() { c.ended <- err }()
+		panic("no")
+	}
 	c.Session.End(hub.CauseLeft)
 	c.ended <- err
 	return c.Session.Ended() != hub.CauseLeft
@@ -161,6 +172,20 @@ func TestReaderPanics(t *testing.T) {
 		}
 		peer.Close()
 		if err := <-c.ended; err == nil || c.Session.Ended() != hub.CauseInternal {
+			t.Errorf("ended with %v, cause %v", err, c.Session.Ended())
+		}
+	})
+}
+
+// So does an end that panics.
+func TestEndPanics(t *testing.T) {
+	sockets(t, func(t *testing.T, c *conn, peer net.Conn) {
+		echo(t, peer, "hi")
+		if _, err := io.WriteString(peer, "?"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadAll(peer) // until the connection is closed; it may be reset
+		if err := <-c.ended; !errors.Is(err, errEnd) || c.Session.Ended() != hub.CauseInternal {
 			t.Errorf("ended with %v, cause %v", err, c.Session.Ended())
 		}
 	})
