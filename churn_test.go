@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 var churnTime = flag.Duration("churn.time", 2*time.Second, "how long TestChurn runs")
@@ -37,13 +38,13 @@ func TestChurn(t *testing.T) {
 	var joins atomic.Int64
 	all.Go(func() {
 		for n := 1; ctx.Err() == nil; n++ {
-			p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: fmt.Appendf(nil, "n%d", n)}
+			p := hub.Publication{Room: "lobby", Kind: message.Text, Data: fmt.Appendf(nil, "n%d", n)}
 			if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
 				t.Error(err)
 			}
 			<-time.After(time.Millisecond)
 		}
-		p := hub.Publication{Room: "lobby", Kind: hub.Text, Data: []byte("end")}
+		p := hub.Publication{Room: "lobby", Kind: message.Text, Data: []byte("end")}
 		if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
 			t.Error(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // startTLS runs a site with a certificate of its own making, over HTTP/1.1,
@@ -144,7 +145,7 @@ func TestEveryVersionOfHTTP(t *testing.T) {
 // wantStreamsStay checks that streams which have left net/http stay at a reload.
 func wantStreamsStay(t *testing.T, room string, events, ndjson *lines) {
 	t.Helper()
-	three := hub.Publication{Room: room, Kind: hub.Text, Data: []byte("three")}
+	three := hub.Publication{Room: room, Kind: message.Text, Data: []byte("three")}
 	if _, err := hubOf(t, "").Caller(hub.Client{}).Publish(t.Context(), three); err != nil {
 		t.Fatal(err)
 	}

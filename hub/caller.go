@@ -16,7 +16,7 @@ import (
 // of whose calls stands for itself; a [Session] is one that keeps a connection, with
 // subscriptions and rates of its own. Methods are safe for concurrent use.
 //
-// Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [ErrUser],
+// Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [message.ErrUser],
 // [ErrEnded] if the session has ended, and *[limit.Error] for a limit.
 type Caller struct {
 	hub     *Hub

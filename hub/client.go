@@ -50,6 +50,6 @@ type PresenceLevel uint8
 // The levels.
 const (
 	PresenceNothing PresenceLevel = iota
-	PresenceSome                  // above [LargeRoom] members, only their number
+	PresenceSome                  // above [message.LargeRoom] members, only their number
 	PresenceAll
 )

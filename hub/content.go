@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
@@ -32,15 +33,15 @@ func (p *Publication) check() error {
 // its kind says.
 func (p *Publication) checkData() error {
 	switch p.Kind {
-	case Binary:
+	case message.Binary:
 		return nil
-	case Text, JSON:
+	case message.Text, message.JSON:
 		if !utf8.Valid(p.Data) {
 			return fmt.Errorf("%w: it is not UTF-8", ErrData)
 		}
 		// An envelope is one line, so its JSON is, too.
-		if p.Kind == JSON && (bytes.ContainsAny(p.Data, "\r\n") || !json.Valid(p.Data)) {
-			return fmt.Errorf("%w: it is not JSON on one line", ErrData)
+		if p.Kind == message.JSON && (bytes.ContainsAny(p.Data, "\r\n") || !json.Valid(p.Data)) {
+			return fmt.Errorf("%w: it is not message.JSON on one line", ErrData)
 		}
 		return nil
 	default:

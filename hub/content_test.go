@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
@@ -17,27 +18,27 @@ func TestNothingButTextAndJSONIsStored(t *testing.T) {
 		user *hub.User
 		want error
 	}{
-		"text":                    {hub.Publication{Kind: hub.Text, Data: []byte("naïve")}, ann, nil},
-		"text that is not UTF-8":  {hub.Publication{Kind: hub.Text, Data: []byte("\xff")}, ann, hub.ErrData},
-		"half a rune":             {hub.Publication{Kind: hub.Text, Data: []byte("a\xe2\x82")}, ann, hub.ErrData},
-		"a surrogate":             {hub.Publication{Kind: hub.Text, Data: []byte("\xed\xa0\x80")}, ann, hub.ErrData},
-		"JSON":                    {hub.Publication{Kind: hub.JSON, Data: []byte(`{"a":"ï"}`)}, ann, nil},
-		"JSON that is not UTF-8":  {hub.Publication{Kind: hub.JSON, Data: []byte("\"\xff\"")}, ann, hub.ErrData},
-		"JSON that is none":       {hub.Publication{Kind: hub.JSON, Data: []byte(`{`)}, ann, hub.ErrData},
-		"JSON that is empty":      {hub.Publication{Kind: hub.JSON}, ann, hub.ErrData},
-		"JSON on two lines":       {hub.Publication{Kind: hub.JSON, Data: []byte("[1,\n2]")}, ann, hub.ErrData},
-		"two values":              {hub.Publication{Kind: hub.JSON, Data: []byte(`1 2`)}, ann, hub.ErrData},
-		"bytes":                   {hub.Publication{Kind: hub.Binary, Data: []byte("\xff")}, ann, nil},
+		"text":                    {hub.Publication{Kind: message.Text, Data: []byte("naïve")}, ann, nil},
+		"text that is not UTF-8":  {hub.Publication{Kind: message.Text, Data: []byte("\xff")}, ann, hub.ErrData},
+		"half a rune":             {hub.Publication{Kind: message.Text, Data: []byte("a\xe2\x82")}, ann, hub.ErrData},
+		"a surrogate":             {hub.Publication{Kind: message.Text, Data: []byte("\xed\xa0\x80")}, ann, hub.ErrData},
+		"JSON":                    {hub.Publication{Kind: message.JSON, Data: []byte(`{"a":"ï"}`)}, ann, nil},
+		"JSON that is not UTF-8":  {hub.Publication{Kind: message.JSON, Data: []byte("\"\xff\"")}, ann, hub.ErrData},
+		"JSON that is none":       {hub.Publication{Kind: message.JSON, Data: []byte(`{`)}, ann, hub.ErrData},
+		"JSON that is empty":      {hub.Publication{Kind: message.JSON}, ann, hub.ErrData},
+		"JSON on two lines":       {hub.Publication{Kind: message.JSON, Data: []byte("[1,\n2]")}, ann, hub.ErrData},
+		"two values":              {hub.Publication{Kind: message.JSON, Data: []byte(`1 2`)}, ann, hub.ErrData},
+		"bytes":                   {hub.Publication{Kind: message.Binary, Data: []byte("\xff")}, ann, nil},
 		"no kind":                 {hub.Publication{Kind: 9}, ann, hub.ErrData},
 		"key that is not UTF-8":   {hub.Publication{Key: "k\xff"}, ann, names.ErrKey},
 		"long key":                {hub.Publication{Key: strings.Repeat("k", names.MaxKey+1)}, ann, names.ErrKey},
 		"type that is not UTF-8":  {hub.Publication{Type: "image/\xff"}, ann, names.ErrType},
 		"long type":               {hub.Publication{Type: strings.Repeat("t", names.MaxType+1)}, ann, names.ErrType},
 		"event that is not UTF-8": {hub.Publication{Event: "e\xff"}, ann, names.ErrEvent},
-		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, hub.ErrUser},
-		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, hub.ErrUser},
-		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, hub.ErrUser},
-		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", hub.MaxUserID+1)}, hub.ErrUser},
+		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, message.ErrUser},
+		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, message.ErrUser},
+		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, message.ErrUser},
+		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", message.MaxUserID+1)}, message.ErrUser},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {

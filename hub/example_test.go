@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -25,7 +26,7 @@ func Example() {
 	if _, err := session.Subscribe(ctx, "lobby", hub.Start{}); err != nil {
 		panic(err)
 	}
-	_, _ = session.Publish(ctx, hub.Publication{Room: "lobby", Kind: hub.Text, Data: []byte("hi")})
+	_, _ = session.Publish(ctx, hub.Publication{Room: "lobby", Kind: message.Text, Data: []byte("hi")})
 
 	for range wake {
 		items, _ := session.Next(make([]hub.Item, 0, 16))
@@ -55,7 +56,7 @@ func ExampleHub_Caller() {
 	backend, page := h.Caller(hub.Client{}), h.Caller(hub.Client{Scope: []string{"orders"}})
 	cursor, _ := page.Tail(ctx, "orders")
 	for _, text := range []string{"one", "two"} {
-		_, _ = backend.Publish(ctx, hub.Publication{Room: "orders", Kind: hub.Text, Data: []byte(text)})
+		_, _ = backend.Publish(ctx, hub.Publication{Room: "orders", Kind: message.Text, Data: []byte(text)})
 	}
 	read, _ := page.Read(ctx, "orders", hub.Query{After: cursor, Limit: 10})
 	for _, m := range read.Messages {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/receipts"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -221,8 +222,8 @@ func TestSessionBehindTheWindow(t *testing.T) {
 		live bool
 	}{
 		{"the rest", hub.Page{Messages: []*hub.Message{m}, Cursor: at("e", 9)}, nil, []string{"seven"}, true},
-		{"overtaken", hub.Page{Gap: &hub.Gap{Room: "r", From: old, To: at("e", 9), Reason: hub.GapExpired}}, nil, []string{"gap slow"}, true},
-		{"the log began anew", hub.Page{Gap: &hub.Gap{Room: "r", From: old, To: at("e", 9), Reason: hub.GapEpoch}}, nil, []string{"gap epoch"}, true},
+		{"overtaken", hub.Page{Gap: &hub.Gap{Room: "r", From: old, To: at("e", 9), Reason: message.GapExpired}}, nil, []string{"gap slow"}, true},
+		{"the log began anew", hub.Page{Gap: &hub.Gap{Room: "r", From: old, To: at("e", 9), Reason: message.GapEpoch}}, nil, []string{"gap epoch"}, true},
 		{"the log lags", hub.Page{Cursor: old}, nil, nil, false},
 		{"the engine fails", hub.Page{}, errEngine, nil, false},
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -25,13 +26,13 @@ var loads = []struct {
 }{
 	{"few bytes", func(t testing.TB, h *hub.Hub) {
 		for i := range 100_000 {
-			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: hub.Text, Data: []byte("hello")})
+			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: message.Text, Data: []byte("hello")})
 		}
 	}},
 	{"in large arrays", func(t testing.TB, h *hub.Hub) {
 		for i := range 40_000 {
 			data := append(make([]byte, 0, 8<<10), strings.Repeat("x", 700)...)
-			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: hub.Text, Data: data})
+			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: message.Text, Data: data})
 		}
 	}},
 	{"large", func(t testing.TB, h *hub.Hub) {
@@ -56,10 +57,10 @@ var loads = []struct {
 		join(t, s, "r", hub.Start{})
 		buf := make([]hub.Item, 0, 64)
 		for range 30_000 {
-			send(t, h, hub.Publication{Room: "r", Kind: hub.Text, Data: []byte(strings.Repeat("x", 300))})
+			send(t, h, hub.Publication{Room: "r", Kind: message.Text, Data: []byte(strings.Repeat("x", 300))})
 			items, _ := s.Next(buf)
 			for _, it := range items {
-				for f := range hub.MaxForms {
+				for f := range message.MaxForms {
 					it.Message.Form(hub.Form(f), func(m *hub.Message) []byte { return append(make([]byte, 0, 3*len(m.Data)), m.Data...) })
 				}
 			}
@@ -68,7 +69,7 @@ var loads = []struct {
 	}},
 	{"signals", func(t testing.TB, h *hub.Hub) {
 		for i := range 60_000 {
-			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: hub.Text, Data: []byte(strings.Repeat("x", 300)), Event: "typing", Signal: true})
+			send(t, h, hub.Publication{Room: fmt.Sprint("r", i%100), Kind: message.Text, Data: []byte(strings.Repeat("x", 300)), Event: "typing", Signal: true})
 		}
 	}},
 	{"presence", func(t testing.TB, h *hub.Hub) {

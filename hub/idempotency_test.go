@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
@@ -31,7 +32,7 @@ func TestIdempotencyKey(t *testing.T) {
 		{"another body", ann, with(func(p *hub.Publication) { p.Data = []byte("y") }), false, hub.ErrKeyReused},
 		{"another event", ann, with(func(p *hub.Publication) { p.Event = "order" }), false, hub.ErrKeyReused},
 		{"another type", ann, with(func(p *hub.Publication) { p.Type = "text/html" }), false, hub.ErrKeyReused},
-		{"another kind", ann, with(func(p *hub.Publication) { p.Kind = hub.Text }), false, hub.ErrKeyReused},
+		{"another kind", ann, with(func(p *hub.Publication) { p.Kind = message.Text }), false, hub.ErrKeyReused},
 		{"another time to live", ann, with(func(p *hub.Publication) { p.TTL = time.Hour }), false, hub.ErrKeyReused},
 		{"as a signal", ann, with(func(p *hub.Publication) { p.Signal = true }), false, hub.ErrKeyReused},
 		{"another key", ann, with(func(p *hub.Publication) { p.Key = "l" }), false, nil},

@@ -194,10 +194,10 @@ func (l *log) read(room string, q Query, tail Position) Page {
 		page.Start = q.After
 		switch {
 		case q.InvalidCursor || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
-			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapEpoch}
+			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: message.GapEpoch}
 			page.Start = floor
 		case q.After.Offset < floor.Offset:
-			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: GapExpired}
+			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: message.GapExpired}
 			page.Start = floor
 		}
 		from = l.messages.Search(func(k kept) bool { return k.offset > page.Start.Offset })

@@ -22,25 +22,3 @@ type (
 	Gap       = message.Gap
 	GapReason = message.GapReason
 )
-
-// Likewise.
-const (
-	Binary     = message.Binary
-	Text       = message.Text
-	JSON       = message.JSON
-	MaxForms   = message.MaxForms
-	MaxUserID  = message.MaxUserID
-	LargeRoom  = message.LargeRoom
-	GapExpired = message.GapExpired
-	GapEpoch   = message.GapEpoch
-	GapSlow    = message.GapSlow
-)
-
-// Likewise.
-var (
-	ErrPosition = message.ErrPosition
-	ErrUser     = message.ErrUser
-)
-
-// ParsePosition is [message.ParsePosition].
-func ParsePosition(s string) (Position, error) { return message.ParsePosition(s) }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // reader holds what it is told against the list of its room.
@@ -85,7 +86,7 @@ func (r *reader) lose(g *hub.Gap) {
 			r.Errorf("%s: %v is missing before the gap %+v", r.room, s.Position, g)
 		}
 	}
-	if g.Reason != hub.GapSlow {
+	if g.Reason != message.GapSlow {
 		r.Errorf("%s: the gap %+v is none", r.room, g)
 	}
 	r.missing(g)
@@ -153,12 +154,12 @@ func (r *reader) honoured(start hub.Start) {
 	known := !start.InvalidCursor && start.After.Epoch != foreignEpoch && start.After.Offset < future
 	switch {
 	case !known:
-		if r.gap == nil || r.gap.Reason != hub.GapEpoch || r.gap.From != start.After {
+		if r.gap == nil || r.gap.Reason != message.GapEpoch || r.gap.From != start.After {
 			r.Errorf("%s: cursor %v gave the gap %+v", r.room, start.After, r.gap)
 		}
 	case r.pos != start.After:
 		r.Errorf("%s: stands at %v, not %v", r.room, r.pos, start.After)
-	case r.gap != nil && (r.gap.Reason != hub.GapExpired || r.gap.From != start.After):
+	case r.gap != nil && (r.gap.Reason != message.GapExpired || r.gap.From != start.After):
 		r.Errorf("%s: cursor %v gave the gap %+v", r.room, start.After, r.gap)
 	case r.gap != nil:
 		r.missing(r.gap)

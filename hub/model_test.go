@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -319,7 +320,7 @@ func (m *model) read(c *client, limit int) (more bool) {
 		c.rooms[item.Message.Room].take(item.Message)
 		m.nexts++
 		if m.rnd.IntN(3) == 0 {
-			form := hub.Form(m.rnd.IntN(hub.MaxForms))
+			form := hub.Form(m.rnd.IntN(message.MaxForms))
 			if got := item.Message.Form(form, func(o *hub.Message) []byte { return append([]byte{byte(form)}, o.Data...) }); got[0] != byte(form) {
 				m.Errorf("form %d is %q", form, got)
 			}

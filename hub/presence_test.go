@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -267,7 +268,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 		some := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
 		join(t, some, "r", hub.Start{})
 		seen(t, some)
-		const n = hub.LargeRoom + 1
+		const n = message.LargeRoom + 1
 		for i := range n {
 			s := connect(t, h, person(fmt.Sprint("u", i)))
 			join(t, s, "r", hub.Start{State: []byte(`0`)})

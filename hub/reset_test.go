@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 type resetTest struct {
@@ -33,7 +34,7 @@ func (test *resetTest) log(q hub.Query) (hub.Page, error) {
 			position = test.tail
 		}
 		if position.Offset > q.After.Offset {
-			page.Messages = append(page.Messages, &hub.Message{Room: "r", Kind: hub.Text, Data: []byte(text), Position: position})
+			page.Messages = append(page.Messages, &hub.Message{Room: "r", Kind: message.Text, Data: []byte(text), Position: position})
 		}
 	}
 	return page, nil
@@ -43,11 +44,11 @@ func (test *resetTest) log(q hub.Query) (hub.Page, error) {
 // log still has, or a gap, whether it was up to date or behind, and then goes on.
 func TestReset(t *testing.T) {
 	for _, test := range []resetTest{
-		{"anew, nothing was published", 0, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
-		{"anew", 3, hub.Position{Epoch: "f", Offset: 100}, hub.GapEpoch, hub.GapEpoch, "gap epoch, after", "gap epoch, after"},
-		{"lost", 3, hub.Position{Epoch: "e", Offset: 100}, hub.GapExpired, hub.GapSlow, "gap slow, after", "gap slow, after"},
-		{"let go", 3, hub.Position{Epoch: "e", Offset: 100}, hub.GapExpired, hub.GapExpired, "gap expired, after", "gap expired, after"},
-		{"not delivered, but stored", 3, hub.Position{Epoch: "e", Offset: 100}, "", hub.GapExpired, "1, 2, 3, stored, after", "stored, after"},
+		{"anew, nothing was published", 0, hub.Position{Epoch: "f", Offset: 100}, message.GapEpoch, message.GapEpoch, "gap epoch, after", "gap epoch, after"},
+		{"anew", 3, hub.Position{Epoch: "f", Offset: 100}, message.GapEpoch, message.GapEpoch, "gap epoch, after", "gap epoch, after"},
+		{"lost", 3, hub.Position{Epoch: "e", Offset: 100}, message.GapExpired, message.GapSlow, "gap slow, after", "gap slow, after"},
+		{"let go", 3, hub.Position{Epoch: "e", Offset: 100}, message.GapExpired, message.GapExpired, "gap expired, after", "gap expired, after"},
+		{"not delivered, but stored", 3, hub.Position{Epoch: "e", Offset: 100}, "", message.GapExpired, "1, 2, 3, stored, after", "stored, after"},
 	} {
 		for upToDate, want := range map[bool]string{false: test.behind, true: test.upToDate} {
 			t.Run(fmt.Sprint(test.name, ", up to date: ", upToDate), func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -126,7 +127,7 @@ func (r *room) readAll(ctx context.Context, e Engine, q Query) (Page, error) {
 		return page, nil
 	}
 	page, err := e.Read(ctx, r.name, q)
-	if gap := page.Gap; err == nil && gap != nil && gap.Reason == GapExpired {
+	if gap := page.Gap; err == nil && gap != nil && gap.Reason == message.GapExpired {
 		page = r.mend(page, q)
 	}
 	return page, err
@@ -207,7 +208,7 @@ func (r *room) reasonFor(p Position) GapReason {
 	if p.Epoch == r.lastReset.Epoch && p.Offset < r.lastReset.Offset {
 		return r.resetReason
 	}
-	return GapSlow
+	return message.GapSlow
 }
 
 // sweep trims the ring and reports whether the room may be forgotten, as far

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 func TestNoEcho(t *testing.T) {
@@ -326,7 +327,7 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 			t.Errorf("%+v since %v", s.Client(), s.Since())
 		}
 		join(t, s, "r", hub.Start{})
-		p := hub.Publication{Room: "r", Event: "order", Kind: hub.Text, Type: "text/plain", Data: []byte("hi"), Key: "k", TTL: time.Minute}
+		p := hub.Publication{Room: "r", Event: "order", Kind: message.Text, Type: "text/plain", Data: []byte("hi"), Key: "k", TTL: time.Minute}
 		for range 2 { // the second time it is the first answer again
 			if _, err := s.Publish(t.Context(), p); err != nil {
 				t.Fatal(err)
@@ -337,7 +338,7 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 			t.Fatalf("%d items", len(items))
 		}
 		m := items[0].Message
-		if m.From != ann || m.Publisher == "" || strings.Contains(s.ID(), m.Publisher) || m.Room != "r" || m.Event != "order" || m.Kind != hub.Text ||
+		if m.From != ann || m.Publisher == "" || strings.Contains(s.ID(), m.Publisher) || m.Room != "r" || m.Event != "order" || m.Kind != message.Text ||
 			m.Type != "text/plain" || string(m.Data) != "hi" || m.Key != "k" || !m.Expires.Equal(m.Time.Add(time.Minute)) {
 			t.Errorf("%+v", m)
 		}

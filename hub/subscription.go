@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -141,7 +142,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		return buf, false
 	}
 	if gap := page.Gap; gap != nil {
-		if gap.Reason == GapExpired {
+		if gap.Reason == message.GapExpired {
 			gap.Reason = m.room.reasonFor(pos)
 		}
 		if gap.To = m.room.reach(gap.To); gap.To.Epoch == pos.Epoch && gap.To.Offset <= pos.Offset {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/poll"
 )
@@ -58,7 +59,7 @@ func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.
 	}
 	for _, text := range texts {
 		for _, r := range o.Rooms {
-			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: r.Name, Kind: hub.Text, Data: []byte(text)}); err != nil {
+			if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: r.Name, Kind: message.Text, Data: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -92,7 +93,7 @@ func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.
 				}
 			}
 			var err error
-			if o.Rooms[i].Query.After, err = hub.ParsePosition(cursor); err != nil {
+			if o.Rooms[i].Query.After, err = message.ParsePosition(cursor); err != nil {
 				t.Fatalf("%v in %q", err, p.Cursor)
 			}
 		}
@@ -131,7 +132,7 @@ func TestPagesBackwardsAreBoundedInBytes(t *testing.T) {
 				break
 			}
 			var err error
-			if q.Before, err = hub.ParsePosition(p.Messages[0].ID); err != nil {
+			if q.Before, err = message.ParsePosition(p.Messages[0].ID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -190,7 +191,7 @@ func TestGapsHaveRoomOnAPage(t *testing.T) {
 		var rooms []poll.Room
 		for _, name := range []string{"a", "b", "c"} {
 			for n := range 5 {
-				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: name, Kind: hub.Text, Data: fmt.Append(nil, n)}); err != nil {
+				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: name, Kind: message.Text, Data: fmt.Append(nil, n)}); err != nil {
 					t.Fatal(err)
 				}
 			}

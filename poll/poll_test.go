@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/poll"
@@ -106,7 +107,7 @@ func bubble(t *testing.T, f func(*testing.T, *hub.Hub), change ...func(*settings
 func publish(t *testing.T, h *hub.Hub, texts ...string) (at []hub.Position) {
 	t.Helper()
 	for _, text := range texts {
-		r, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte(text)})
+		r, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: message.Text, Data: []byte(text)})
 		if err != nil {
 			t.Error(err)
 		}
@@ -117,7 +118,7 @@ func publish(t *testing.T, h *hub.Hub, texts ...string) (at []hub.Position) {
 
 func (p *page) position(t *testing.T) hub.Position {
 	t.Helper()
-	at, err := hub.ParsePosition(p.Cursor)
+	at, err := message.ParsePosition(p.Cursor)
 	if err != nil {
 		t.Fatalf("cursor %q: %v", p.Cursor, err)
 	}
@@ -230,7 +231,7 @@ func TestWait(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			last := publish(t, h, "old")[0]
 			time.AfterFunc(time.Second, func() {
-				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte("x"), Event: "typing", Signal: true}); err != nil {
+				if _, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: room, Kind: message.Text, Data: []byte("x"), Event: "typing", Signal: true}); err != nil {
 					t.Error(err)
 				}
 			})

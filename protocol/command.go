@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -219,7 +220,7 @@ func (c *Command) start() (hub.Start, error) {
 	start := hub.Start{State: compact(c.State)}
 	if c.Since != "" {
 		var err error
-		if start.After, err = hub.ParsePosition(c.Since); err != nil {
+		if start.After, err = message.ParsePosition(c.Since); err != nil {
 			start.InvalidCursor = true // a gap: no error would help the client
 		}
 		return start, nil
@@ -286,13 +287,13 @@ func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err 
 	raw = bytes.TrimSpace(raw)
 	switch {
 	case len(raw) == 0:
-		return hub.JSON, "", []byte("null"), nil
+		return message.JSON, "", []byte("null"), nil
 	case raw[0] == '"':
 		var text string
 		if err = json.Unmarshal(raw, &text); err != nil {
 			return 0, "", nil, badField("data", err.Error())
 		}
-		return hub.Text, "", newlines([]byte(text)), nil
+		return message.Text, "", newlines([]byte(text)), nil
 	case raw[0] == '{':
 		var fields map[string]json.RawMessage
 		var bytes64 string
@@ -307,9 +308,9 @@ func dataOf(raw json.RawMessage) (kind hub.Kind, media string, data []byte, err 
 		if len(media) > names.MaxType {
 			return 0, "", nil, badField("data", "the type is too long")
 		}
-		return hub.Binary, media, data, nil
+		return message.Binary, media, data, nil
 	}
-	return hub.JSON, "application/json", compact(raw), nil
+	return message.JSON, "application/json", compact(raw), nil
 }
 
 // compact returns valid JSON without spaces; nil stays nil.
@@ -333,11 +334,11 @@ func (c *Command) history(ctx context.Context, e Executor) error {
 	var err error
 	switch {
 	case c.Since != "":
-		if q.After, err = hub.ParsePosition(c.Since); err != nil {
+		if q.After, err = message.ParsePosition(c.Since); err != nil {
 			q.InvalidCursor = true
 		}
 	case c.Before != "":
-		if q.Before, err = hub.ParsePosition(c.Before); err != nil {
+		if q.Before, err = message.ParsePosition(c.Before); err != nil {
 			return badField("before", err.Error())
 		}
 	default:

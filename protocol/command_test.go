@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -94,20 +95,20 @@ var commands = []struct {
 		name: "publish text", line: `{"op":"publish","room":"r","ref":-1,"data":"a\r\nb","event":"message","key":"k"}`, did: "publish r",
 		answer: `{"op":"ok","ref":-1,"room":"r","id":"k3f9.1042","at":"2026-11-21T07:00:00.123Z"}`,
 		check: func(a *executor) bool {
-			return a.p.Kind == hub.Text && string(a.p.Data) == "a\nb" && a.p.Event == "" && a.p.Key == "k" && !a.p.Signal && a.p.TTL == 0
+			return a.p.Kind == message.Text && string(a.p.Data) == "a\nb" && a.p.Event == "" && a.p.Key == "k" && !a.p.Signal && a.p.TTL == 0
 		},
 	},
 	{
 		name: "publish JSON", line: `{"op":"publish","room":"r","data":{"base64": "aGk="},"event":"order","ttl":60}`, did: "publish r", answer: "none",
 		check: func(a *executor) bool {
-			return a.p.Kind == hub.JSON && string(a.p.Data) == `{"base64":"aGk="}` && a.p.Event == "order" && a.p.TTL == time.Minute
+			return a.p.Kind == message.JSON && string(a.p.Data) == `{"base64":"aGk="}` && a.p.Event == "order" && a.p.TTL == time.Minute
 		},
 	},
-	{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Kind == hub.JSON && string(a.p.Data) == "null" }},
+	{name: "publish null", line: `{"op":"publish","room":"r","data":null}`, did: "publish r", answer: "none", check: func(a *executor) bool { return a.p.Kind == message.JSON && string(a.p.Data) == "null" }},
 	{
 		name: "publish bytes", line: `{"op":"publish","room":"r","data":{"type":"image/png","base64":"aGk="}}`, did: "publish r", answer: "none",
 		check: func(a *executor) bool {
-			return a.p.Kind == hub.Binary && string(a.p.Data) == "hi" && a.p.Type == "image/png"
+			return a.p.Kind == message.Binary && string(a.p.Data) == "hi" && a.p.Type == "image/png"
 		},
 	},
 	{name: "publish for no time", line: `{"op":"publish","room":"r","ref":1,"data":1,"ttl":0}`, did: "publish r", answer: `{"op":"ok","ref":1,"room":"r","at":"2026-11-21T07:00:00.123Z"}`, check: func(a *executor) bool { return a.p.Signal }},
@@ -128,7 +129,7 @@ func TestCommands(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := &executor{
 				joined: hub.Joined{Cursor: pos, Members: 12},
-				page:   hub.Page{Messages: []*hub.Message{message()}, Cursor: later, More: true},
+				page:   hub.Page{Messages: []*hub.Message{sample()}, Cursor: later, More: true},
 			}
 			c, err := protocol.Decode([]byte(test.line))
 			if err != nil {
@@ -228,7 +229,7 @@ func TestRefusedCommands(t *testing.T) {
 func TestHistoryIsCut(t *testing.T) {
 	var all []*hub.Message
 	for i := range 5 {
-		all = append(all, message(func(m *hub.Message) {
+		all = append(all, sample(func(m *hub.Message) {
 			m.Data, m.Offset = []byte(strings.Repeat("x", 100<<10)), uint64(i)
 		}))
 	}

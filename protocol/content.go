@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
@@ -27,9 +28,9 @@ func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	}
 	if contentType == "" {
 		if !utf8.Valid(body) {
-			return hub.Binary, body, nil
+			return message.Binary, body, nil
 		}
-		return hub.Text, newlines(body), nil
+		return message.Text, newlines(body), nil
 	}
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -38,7 +39,7 @@ func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	isText := strings.HasPrefix(media, "text/") || media == "application/x-www-form-urlencoded"
 	if !isJSON && !isText {
-		return hub.Binary, body, nil
+		return message.Binary, body, nil
 	}
 	if charset := strings.ToLower(params["charset"]); charset != "" && charset != "utf-8" && charset != "utf8" && charset != "us-ascii" {
 		return 0, nil, fmt.Errorf("%w: charset %q: text must be UTF-8", ErrContent, charset)
@@ -47,13 +48,13 @@ func Content(contentType string, body []byte) (hub.Kind, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: the body is not UTF-8, which %s must be; publish bytes as application/octet-stream", ErrContent, media)
 	}
 	if isText {
-		return hub.Text, newlines(body), nil
+		return message.Text, newlines(body), nil
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, body); err != nil {
 		return 0, nil, fmt.Errorf("%w: the body is not JSON: %w", ErrContent, err)
 	}
-	return hub.JSON, compact.Bytes(), nil
+	return message.JSON, compact.Bytes(), nil
 }
 
 // newlines turns every line end into LF, the only one that SSE can express.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -26,34 +27,34 @@ var contents = []struct {
 	want string // or refused
 	as   hub.Kind
 }{
-	{"nothing", "", "", "", hub.Text},
-	{"no type, text", "", "hi", "hi", hub.Text},
-	{"no type, JSON stays text", "", `{"a": 1}`, `{"a": 1}`, hub.Text},
-	{"no type, bytes", "", "\xff\r\n", "\xff\r\n", hub.Binary},
-	{"no type, CRLF", "", "a\r\nb\rc\n\r\r\n", "a\nb\nc\n\n\n", hub.Text},
-	{"text", "text/plain", "hi", "hi", hub.Text},
-	{"empty text", "text/plain", "", "", hub.Text},
-	{"CRLF", "text/plain", "a\r\nb\rc", "a\nb\nc", hub.Text},
-	{"BOM stays", "text/plain", "\ufeffhi", "\ufeffhi", hub.Text},
-	{"NUL and separators", "text/plain", "a\x00\u2028\u0085\v\fb", "a\x00\u2028\u0085\v\fb", hub.Text},
-	{"charset", "text/plain; charset=utf-8", "é", "é", hub.Text},
-	{"charset in capitals and quotes", `Text/HTML; Charset="UTF-8"`, "é", "é", hub.Text},
-	{"charset utf8", "text/plain;charset=utf8", "é", "é", hub.Text},
-	{"charset us-ascii", "text/plain;charset=US-ASCII", "e", "e", hub.Text},
+	{"nothing", "", "", "", message.Text},
+	{"no type, text", "", "hi", "hi", message.Text},
+	{"no type, JSON stays text", "", `{"a": 1}`, `{"a": 1}`, message.Text},
+	{"no type, bytes", "", "\xff\r\n", "\xff\r\n", message.Binary},
+	{"no type, CRLF", "", "a\r\nb\rc\n\r\r\n", "a\nb\nc\n\n\n", message.Text},
+	{"text", "text/plain", "hi", "hi", message.Text},
+	{"empty text", "text/plain", "", "", message.Text},
+	{"CRLF", "text/plain", "a\r\nb\rc", "a\nb\nc", message.Text},
+	{"BOM stays", "text/plain", "\ufeffhi", "\ufeffhi", message.Text},
+	{"NUL and separators", "text/plain", "a\x00\u2028\u0085\v\fb", "a\x00\u2028\u0085\v\fb", message.Text},
+	{"charset", "text/plain; charset=utf-8", "é", "é", message.Text},
+	{"charset in capitals and quotes", `Text/HTML; Charset="UTF-8"`, "é", "é", message.Text},
+	{"charset utf8", "text/plain;charset=utf8", "é", "é", message.Text},
+	{"charset us-ascii", "text/plain;charset=US-ASCII", "e", "e", message.Text},
 	{"another charset", "text/plain; charset=iso-8859-1", "e", refused, 0},
 	{"another charset of JSON", "application/json; charset=utf-16", "{}", refused, 0},
-	{"another charset of bytes", "application/pdf; charset=utf-16", "\xff\r\n", "\xff\r\n", hub.Binary},
+	{"another charset of bytes", "application/pdf; charset=utf-16", "\xff\r\n", "\xff\r\n", message.Binary},
 	{"text that is not UTF-8", "text/plain", "\xe9", refused, 0},
 	{"text with a surrogate", "text/plain", "\xed\xa0\x80", refused, 0},
-	{"curl -d", "application/x-www-form-urlencoded", "a=b&c=\r\n", "a=b&c=\n", hub.Text},
-	{"JSON", "application/json", " { \"a\" : [ 1 , 2.50 ] }\r\n", `{"a":[1,2.50]}`, hub.JSON},
-	{"JSON of another type", "application/activity+json; profile=x", "[ ]", "[]", hub.JSON},
-	{"JSON in capitals", "APPLICATION/JSON", "null", "null", hub.JSON},
-	{"a number", "application/json", "1e9999", "1e9999", hub.JSON},
-	{"line ends within a string", "application/json", `"a\r\nb"`, `"a\r\nb"`, hub.JSON},
-	{"duplicate keys", "application/json", `{"a":1,"a":2}`, `{"a":1,"a":2}`, hub.JSON},
-	{"escaped lone surrogate", "application/json", `"\ud800"`, `"\ud800"`, hub.JSON},
-	{"deep", "application/json", deep(5000), deep(5000), hub.JSON},
+	{"curl -d", "application/x-www-form-urlencoded", "a=b&c=\r\n", "a=b&c=\n", message.Text},
+	{"JSON", "application/json", " { \"a\" : [ 1 , 2.50 ] }\r\n", `{"a":[1,2.50]}`, message.JSON},
+	{"JSON of another type", "application/activity+json; profile=x", "[ ]", "[]", message.JSON},
+	{"JSON in capitals", "APPLICATION/JSON", "null", "null", message.JSON},
+	{"a number", "application/json", "1e9999", "1e9999", message.JSON},
+	{"line ends within a string", "application/json", `"a\r\nb"`, `"a\r\nb"`, message.JSON},
+	{"duplicate keys", "application/json", `{"a":1,"a":2}`, `{"a":1,"a":2}`, message.JSON},
+	{"escaped lone surrogate", "application/json", `"\ud800"`, `"\ud800"`, message.JSON},
+	{"deep", "application/json", deep(5000), deep(5000), message.JSON},
 	{"too deep", "application/json", deep(20_000), refused, 0},
 	{"empty JSON", "application/json", "", refused, 0},
 	{"JSON with a BOM", "application/json", "\ufeff{}", refused, 0},
@@ -62,13 +63,13 @@ var contents = []struct {
 	{"trailing comma", "application/json", `[1,]`, refused, 0},
 	{"control character within a string", "application/json", "\"a\nb\"", refused, 0},
 	{"JSON that is not UTF-8", "application/json", "\"\xff\"", refused, 0},
-	{"lines of JSON are no JSON", "application/x-ndjson", "{}\n{}\n", "{}\n{}\n", hub.Binary},
-	{"bytes", "application/octet-stream", "a\r\nb", "a\r\nb", hub.Binary},
-	{"image", "image/png", "\x89PNG\r\n", "\x89PNG\r\n", hub.Binary},
+	{"lines of JSON are no JSON", "application/x-ndjson", "{}\n{}\n", "{}\n{}\n", message.Binary},
+	{"bytes", "application/octet-stream", "a\r\nb", "a\r\nb", message.Binary},
+	{"image", "image/png", "\x89PNG\r\n", "\x89PNG\r\n", message.Binary},
 	{"no type at all", ";", "x", refused, 0},
 	{"bad parameter", "text/plain; charset", "x", refused, 0},
 	{"charset twice", "text/plain; charset=utf-8; charset=utf-16", "x", refused, 0},
-	{"long type", "text/" + strings.Repeat("x", 250), "x", "x", hub.Text},
+	{"long type", "text/" + strings.Repeat("x", 250), "x", "x", message.Text},
 	{"too long type", "text/" + strings.Repeat("x", 251), "x", refused, 0},
 }
 
@@ -108,12 +109,12 @@ func FuzzContent(f *testing.F) {
 			return
 		}
 		switch as {
-		case hub.JSON:
+		case message.JSON:
 			var compact bytes.Buffer
 			if err := json.Compact(&compact, data); err != nil || !bytes.Equal(compact.Bytes(), data) || !utf8.Valid(data) || bytes.ContainsAny(data, "\r\n") {
 				t.Errorf("JSON %q: %v", data, err)
 			}
-		case hub.Text:
+		case message.Text:
 			if !utf8.Valid(data) || bytes.ContainsRune(data, '\r') {
 				t.Errorf("text %q", data)
 			}
@@ -122,7 +123,7 @@ func FuzzContent(f *testing.F) {
 				t.Errorf("bytes %q of %q", data, body)
 			}
 		}
-		if as != hub.Binary {
+		if as != message.Binary {
 			again, same, err := protocol.Content(kind, data)
 			if err != nil || again != as || !bytes.Equal(same, data) {
 				t.Errorf("not stable: %q, then %q, %v", data, same, err)

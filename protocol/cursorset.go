@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -103,7 +104,7 @@ func ParseCursorSet(s string) (CursorSet, error) {
 		if !ok || len(v) >= settings.MaxRoomsJoined {
 			return nil, ErrCursorSet
 		}
-		p, err := hub.ParsePosition(cursor)
+		p, err := message.ParsePosition(cursor)
 		if err != nil {
 			return nil, ErrCursorSet
 		}

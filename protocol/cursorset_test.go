@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -112,7 +113,7 @@ func TestPresence(t *testing.T) {
 
 func TestPageOfSeveralRooms(t *testing.T) {
 	p := &protocol.Page{
-		Rooms: []string{"a", "b"}, Several: true, Conn: "c", Cursor: "a=e.1", Gaps: []*hub.Gap{{Room: "a", To: pos, Reason: hub.GapEpoch}, {Room: "b", To: pos, Reason: hub.GapSlow}},
+		Rooms: []string{"a", "b"}, Several: true, Conn: "c", Cursor: "a=e.1", Gaps: []*hub.Gap{{Room: "a", To: pos, Reason: message.GapEpoch}, {Room: "b", To: pos, Reason: message.GapSlow}},
 		Presence: []*hub.Presence{{Room: "b", Members: 1, Snapshot: true}, {Room: "a", Members: 1}}, PresenceCursor: hub.Position{Epoch: "h", Offset: 2},
 	}
 	const want = `{"rooms":["a","b"],"cursor":"a=e.1","conn":"c","gaps":[{"op":"gap","room":"a","to":"k3f9.1042","reason":"epoch"},{"op":"gap","room":"b","to":"k3f9.1042","reason":"slow"}],"messages":[],"more":false,` +

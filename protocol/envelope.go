@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -76,9 +77,9 @@ func EventName(m *hub.Message) string {
 // appendData appends the message's data as a JSON value.
 func appendData(b []byte, m *hub.Message) []byte {
 	switch m.Kind {
-	case hub.JSON:
+	case message.JSON:
 		return append(b, m.Data...)
-	case hub.Text:
+	case message.Text:
 		return appendString(b, string(m.Data))
 	default:
 		return AppendBinary(b, m)

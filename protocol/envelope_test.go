@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -21,9 +22,9 @@ var (
 	pos = hub.Position{Epoch: "k3f9", Offset: 1042}
 )
 
-// message returns a text message, changed by change.
-func message(change ...func(*hub.Message)) *hub.Message {
-	m := &hub.Message{Room: "lobby", Position: pos, Kind: hub.Text, Data: []byte("hi"), Time: at}
+// sample returns a text message, changed by change.
+func sample(change ...func(*hub.Message)) *hub.Message {
+	m := &hub.Message{Room: "lobby", Position: pos, Kind: message.Text, Data: []byte("hi"), Time: at}
 	for _, f := range change {
 		f(m)
 	}
@@ -36,32 +37,32 @@ func TestEnvelope(t *testing.T) {
 		m    *hub.Message
 		want string
 	}{
-		{"text", message(), `{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}`},
+		{"text", sample(), `{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"}`},
 		{
-			"JSON", message(func(m *hub.Message) { m.Kind, m.Data = hub.JSON, []byte(`{"a":[1,null]}`) }),
+			"JSON", sample(func(m *hub.Message) { m.Kind, m.Data = message.JSON, []byte(`{"a":[1,null]}`) }),
 			`{"id":"k3f9.1042","room":"lobby","data":{"a":[1,null]},"at":"2026-11-21T07:00:00.123Z"}`,
 		},
 		{
-			"bytes", message(func(m *hub.Message) { m.Kind, m.Data, m.Type = hub.Binary, []byte("\xff\xfe\x00"), "image/png" }),
+			"bytes", sample(func(m *hub.Message) { m.Kind, m.Data, m.Type = message.Binary, []byte("\xff\xfe\x00"), "image/png" }),
 			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"//4A","type":"image/png"},"at":"2026-11-21T07:00:00.123Z"}`,
 		},
 		{
-			"bytes without a type", message(func(m *hub.Message) { m.Kind, m.Data = hub.Binary, nil }),
+			"bytes without a type", sample(func(m *hub.Message) { m.Kind, m.Data = message.Binary, nil }),
 			`{"id":"k3f9.1042","room":"lobby","data":{"base64":"","type":"application/octet-stream"},"at":"2026-11-21T07:00:00.123Z"}`,
 		},
 		{
-			"everything", message(func(m *hub.Message) { m.Event, m.Key, m.From = "order", "k1", &hub.User{ID: "u42", Name: "Ann"} }),
+			"everything", sample(func(m *hub.Message) { m.Event, m.Key, m.From = "order", "k1", &hub.User{ID: "u42", Name: "Ann"} }),
 			`{"id":"k3f9.1042","room":"lobby","event":"order","data":"hi","from":{"id":"u42","name":"Ann"},"key":"k1","at":"2026-11-21T07:00:00.123Z"}`,
 		},
 		{
-			"event message", message(func(m *hub.Message) { m.Event, m.From = "message", &hub.User{ID: "u"} }),
+			"event message", sample(func(m *hub.Message) { m.Event, m.From = "message", &hub.User{ID: "u"} }),
 			`{"id":"k3f9.1042","room":"lobby","data":"hi","from":{"id":"u"},"at":"2026-11-21T07:00:00.123Z"}`,
 		},
 		{
-			"signal", message(func(m *hub.Message) { m.Signal, m.Position = true, hub.Position{} }),
+			"signal", sample(func(m *hub.Message) { m.Signal, m.Position = true, hub.Position{} }),
 			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}`,
 		},
-		{"escapes", message(func(m *hub.Message) {
+		{"escapes", sample(func(m *hub.Message) {
 			m.Room, m.Key, m.Data = `a"b\c/ü`, "\"\x7f", []byte("\"\\/\b\f\n\t\x00\x1f<>&'\u2028\u2029\U0001f44b\ufeff")
 			m.From = &hub.User{ID: `"`, Name: "é\n"}
 		}), `{"id":"k3f9.1042","room":"a\"b\\c/ü","data":"\"\\/\b\f\n\t\u0000\u001f<>&'\u2028\u2029👋` + "\ufeff" +
@@ -93,8 +94,8 @@ func TestControlObjects(t *testing.T) {
 	}{
 		{"ready", (&protocol.Opening{Conn: `c"9`, Cursor: "k3f9.1042", Heartbeat: 25 * time.Second, MaxMessage: 9, User: &hub.User{ID: "u", Name: "Ann"}}).Ready(), `{"op":"ready","conn":"c\"9","cursor":"k3f9.1042","user":{"id":"u","name":"Ann"},"heartbeat":25,"limits":{"message":9,"rooms":100}}`},
 		{"ready without a cursor", (&protocol.Opening{Conn: "c9", MaxMessage: settings.Off}).Ready(), `{"op":"ready","conn":"c9","heartbeat":0,"limits":{"rooms":100}}`},
-		{"gap", protocol.Gap(&hub.Gap{Room: "ü", From: pos, To: to, Reason: hub.GapSlow}), `{"op":"gap","room":"ü","from":"k3f9.1042","to":"k3f9.7","reason":"slow"}`},
-		{"gap from nowhere", protocol.Gap(&hub.Gap{Room: "r", To: to, Reason: hub.GapEpoch}), `{"op":"gap","room":"r","to":"k3f9.7","reason":"epoch"}`},
+		{"gap", protocol.Gap(&hub.Gap{Room: "ü", From: pos, To: to, Reason: message.GapSlow}), `{"op":"gap","room":"ü","from":"k3f9.1042","to":"k3f9.7","reason":"slow"}`},
+		{"gap from nowhere", protocol.Gap(&hub.Gap{Room: "r", To: to, Reason: message.GapEpoch}), `{"op":"gap","room":"r","to":"k3f9.7","reason":"epoch"}`},
 		{"bye", protocol.Bye(503, time.Second, 9*time.Second), `{"op":"bye","status":503,"retry_ms":[1000,9000]}`},
 		{"error", protocol.Error(&refusal), `{"op":"error","status":429,"title":"too many","detail":"\"x\"","retry_ms":1500}`},
 		{"bare error", protocol.Error(&protocol.Problem{Status: 500, Title: "internal error"}), `{"op":"error","status":500,"title":"internal error"}`},
@@ -103,8 +104,8 @@ func TestControlObjects(t *testing.T) {
 		{"problem", refusal.JSON(), `{"type":"about:blank","title":"too many","status":429,"detail":"\"x\"","retry_ms":1500}` + "\n"},
 		{"empty page", whole((&protocol.Page{Rooms: []string{"r"}, Conn: "c"}).Parts), `{"room":"r","conn":"c","messages":[],"more":false}` + "\n"},
 		{"page", whole((&protocol.Page{
-			Rooms: []string{"lobby"}, Conn: "c", Cursor: to.String(), More: true, Gaps: []*hub.Gap{{Room: "lobby", To: to, Reason: hub.GapEpoch}},
-			Messages: []*hub.Message{message(), message(func(m *hub.Message) { m.Signal = true })},
+			Rooms: []string{"lobby"}, Conn: "c", Cursor: to.String(), More: true, Gaps: []*hub.Gap{{Room: "lobby", To: to, Reason: message.GapEpoch}},
+			Messages: []*hub.Message{sample(), sample(func(m *hub.Message) { m.Signal = true })},
 		}).Parts), `{"room":"lobby","cursor":"k3f9.7","conn":"c","gap":{"op":"gap","room":"lobby","to":"k3f9.7","reason":"epoch"},"messages":[` +
 			`{"id":"k3f9.1042","room":"lobby","data":"hi","at":"2026-11-21T07:00:00.123Z"},` +
 			`{"op":"signal","room":"lobby","event":"message","data":"hi","at":"2026-11-21T07:00:00.123Z"}],"more":true}` + "\n"},
@@ -160,11 +161,11 @@ func FuzzEnvelope(f *testing.F) {
 func sameData(t *testing.T, kind hub.Kind, data []byte, got json.RawMessage) {
 	t.Helper()
 	switch kind {
-	case hub.JSON:
+	case message.JSON:
 		if !bytes.Equal(got, data) {
 			t.Errorf("data %q, want %q", got, data)
 		}
-	case hub.Text:
+	case message.Text:
 		var s string
 		if err := json.Unmarshal(got, &s); err != nil || s != string(data) {
 			t.Errorf("data %q, %v, want %q", s, err, data)

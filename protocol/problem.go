@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -82,9 +83,9 @@ func ProblemOf(err error) *Problem {
 	}
 	switch {
 	case errors.Is(err, names.ErrRoom), errors.Is(err, names.ErrEvent), errors.Is(err, names.ErrKey),
-		errors.Is(err, hub.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
+		errors.Is(err, message.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
 		errors.Is(err, names.ErrType), errors.Is(err, ErrContent):
-	case errors.Is(err, hub.ErrUser):
+	case errors.Is(err, message.ErrUser):
 		p.Status, p.Title = http.StatusForbidden, "bad user"
 	case errors.Is(err, hub.ErrScope):
 		p.Status, p.Title = http.StatusForbidden, "not allowed"

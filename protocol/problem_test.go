@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -31,7 +32,7 @@ func TestProblemOf(t *testing.T) {
 		{"broken rule", names.CheckRoom("a//b"), 400, "bad request", "empty segment", 0},
 		{"event name", names.ErrEvent, 400, "bad request", "bad event name", 0},
 		{"key", names.ErrKey, 400, "bad request", "bad idempotency key", 0},
-		{"cursor", hub.ErrPosition, 400, "bad request", "not a cursor", 0},
+		{"cursor", message.ErrPosition, 400, "bad request", "not a cursor", 0},
 		{"content", protocol.ErrContent, 400, "bad request", "bad content", 0},
 		{"key reused", hub.ErrKeyReused, 422, "idempotency key reused", "another message", 0},
 		{"too large", refused(limit.ErrTooLarge), 413, "message too large", "some_limit is 7", 3 * time.Second},

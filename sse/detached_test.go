@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/outbound"
@@ -84,7 +85,7 @@ func (s *site) get() (*http.Response, *bufio.Reader) {
 
 func (s *site) publish(text string) {
 	s.t.Helper()
-	p := hub.Publication{Room: room, Kind: hub.Text, Data: []byte(text)}
+	p := hub.Publication{Room: room, Kind: message.Text, Data: []byte(text)}
 	if _, err := s.hub.Caller(hub.Client{}).Publish(s.t.Context(), p); err != nil {
 		s.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -133,7 +134,7 @@ func appendControl(b []byte, name, id string, object []byte) []byte {
 // event encodes a message whose data is sent as published.
 func event(m *hub.Message) []byte {
 	data := m.Data
-	if m.Kind == hub.Binary {
+	if m.Kind == message.Binary {
 		data = protocol.AppendBinary(nil, m)
 	}
 	return appendEvent(m, protocol.EventName(m), data)

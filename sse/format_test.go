@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
@@ -23,7 +24,7 @@ var (
 
 // item returns a text message, changed by change.
 func item(data string, change ...func(*hub.Message)) hub.Item {
-	m := &hub.Message{Room: "lobby", Position: pos, Kind: hub.Text, Data: []byte(data), Time: at}
+	m := &hub.Message{Room: "lobby", Position: pos, Kind: message.Text, Data: []byte(data), Time: at}
 	for _, f := range change {
 		f(m)
 	}
@@ -51,13 +52,13 @@ func TestAppend(t *testing.T) {
 		{"what looks like a field", raw, item(" data: x\n:y"), "id: k3f9.1042\ndata:  data: x\ndata: :y\n\n"},
 		{"event", raw, item("x", func(m *hub.Message) { m.Event = "order" }), "id: k3f9.1042\nevent: order\ndata: x\n\n"},
 		{"event message", raw, item("x", func(m *hub.Message) { m.Event = "message" }), "id: k3f9.1042\ndata: x\n\n"},
-		{"JSON", raw, item(`{"a":1}`, func(m *hub.Message) { m.Kind = hub.JSON }), "id: k3f9.1042\ndata: {\"a\":1}\n\n"},
+		{"JSON", raw, item(`{"a":1}`, func(m *hub.Message) { m.Kind = message.JSON }), "id: k3f9.1042\ndata: {\"a\":1}\n\n"},
 		{
-			"bytes", raw, item("\xff\n", func(m *hub.Message) { m.Kind, m.Type = hub.Binary, "image/png" }),
+			"bytes", raw, item("\xff\n", func(m *hub.Message) { m.Kind, m.Type = message.Binary, "image/png" }),
 			"id: k3f9.1042\ndata: {\"base64\":\"/wo=\",\"type\":\"image/png\"}\n\n",
 		},
 		{"signal", raw, item("x", signal), "event: typing\ndata: x\n\n"},
-		{"gap", raw, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: hub.GapExpired}}, "id: k3f9.2000\nevent: gap\ndata: " + gap + "\n\n"},
+		{"gap", raw, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: message.GapExpired}}, "id: k3f9.2000\nevent: gap\ndata: " + gap + "\n\n"},
 		{"presence", raw, hub.Item{Presence: who}, ""},
 		{"presence told", sse.Events{PresenceOptions: some}, hub.Item{Presence: who}, "event: presence\ndata: " + there + "\n\n"},
 		{"line of presence", sse.Lines{PresenceOptions: some}, hub.Item{Presence: who}, there + "\n"},
@@ -74,7 +75,7 @@ func TestAppend(t *testing.T) {
 			"event: signal\ndata: " + `{"op":"signal","room":"lobby","event":"typing","data":"x","at":"2026-11-21T07:00:00.123Z"}` + "\n\n",
 		},
 		{"line", ndjson, item("a\nb"), envelope + "\n"},
-		{"line of a gap", ndjson, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: hub.GapExpired}}, gap + "\n"},
+		{"line of a gap", ndjson, hub.Item{Gap: &hub.Gap{Room: "lobby", From: pos, To: to, Reason: message.GapExpired}}, gap + "\n"},
 		{"line of a notice", ndjson, hub.Item{Notice: []byte("x")}, ""},
 	}
 	for _, test := range tests {
@@ -200,7 +201,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if whole.data != string(protocol.Envelope(it.Message)) {
 			t.Errorf("envelope %q", whole.data)
 		}
-		if kind != hub.Binary {
+		if kind != message.Binary {
 			if raw.data != string(data) {
 				t.Errorf("data %q, want %q", raw.data, data)
 			}

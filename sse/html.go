@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -99,7 +100,7 @@ func appendArticle(b []byte, m *hub.Message) []byte {
 // an object, which chats publish as JSON or as text. Of other messages it returns the
 // JSON, or the type and the size.
 func chat(m *hub.Message) (author, text string, isText bool) {
-	if m.Kind == hub.Binary {
+	if m.Kind == message.Binary {
 		kind, _, _ := strings.Cut(m.Type, ";")
 		return "", strings.TrimSpace(kind + " " + strconv.Itoa(len(m.Data)) + " bytes"), false
 	}
@@ -108,7 +109,7 @@ func chat(m *hub.Message) (author, text string, isText bool) {
 		Name json.RawMessage `json:"name"`
 	}
 	if !bytes.HasPrefix(m.Data, []byte{'{'}) || json.Unmarshal(m.Data, &content) != nil || content.Text == nil {
-		return "", string(m.Data), m.Kind == hub.Text
+		return "", string(m.Data), m.Kind == message.Text
 	}
 	if json.Unmarshal(content.Name, &author) != nil {
 		author = "" // not a string

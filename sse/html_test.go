@@ -10,11 +10,12 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/sse"
 )
 
-func asJSON(m *hub.Message) { m.Kind = hub.JSON }
+func asJSON(m *hub.Message) { m.Kind = message.JSON }
 
 func from(id, name string) func(*hub.Message) {
 	return func(m *hub.Message) { m.From = &hub.User{ID: id, Name: name} }
@@ -55,10 +56,10 @@ func TestHTMLAppend(t *testing.T) {
 		{"JSON", item(`["</code><script>"]`, asJSON), head + "<code>[&#34;&lt;/code&gt;&lt;script&gt;&#34;]</code>" + tail},
 		{"number", item(`7`, asJSON), head + "<code>7</code>" + tail},
 		{
-			"bytes", item("\x89<b>", func(m *hub.Message) { m.Kind, m.Type = hub.Binary, `image/<png>; x="y"` }),
+			"bytes", item("\x89<b>", func(m *hub.Message) { m.Kind, m.Type = message.Binary, `image/<png>; x="y"` }),
 			head + "<code>image/&lt;png&gt; 4 bytes</code>" + tail,
 		},
-		{"bytes of no type", item("\xff", func(m *hub.Message) { m.Kind = hub.Binary }), head + "<code>1 bytes</code>" + tail},
+		{"bytes of no type", item("\xff", func(m *hub.Message) { m.Kind = message.Binary }), head + "<code>1 bytes</code>" + tail},
 
 		{"link", item("see https://example.com/a?b=c#d."), head + "see " + a("https://example.com/a?b=c#d") + "." + tail},
 		{"links", item("(http://a.example) HTTPS://B.example/x_"), head + "(" + a("http://a.example") + ") " + a("HTTPS://B.example/x") + "_" + tail},
@@ -73,7 +74,7 @@ func TestHTMLAppend(t *testing.T) {
 		{"no address", item("http://[::1 http://%zz"), head + "http://[::1 http://%zz" + tail},
 		{"link in a chat", item(`{"text":"http://a.example","name":"http://b.example"}`, asJSON), by("http://b.example", a("http://a.example"))},
 
-		{"gap", hub.Item{Gap: &hub.Gap{Room: "<b>", From: pos, To: to, Reason: hub.GapExpired}}, "<footer>Some messages are missing here.</footer>\n"},
+		{"gap", hub.Item{Gap: &hub.Gap{Room: "<b>", From: pos, To: to, Reason: message.GapExpired}}, "<footer>Some messages are missing here.</footer>\n"},
 		{"signal", item("x", func(m *hub.Message) { m.Signal, m.Position, m.Event = true, hub.Position{}, "typing" }), ""},
 		{"notice", hub.Item{Notice: []byte("x")}, ""},
 	}
@@ -141,7 +142,7 @@ func FuzzHTML(f *testing.F) {
 				if depth != 0 {
 					t.Fatalf("%d elements are open at the end of %q", depth, out)
 				}
-				if kind == hub.Text && !strings.HasPrefix(string(data), "{") && strings.Join(texts, "") != string(data) {
+				if kind == message.Text && !strings.HasPrefix(string(data), "{") && strings.Join(texts, "") != string(data) {
 					t.Fatalf("text %q, want %q", texts, data)
 				}
 				return

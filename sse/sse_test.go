@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -148,7 +149,7 @@ func bubble(t *testing.T, change func(*sse.Options), f func(*testing.T, *stream)
 
 func (s *stream) publish(data string) {
 	s.t.Helper()
-	if _, err := s.hub.Caller(hub.Client{}).Publish(s.t.Context(), hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
+	if _, err := s.hub.Caller(hub.Client{}).Publish(s.t.Context(), hub.Publication{Room: room, Kind: message.Text, Data: []byte(data)}); err != nil {
 		s.t.Error(err)
 	}
 }

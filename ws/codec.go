@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws/frame"
 )
@@ -33,7 +34,7 @@ func (c *codec) encode(m *hub.Message) []byte {
 		switch {
 		case c.envelope:
 			payload = protocol.Envelope(m)
-		case m.Kind == hub.Binary:
+		case m.Kind == message.Binary:
 			op = frame.Binary
 		}
 		return appendData(make([]byte, 0, len(payload)+frame.MaxHeader), op, payload, c.deflate)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
 	"github.com/caddy-realtime/realtime/ws"
@@ -186,7 +187,7 @@ func TestSessionLimits(t *testing.T) {
 func TestManyAnswers(t *testing.T) {
 	s := listen(t, configured(func(s *settings.Settings) { s.MaxMessageSize = 60 << 10 }), session)
 	for i := range 4 {
-		if _, err := s.hub.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "a", Kind: hub.Text, Data: []byte(strings.Repeat(fmt.Sprint(i), 50<<10))}); err != nil {
+		if _, err := s.hub.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "a", Kind: message.Text, Data: []byte(strings.Repeat(fmt.Sprint(i), 50<<10))}); err != nil {
 			t.Fatal(err)
 		}
 	}

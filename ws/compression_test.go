@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/ws"
 )
 
@@ -79,7 +80,7 @@ func TestCompression(t *testing.T) {
 func TestNoCompression(t *testing.T) {
 	s := listen(t, configured())
 	c := s.deflating(t, websocket.CompressionNoContextTakeover)
-	publish(t, s.hub, hub.Text, strings.Repeat("*", 1000))
+	publish(t, s.hub, message.Text, strings.Repeat("*", 1000))
 	if _, text := got(t, c); len(text) != 1000 {
 		t.Errorf("%s", short(text))
 	}

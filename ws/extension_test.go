@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/ws"
 )
 
@@ -155,7 +156,7 @@ func TestStrippedAnswer(t *testing.T) {
 	s.serve(t, false)
 	c := s.dialWith(t, "Sec-WebSocket-Extensions: permessage-deflate")
 	long := strings.Repeat("long ", 1000)
-	publish(t, s.hub, hub.Text, long)
+	publish(t, s.hub, message.Text, long)
 	c.expect("text:" + long)
 }
 

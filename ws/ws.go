@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/internal/detach"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
@@ -248,7 +249,7 @@ func (c *conn) limit() int64 {
 
 // publish publishes one message. It returns an error if the connection must end.
 func (c *conn) publish(event frame.Event) error {
-	p := hub.Publication{Room: c.room, Kind: hub.Binary, Data: event.Data}
+	p := hub.Publication{Room: c.room, Kind: message.Binary, Data: event.Data}
 	if event.Op == frame.Text {
 		p.Kind, p.Data, _ = protocol.Content("", event.Data) // UTF-8 is no error
 	}

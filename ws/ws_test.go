@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/ws"
 )
@@ -22,7 +23,7 @@ func TestStepByStep(t *testing.T) {
 	c.send(masked(fin|ping, "within"))
 	c.expect("pong:within")
 	c.send(masked(cont, "g"))
-	publish(t, s.hub, hub.Text, "another's")
+	publish(t, s.hub, message.Text, "another's")
 	c.expect("text:another's")
 	c.send(masked(fin|cont, "ment"))
 	c.expect("text:fragment")
@@ -71,7 +72,7 @@ func TestKinds(t *testing.T) {
 	c := s.dial(t)
 	c.send(masked(fin|text, "a\r\nb\rc"), masked(fin|bin, "a\r\nb"))
 	c.expect("text:a\nb\nc", "binary:a\r\nb")
-	publish(t, s.hub, hub.JSON, `{"a":1}`)
+	publish(t, s.hub, message.JSON, `{"a":1}`)
 	c.expect(`text:{"a":1}`)
 }
 
@@ -97,7 +98,7 @@ func TestNoEcho(t *testing.T) {
 func TestGap(t *testing.T) {
 	foreign := func(o *ws.Options) { o.Rooms[0].Start = hub.Start{InvalidCursor: true} }
 	raw := listen(t, configured(), foreign)
-	publish(t, raw.hub, hub.Text, "kept")
+	publish(t, raw.hub, message.Text, "kept")
 	c := raw.dial(t)
 	c.expect("close:4410:*")
 	c.send(masked(fin|closes, closing(4410, "")))
@@ -105,7 +106,7 @@ func TestGap(t *testing.T) {
 	raw.ended(t, hub.CauseOvertaken)
 
 	told := listen(t, configured(), foreign, envelope)
-	publish(t, told.hub, hub.Text, "kept")
+	publish(t, told.hub, message.Text, "kept")
 	told.dial(t).expect(`text:{"op":"ready"*`, `text:{"op":"gap","room":"lobby","to":"*`, `text:{"id":"*`)
 }
 
@@ -206,7 +207,7 @@ func TestInterleaving(t *testing.T) {
 		all.Go(func() {
 			for i := range each {
 				data := fmt.Sprintf("%d.%d.%s", p, i, strings.Repeat("*", i*37%5000))
-				if _, err := s.hub.Caller(hub.Client{}).Publish(ctx, hub.Publication{Room: room, Kind: hub.Text, Data: []byte(data)}); err != nil {
+				if _, err := s.hub.Caller(hub.Client{}).Publish(ctx, hub.Publication{Room: room, Kind: message.Text, Data: []byte(data)}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -169,7 +170,7 @@ func (t *suite) publishStores() {
 		if m.IsZero() || m.Offset == 0 || m.Time.Before(before.Add(-time.Second)) || m.Time.After(time.Now().Add(time.Second)) {
 			t.Errorf("message %d: %v at %v", i, m.Position, m.Time)
 		}
-		if p, err := hub.ParsePosition(m.String()); err != nil || p != m.Position {
+		if p, err := message.ParsePosition(m.String()); err != nil || p != m.Position {
 			t.Errorf("%v is no cursor: %v", m.Position, err)
 		}
 	}
@@ -354,7 +355,7 @@ func (t *suite) readSaysSo() {
 		}
 		p := t.page("r", hub.Query{After: at, Limit: 1 + rnd.IntN(4)})
 		if g := p.Gap; g != nil {
-			if g.From != at || g.Reason != hub.GapExpired || g.Room != "r" || p.Start != g.To || published-7 <= read {
+			if g.From != at || g.Reason != message.GapExpired || g.Room != "r" || p.Start != g.To || published-7 <= read {
 				t.Fatalf("gap %+v after %d of %d", g, read, published)
 			}
 			read = published - 7

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -21,7 +22,7 @@ func (req *request) begin(h http.Header, query url.Values) error {
 			return protocol.Bad("before pages backwards; it needs a GET with Accept: application/json")
 		}
 		var err error
-		if req.before, err = hub.ParsePosition(before); err != nil {
+		if req.before, err = message.ParsePosition(before); err != nil {
 			return protocol.Bad("before: %v", err)
 		}
 		return nil
@@ -76,7 +77,7 @@ func (req *request) cursor(s string) (err error) {
 	if len(s) > protocol.MaxCursor {
 		return fmt.Errorf("a cursor may have at most %d bytes, this one has %d", protocol.MaxCursor, len(s))
 	}
-	if req.after, err = hub.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
+	if req.after, err = message.ParsePosition(s); err == nil || !strings.Contains(s, "=") {
 		return err
 	}
 	req.cursors, err = protocol.ParseCursorSet(s)

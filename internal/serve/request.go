@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -165,7 +166,7 @@ func (req *request) membership(query url.Values) error {
 		req.presence = hub.PresenceAll
 	default:
 		var err error
-		if req.presenceCursor, err = hub.ParsePosition(asked); err != nil {
+		if req.presenceCursor, err = message.ParsePosition(asked); err != nil {
 			return protocol.Bad("presence=%s: must be 0, 1, all, or the presence_cursor of a page", asked)
 		}
 		req.presence = hub.PresenceSome
