@@ -6,6 +6,9 @@ const [, , executablePath, site, foreign] = process.argv;
 const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
 const faults = [];
 
+/** What Firefox says of a WebSocket that is refused below, and of one whose page is closed meanwhile. */
+const expected = /can.t establish a connection|was interrupted while the page was loading/;
+
 /** Makes a client in a room. @param {import('puppeteer-core').Page} page */
 const enter = async (page, room, options = {}, url = '/rt/') => {
   await page.evaluate(
@@ -28,7 +31,7 @@ const enter = async (page, room, options = {}, url = '/rt/') => {
 /** Opens a page with a client in a room, after `before` has run there. */
 const open = async (room, options = {}, before = () => {}) => {
   const page = await browser.newPage();
-  page.on('pageerror', ({ message }) => /can.t establish a connection/.test(message) || faults.push(message)); // refused below
+  page.on('pageerror', ({ message }) => expected.test(message) || faults.push(message));
   await page.evaluateOnNewDocument(before);
   await page.goto(site + '/e2e/blank');
   return enter(page, room, options);
