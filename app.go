@@ -114,7 +114,7 @@ type successor struct{}
 
 // Handle implements caddyevents.Handler.
 func (successor) Handle(context.Context, caddy.Event) error {
-	// There is none when the process ends. If the new configuration was refused it is
+	// There is no app when the process ends. If the new configuration was refused it is
 	// the old one, which is settled already.
 	app, err := caddy.ActiveContext().AppIfConfigured("realtime")
 	if a, ok := app.(*App); ok && err == nil {

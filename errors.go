@@ -59,8 +59,8 @@ func newLateWriter(w http.ResponseWriter) *lateWriter {
 	return &lateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
-// answers reports whether the status that was held back is an answer by itself: one
-// that needs no body, or one to HEAD.
+// answers reports whether the status that was held back is a complete answer: it needs
+// no body, or the request is a HEAD.
 func (l *lateWriter) answers(r *http.Request) bool {
 	if l.status == 0 {
 		return false

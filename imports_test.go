@@ -39,7 +39,7 @@ var mayImport = map[string]string{
 	"internal/serve":    "hub " + hubParts + " protocol internal/outbound internal/netpoll ws sse poll internal/ui golang.org/x/net/idna",
 }
 
-// hubParts are the parts of the hub that who uses the hub uses, too.
+// hubParts are the parts of the hub that its users may import, too.
 const hubParts = "hub/message hub/settings hub/limit hub/names hub/secret"
 
 // mustNotKnow says what the core must not even see of the standard library.

@@ -27,12 +27,12 @@ func init() {
 	caddy.RegisterModule(new(App))
 }
 
-// Handler serves rooms below a path prefix. A room is a URL, and standard HTTP
-// chooses what to do with it: a request for a WebSocket gets one, a GET that accepts
-// `text/event-stream` gets server-sent events, one that accepts
-// `application/x-ndjson` an endless stream of lines, and any other GET a page of the
-// newest messages, or with `Prefer: wait=25` the next ones as soon as there are any.
-// A POST publishes.
+// Handler serves rooms below a path prefix. A room is a URL, and standard HTTP chooses
+// what to do with it: a request for a WebSocket gets one, a GET that accepts
+// `text/event-stream` gets server-sent events, a GET that accepts
+// `application/x-ndjson` gets an endless stream of lines, and any other GET gets a page
+// of the newest messages, or with `Prefer: wait=25` the next ones as soon as there are
+// any. A POST publishes.
 //
 // Rooms live in a hub in this process. A reload of the configuration keeps the hub,
 // its rooms and its connections; only another name of the hub makes a new one.

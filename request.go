@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// identify returns the client that sent a request. Its user is the one that an
-// authentication handler before us has set, never one that the client claims.
+// identify returns the client that sent a request. Its user comes from an
+// authentication handler before us, never from what the client claims.
 func identify(r *http.Request) hub.Client {
 	var c hub.Client
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

@@ -91,8 +91,8 @@ func isHandler(raw json.RawMessage, m caddy.Module, h *Handler) bool {
 	return m != caddy.Module(h) || r.Hub == h.Hub && (r.Prefix == h.Prefix || r.Prefix == "" && h.Prefix == defaultPrefix)
 }
 
-// answer reports whether any of the handlers may answer requests. The standard ones
-// that do not are known by their names.
+// answer reports whether any of the handlers may answer requests. A list of names has
+// the standard handlers that do not.
 func answer(raw []json.RawMessage) bool {
 	return slices.ContainsFunc(raw, func(raw json.RawMessage) bool {
 		var r rawHandler

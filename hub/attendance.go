@@ -12,7 +12,8 @@ import (
 // The part of a room that knows who is there: it gives a presence.Roster its lock, its
 // timer, its bounds, and the frames that are sent of it.
 
-// exactSnapshots: rooms with at most so many members build a fresh snapshot for each reader.
+// exactSnapshots is how many members a room may have and still build a fresh snapshot
+// for each reader.
 const exactSnapshots = 64
 
 // presenceEvery is the least time between two presence frames of a room.
@@ -56,7 +57,7 @@ func (p *attendance) update(l *presence.Lease, state []byte) {
 	p.follow()
 }
 
-// attend counts sessions that are no members, or fewer than before.
+// attend adds n, which may be negative, to the number of sessions that are not members.
 func (p *attendance) attend(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

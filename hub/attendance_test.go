@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// roomOf returns a hub and its only room, in which so many visitors are.
+// roomOf returns a hub and its only room, with n visitors.
 func roomOf(t testing.TB, visitors int, client func(i int) Client) (*Hub, *room) {
 	t.Helper()
 	s := settings.Defaults()
@@ -40,7 +40,7 @@ func stranger(i int) Client { return Client{ID: fmt.Sprint(i)} }
 func sharing(i int) Client  { return Client{ID: fmt.Sprint(i), User: &User{ID: "guest"}} }
 
 // A member that renews its lease keeps its place where as many leases end in the hub as
-// may be connected; one that comes then has none.
+// may be connected; a lease that begins then has none.
 func TestRenewalAtTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, r := roomOf(t, 0, nil)
@@ -99,8 +99,7 @@ func TestCrowdsEndInPieces(t *testing.T) {
 	})
 }
 
-// Between two frames all share one snapshot in a room of many, those who poll
-// as well.
+// In a large room all readers between two frames share one snapshot, including polls.
 func TestPollsShareASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := roomOf(t, 10*exactSnapshots, stranger)
@@ -121,7 +120,8 @@ func TestPollsShareASnapshot(t *testing.T) {
 	})
 }
 
-// BenchmarkLease is one connection of many coming and going, by its lease.
+// BenchmarkLease measures one of many connections that comes and goes, through its
+// lease.
 func BenchmarkLease(b *testing.B) {
 	for name, client := range map[string]func(int) Client{"strangers": stranger, "one user": sharing} {
 		for _, n := range []int{10, 50_000} {

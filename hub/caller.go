@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// Caller is a client at the hub's one door: whatever anybody does in a room is a
-// method of a Caller, and each of them first passes admit, which knows the client,
-// the verb and the room, and nothing else. [Hub.Caller] makes one for a request, each
-// of whose calls stands for itself; a [Session] is one that keeps a connection, with
-// subscriptions and rates of its own. Methods are safe for concurrent use.
+// Caller is a client at the hub's one door: everything that a client can do in a room
+// is a method of a Caller. Each method first passes admit, which knows the client, the
+// verb and the room, and nothing else. [Hub.Caller] makes a Caller for a request, whose
+// calls are independent of each other; a [Session] is a Caller that keeps a connection,
+// with subscriptions and rates of its own. Methods are safe for concurrent use.
 //
 // Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [message.ErrUser],
 // [ErrEnded] if the session has ended, and *[limit.Error] for a limit.
@@ -60,8 +60,7 @@ func (c *Caller) echoes(m *Message) bool {
 }
 
 // admit is the door. It returns why the caller may not do this in the room, before
-// anything is known of the room, and before any limit. What is to be audited is
-// audited here.
+// anything is known of the room, and before any limit. This is the place for an audit.
 func (c *Caller) admit(verb Verb, room string) error {
 	if err := names.CheckRoom(room); err != nil {
 		return err
@@ -176,9 +175,9 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	return joined, nil
 }
 
-// Unsubscribe ends the subscription, and the membership without its grace. Nobody
-// needs a right to leave, only to have been let in: it returns ErrScope, and does
-// nothing if there is no subscription.
+// Unsubscribe ends the subscription, and the membership without its grace. Leaving
+// needs no right beyond the client's scope: it returns ErrScope outside of that, and
+// does nothing if there is no subscription.
 func (c *Caller) Unsubscribe(room string) error {
 	if err := c.client.inScope(room); err != nil {
 		return err

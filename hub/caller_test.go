@@ -83,8 +83,8 @@ func triesOf(caller *hub.Caller) map[string]func(ctx context.Context, room strin
 	}
 }
 
-// Whatever a caller does, with a session or without, it does in the rooms of its scope
-// alone. A method that is not tried here fails the test.
+// A caller, with a session or without, can act only in the rooms of its scope. A method
+// that is not tried here fails the test.
 func TestScope(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "other", "x")

@@ -7,13 +7,13 @@ type Cause uint8
 // The causes. The zero Cause means that the session has not ended.
 const (
 	_              Cause = iota
-	CauseLeft            // the client said goodbye, or its poll was answered
+	CauseLeft            // the client closed the connection, or its poll was answered
 	CauseGone            // the connection broke or the client went silent
 	CauseProtocol        // the client broke the transport's rules
-	CauseInvalid         // what the client sent made no sense
-	CauseCommand         // it sent commands that make no sense, and no end to them
+	CauseInvalid         // the client sent text that is not UTF-8
+	CauseCommand         // too many invalid commands in a row
 	CauseTooLarge        // a message was over the limit
-	CauseRate            // too many messages, and no end to them
+	CauseRate            // it published too fast for too long
 	CauseSlow            // the client took nothing for too long
 	CauseOvertaken       // retention overtook a client whose transport has no gaps
 	CauseDraining        // this server hands over to another one

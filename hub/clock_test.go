@@ -47,7 +47,7 @@ type clocked struct {
 	hub     *Hub
 	session *Session
 	poll    Position // in the room "r"
-	quiet   Position // in one that is forgotten
+	quiet   Position // in a room that is forgotten
 	told    int
 	last    uint64
 }
@@ -127,8 +127,9 @@ func (c *clocked) read(room string, q Query) Page {
 	return page
 }
 
-// Only offsets, and what is stored for another process, may know the wall clock. What
-// these methods return has no monotonic reading, so no duration comes from it.
+// Only offsets, and what is stored for another process, may know the wall clock. The
+// times that these methods return have no monotonic reading, so no duration may be
+// computed from them.
 func TestDurationsAreMonotonic(t *testing.T) {
 	wall := []string{"Unix", "UnixNano", "UnixMicro", "UnixMilli", "Round", "Truncate", "UTC", "Local", "In", "AddDate"}
 	var files []string

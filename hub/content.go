@@ -13,9 +13,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
-// The hub's own door: whatever is stored as text or as JSON is checked here, no
-// matter which way it came, since what is stored is written into text frames as
-// it is (RFC 6455, section 8.1).
+// The hub checks here all that it stores as text or as JSON, over whichever transport
+// it came, because it is written into text frames unchanged (RFC 6455, section 8.1).
 
 // Errors of bad content. They are wrapped with what is wrong.
 var (

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// Whatever happens, what somebody makes of his snapshot and the differences is
-// in the end what the hub knows.
+// After any sequence of events a reader's snapshot and the differences together give
+// what the hub knows.
 func TestPresenceConverges(t *testing.T) {
 	for seed := range uint64(12) {
 		bubble(t, configured(func(s *settings.Settings) { s.Presence.Grace = 2 * time.Second }), func(t *testing.T, h *hub.Hub) {

@@ -67,12 +67,12 @@ type Batch struct {
 	Messages []*Message
 	from, to *readPosition
 	own      bool   // among them are signals that a connection published
-	count    uint64 // of messages that are no presence frames
+	count    uint64 // of messages other than presence frames
 }
 
-// Next appends to buf what has come since the last call, and reports whether
-// there is more: until buf's capacity is reached, or the messages' data exceeds
-// so many bytes. It is for one goroutine at a time and never blocks.
+// Next appends to buf the messages that have come since the last call, until buf's
+// capacity is reached or their data exceeds bytes, and reports whether there are more.
+// It is for one goroutine at a time and never blocks.
 func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more bool) {
 	r := f.room
 	r.mu.Lock()
@@ -81,7 +81,7 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 	batch = Batch{Messages: buf, from: f.at, to: r.tailPosition()}
 	f.at = batch.to
 	if batch.from == nil || batch.from.seq < r.ring.first {
-		batch.from = nil // no news yet, or overtaken: nobody stands there
+		batch.from = nil // no news yet, or overtaken: no subscription has this position
 		return batch, false
 	}
 	now := time.Now()
@@ -108,10 +108,11 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 	return batch, false
 }
 
-// Subscriptions appends to buf, up to its capacity, the subscriptions below index before,
-// and returns the index to go on with; 0 means that those were the last. A walk through
-// all of them begins with [SubscriberGroup.Len]. It sees every subscription that lasts from
-// its beginning to its end; one that begins or ends meanwhile may be missed, or seen twice.
+// Subscriptions appends to buf, up to its capacity, the subscriptions below index
+// before, and returns the index to go on with; 0 means that those were the last. A walk
+// through all of them begins with [SubscriberGroup.Len]. It sees every subscription
+// that exists from the beginning of the walk to its end; a subscription that begins or
+// ends meanwhile may be missed, or seen twice.
 func (f *SubscriberGroup) Subscriptions(before int, buf []*Subscription) ([]*Subscription, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

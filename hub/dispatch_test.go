@@ -18,8 +18,8 @@ func inDispatcher(t testing.TB, h *hub.Hub, c *dispatcher, room string, client h
 	return s
 }
 
-// walk takes what is due to the group's members: each one's messages by batches,
-// nil for those who must be asked.
+// walk takes the messages that are due to the group's members, in batches; nil for
+// members that must be asked.
 func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 	t.Helper()
 	if len(c.due) != 1 {
@@ -49,7 +49,7 @@ func (c *dispatcher) walk(t testing.TB) (took int, texts []string) {
 	return took, texts
 }
 
-// A dispatcher is told once, whatever comes, until it has looked.
+// A dispatcher is notified once, however much comes, until it has read.
 func TestNews(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)
@@ -84,8 +84,8 @@ func TestNews(t *testing.T) {
 	})
 }
 
-// Who is behind, or has published a message of the batch and wants no echo, is
-// left to Next.
+// A member that is behind, or that has published a message of the batch and wants no
+// echo, is left to Next.
 func TestTakeIsExact(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		c := new(dispatcher)

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// Engine orders and stores what is published. A hub delivers only what its
-// engine hands back, so one node is no special case of many.
+// Engine orders and stores what is published. A hub delivers only what its engine hands
+// back, so one node works in the same way as many.
 //
 // An engine promises:
 //
@@ -97,16 +97,16 @@ type Receipt struct {
 	Replayed bool      // the idempotency key was known: this is the first answer again
 }
 
-// Reader is who an engine delivers a room's messages to. Its methods are never called
-// by two goroutines at once, and do not block; the engine may hold its own locks while it
+// Reader receives a room's messages from an engine. Its methods are never called by two
+// goroutines at once, and do not block; the engine may hold its own locks while it
 // calls them.
 type Reader interface {
 	// Deliver takes the next message or signal.
 	Deliver(m *Message)
 	// Reset says that messages between the last delivery and tail cannot be
 	// delivered, or that the log has begun anew, in another epoch. Deliver goes on
-	// after tail. Whoever reads the room finds out by Read what is missing; reason says
-	// why to those who have read all that was delivered.
+	// after tail. A call of Read then says what is missing; reason is that of the gap for
+	// sessions that had read everything until then.
 	Reset(tail Position, reason GapReason)
 }
 

@@ -19,8 +19,8 @@ import (
 // errEngine is what a fake engine fails with.
 var errEngine = errors.New("the engine is ill")
 
-// fake is an engine that stores nothing and does as it is told. It delivers
-// what is published at once, with the epoch and offset that are next.
+// fake is an engine that stores nothing and does what the test says. It delivers what
+// is published at once, with the epoch and offset that are next.
 type fake struct {
 	publish   func(context.Context) error // before a message is delivered
 	subscribe func(context.Context) error
@@ -174,7 +174,7 @@ func (e *fake) Close(context.Context) error {
 	return nil
 }
 
-// Whatever ails the engine, its error comes back and nothing is left behind.
+// An error of the engine is returned, and nothing is left behind.
 func TestEngineFails(t *testing.T) {
 	e, h := newFake(t, configured())
 	ill := func(context.Context) error { return errEngine }
@@ -208,8 +208,8 @@ func TestEngineFails(t *testing.T) {
 	equal(t, "told", drain(t, s), "well again")
 }
 
-// A session that is behind the window depends on the engine, whatever that
-// says. It waits, and never for ever with locks held.
+// A session that is behind the window gets what the engine says. It waits, and never
+// for ever with locks held.
 func TestSessionBehindTheWindow(t *testing.T) {
 	at := func(epoch string, offset uint64) hub.Position { return hub.Position{Epoch: epoch, Offset: offset} }
 	old := at("e", 5)
@@ -260,8 +260,8 @@ func TestRoomsOfARemoteEngine(t *testing.T) {
 	})
 }
 
-// An engine may have stored what it has not delivered yet. Whoever reads it
-// from the log is not given it again.
+// An engine may have stored what it has not delivered yet. A session that has read it
+// from the log does not get it again.
 func TestReadBeforeDelivery(t *testing.T) {
 	e, h := newFake(t, configured())
 	old, first := hub.Position{Epoch: "e", Offset: 5}, e.next
@@ -296,8 +296,8 @@ func TestJanitorSurvivesAPanic(t *testing.T) {
 	}
 }
 
-// While the engine forgets a room, nobody else waits, and who wants the room again gets
-// another one afterwards.
+// While the engine forgets a room, callers of other rooms do not wait. A caller that wants
+// the room again gets another one afterwards.
 func TestEngineForgetsSlowly(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
 		e, h := newFake(t, configured(func(s *settings.Settings) { s.MaxRooms = 2 }))

@@ -25,7 +25,7 @@ func TestLeaseComesWhileForgetting(t *testing.T) {
 	}
 }
 
-// What a forgotten room has kept is let go of without the hub's lock.
+// The messages of a forgotten room are freed without the hub's lock.
 func TestBuryWithoutTheLock(t *testing.T) {
 	h, r := roomOf(t, 0, nil)
 	for range 100 {

@@ -141,8 +141,8 @@ func inUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What is kept is charged for what it weighs: full, the budget is about what the
-// heap has grown by.
+// Everything kept is charged at its weight: a full budget is about what the heap has
+// grown by.
 func TestHeapStaysWithinBudget(t *testing.T) {
 	for _, load := range loads {
 		t.Run(load.name, func(t *testing.T) {

@@ -186,13 +186,13 @@ func (h *Hub) Close(ctx context.Context) error {
 	return h.engine.Close(ctx)
 }
 
-// bite logs, once for each limit and Configure, that a limit refused something to
-// a client, on the way to a room.
+// bite logs the first refusal by each limit since Configure, with the client and the
+// room.
 func (h *Hub) bite(err error, c *Client, room string) error {
 	return h.warn(err, "", c, room)
 }
 
-// biteAddress is bite for what is counted by address. It is logged beside the same
+// biteAddress is bite for limits that count by address. It is logged beside the same
 // limit of a connection, since it may be everybody's address that was refused.
 func (h *Hub) biteAddress(err error, c *Client, room string) error {
 	return h.warn(err, "all clients of a proxy count as its one address: is this a proxy? Then name it in trusted_proxies", c, room)

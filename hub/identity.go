@@ -42,8 +42,8 @@ func userName(u *User) string {
 	return u.Name
 }
 
-// memberID returns what a client is known by in a room: the user's id, or one
-// that stands for the anonymous connection without giving it away.
+// memberID returns the id of a client in a room: the user's id, or a code for the
+// anonymous connection that does not reveal its conn.
 func (h *Hub) memberID(c *Client) string {
 	if c.User != nil {
 		return strings.Clone(c.User.ID)

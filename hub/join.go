@@ -9,14 +9,14 @@ import (
 // Start says where in a room's log a session begins. The first field that is
 // set decides; the zero Start begins now.
 type Start struct {
-	// InvalidCursor stands for a cursor that is none of ours: a gap, then the oldest
-	// messages still kept.
+	// InvalidCursor stands for a cursor that is not valid here: the session gets a gap,
+	// then the oldest messages that are kept.
 	InvalidCursor bool
 	// After begins after this cursor.
 	After Position
 	// Last begins with the newest n messages.
 	Last int
-	// Age begins with the newest messages that are no older than this.
+	// Age begins with the messages of this last span of time.
 	Age time.Duration
 	// State is JSON that the client shows to other members; nil: it shows none.
 	State []byte

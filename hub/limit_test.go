@@ -139,7 +139,7 @@ func TestRateOfJoinsAndNewRooms(t *testing.T) {
 		for _, room := range count(1, 3) {
 			join(t, s, room, hub.Start{})
 		}
-		for range settings.MaxRoomsJoined - 3 { // whoever comes back to all of his rooms need not wait
+		for range settings.MaxRoomsJoined - 3 { // a client that comes back to all of its rooms need not wait
 			join(t, s, "1", hub.Start{})
 		}
 		_, err := s.Subscribe(t.Context(), "1", hub.Start{})
@@ -186,7 +186,7 @@ func TestMaxConnections(t *testing.T) {
 	})
 }
 
-// Addresses that owe nothing are forgotten, and nobody is forgiven thereby.
+// Addresses with full buckets are forgotten, which gives nobody new tokens.
 func TestAddressesAreForgotten(t *testing.T) {
 	bubble(t, configured(rated(0.01, 1)), func(t *testing.T, h *hub.Hub) {
 		c := hub.Client{Address: addr("192.0.2.1")}
@@ -274,9 +274,9 @@ func logged(t *testing.T, out *bytes.Buffer, limit, address, room string, asks b
 	}
 }
 
-// A limit that counts by address may be everybody's who comes through one proxy:
-// its first refusal says which address, which room, and asks. It is told although
-// the same limit of a connection was told before.
+// A limit that counts by address may be everybody's who comes through one proxy: its
+// first refusal says which address, which room, and asks. It is logged although the
+// same limit of a connection was logged before.
 func TestLimitsByAddressAskForAProxy(t *testing.T) {
 	one := func(s *settings.Settings) {
 		s.MaxPerAddress, s.MaxRooms, s.MaxConnections, s.Rate = 1, 2, 2, limit.Rate{PerSecond: 1, Burst: 1}
@@ -317,7 +317,8 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 		}
 		out.Reset()
 
-		// Who has no address is not counted by it, and by all else.
+		// A client without an address is not counted by address, but by everything
+		// else.
 		nobody := hub.Client{Scope: []string{"lobby"}}
 		connect(t, h, nobody)
 		_, err = h.Connect(nobody, deaf{})
@@ -326,8 +327,8 @@ func TestLimitsByAddressAskForAProxy(t *testing.T) {
 	})
 }
 
-// What one connection may ask anew, the connections of an address may not without
-// end, one after the other.
+// Each connection may ask anew, but the connections of one address, one after the
+// other, may not do so without end.
 func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
 	change := func(s *settings.Settings) {
 		s.Rate, s.MaxPerAddress, s.MaxRooms = limit.Rate{PerSecond: 1, Burst: 10}, 2, 1000

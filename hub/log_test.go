@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// logOf returns a log, locked, of so many messages that stay and so many that
-// end by themselves, one a second.
+// logOf returns a locked log with some messages that stay and some that expire, one
+// each second.
 func logOf(t testing.TB, stay, end int) (*Memory, *log) {
 	t.Helper()
 	e := NewMemory()
@@ -68,8 +68,8 @@ func TestExpiryLeavesTheRestAlone(t *testing.T) {
 	})
 }
 
-// What ends by itself, in whatever order, leaves the others as they were, and
-// nothing behind.
+// Messages that expire, in any order, leave the others as they were, and nothing
+// behind.
 func TestExpiryInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := NewMemory()

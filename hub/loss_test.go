@@ -11,9 +11,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// What a cursor is told of a room without a log is exact while all that is
-// remembered has its place; and whatever is not remembered any more, nothing that
-// is missing is kept from anybody.
+// The gap of a cursor in a room without a log is exact while there is space to remember
+// losses. When there is none, the gap may be too large, but never too small.
 func TestTraces(t *testing.T) {
 	const few = 100 * (traceBytes + 3)
 	for _, test := range []struct {
@@ -84,7 +83,7 @@ func sumOf(lost []*Message, now time.Time) (sum loss, highest uint64) {
 	return sum, highest
 }
 
-// What is remembered is bounded by the memory that messages may have.
+// The memory for losses is bounded by the memory that messages may have.
 func TestTracesAreBounded(t *testing.T) {
 	for memory, limit := range map[int64]int{1: minTraces, 32 << 20: 2 << 20, settings.Off: maxTraces} {
 		e := NewMemory()

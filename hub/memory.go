@@ -19,10 +19,11 @@ import (
 
 // Memory is the engine that keeps everything in this process.
 //
-// Its epoch is made once; offsets rise over all rooms (the greater of the last
-// one plus 1 and the clock in microseconds, whichever way that steps), so that a
-// room which was forgotten and made again goes on where it was. What forgetting loses is
-// remembered by room, see traces: for a cursor at or above it nothing is missing.
+// Its epoch is made once; offsets rise over all rooms (the greater of the last one plus
+// 1 and the clock in microseconds, which may step in either direction), so that a room
+// which was forgotten and made again goes on where it was. traces remembers for each
+// forgotten room up to where messages are lost: a cursor at or above that has missed
+// nothing.
 type Memory struct {
 	epoch  string
 	last   atomic.Uint64 // the newest offset given out
@@ -161,8 +162,8 @@ func (e *Memory) Subscribe(_ context.Context, room string, r Reader) (Position, 
 // Read implements [Engine].
 func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 	for {
-		// The tail is taken before the log is looked up: whatever a log made
-		// later holds is after it.
+		// The tail is taken before the log is looked up: all messages of a log that is
+		// made later come after it.
 		tail := Position{Epoch: e.epoch, Offset: e.last.Load()}
 		e.mu.RLock()
 		l, lost := e.logs[room], e.traces.of(room)
@@ -246,7 +247,7 @@ func (e *Memory) Retain(room string, keep settings.History) {
 
 // trim lets go of what is over the log's retention. Called with l.mu held.
 func (e *Memory) trim(l *log, now time.Time) {
-	// What ended by itself is no loss: its publisher wanted it so.
+	// A message that expired by its own TTL is not a loss: its publisher wanted that.
 	for m := l.expired(now); m != nil; m = l.expired(now) {
 		e.budget.Release(m)
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The part of a log that holds its messages: a queue, in which one that ends by
-// itself leaves an empty place, so that the others stay where they are.
+// The part of a log that holds its messages: a queue in which a message that expires
+// leaves an empty place, so that the others keep theirs.
 
 // kept is a place in a log. Its message is nil once that has ended by itself; the
 // oldest place of a log has one.
@@ -61,8 +61,8 @@ func (l *log) expired(now time.Time) *Message {
 	return nil
 }
 
-// tidy takes out what is over at the beginning, and all of it if it is much. What
-// it does costs no more, in the end, than what made it necessary.
+// tidy takes out what is over at the beginning, and all of it if it is much. Amortized,
+// it costs no more than the expiries that made it necessary.
 func (l *log) tidy() {
 	for l.over > 0 && l.messages.At(0).message == nil {
 		l.messages.Shift()

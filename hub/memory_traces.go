@@ -52,8 +52,8 @@ func (t *traces) take(room string) loss {
 	return l
 }
 
-// leave remembers l of a room that has no log any more, as long as all weighs no
-// more than so many bytes.
+// leave remembers the loss l of a room that no longer has a log, if all of them
+// together weigh at most limit bytes.
 func (t *traces) leave(room string, l loss, now time.Time, limit int) {
 	if l.at(now) > 0 {
 		known := &trace{room: strings.Clone(room), loss: l.still(now)}

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub/message"
 )
 
-// reader holds what it is told against the list of its room.
+// reader compares what it gets with the list of its room.
 type reader struct {
 	*model
 	room   string
@@ -15,7 +15,7 @@ type reader struct {
 	joined int          // index in the list: signals before it are not for this reader
 	next   int          // index in the list: what comes must be there or after it
 	pos    hub.Position // all messages up to here came, or were lost with notice
-	gap    *hub.Gap     // must be told first
+	gap    *hub.Gap     // must come first
 }
 
 // list is all that was published in the reader's room.
@@ -70,7 +70,7 @@ func (r *reader) take(m *hub.Message) {
 	r.Errorf("%s: %v %.9q is out of order, a duplicate, or nobody's", r.room, m.Position, m.Data)
 }
 
-// lose checks a gap that the reader is told of.
+// lose checks a gap that the reader gets.
 func (r *reader) lose(g *hub.Gap) {
 	r.Helper()
 	if r.gap != nil {
@@ -147,8 +147,7 @@ func (r *reader) begun(start hub.Start) {
 	}
 }
 
-// honoured checks the answer to a cursor: the reader stands there, or has a
-// gap to tell.
+// honoured checks the answer to a cursor: the reader is at that place, or gets a gap.
 func (r *reader) honoured(start hub.Start) {
 	r.Helper()
 	known := !start.InvalidCursor && start.After.Epoch != foreignEpoch && start.After.Offset < future
@@ -220,7 +219,7 @@ func (m *model) backward() {
 		if len(want) > limit || page.Gap != nil {
 			m.Errorf("%s: %d messages, at most %d, gap %v", room, len(want), limit, page.Gap)
 		}
-		// What is given is the end of the list, without a hole.
+		// The messages that it gets are the end of the list, without a hole.
 		for len(want) > 0 && len(list) > 0 {
 			s := list[len(list)-1]
 			list = list[:len(list)-1]

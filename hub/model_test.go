@@ -343,8 +343,8 @@ func (m *model) catchUp() {
 	}
 }
 
-// group does what a dispatcher does: it gives a step's messages to whoever is due
-// them. The others wait for their Next.
+// group does what a dispatcher does: it gives a step's messages to the members that
+// need them. The others wait for their Next.
 func (m *model) group() {
 	dispatcher := &m.dispatchers[m.rnd.IntN(len(m.dispatchers))]
 	for range one(m, 1, 1000) {

@@ -30,7 +30,7 @@ func (h *Hub) presenceAfter(room string, since Position) (*Presence, error) {
 	}
 	if r == nil {
 		if since.Epoch == h.epoch {
-			return nil, nil //nolint:nilnil // nothing has changed, and that is no error
+			return nil, nil //nolint:nilnil // nothing has changed, which is not an error
 		}
 		return &Presence{Room: room, Snapshot: true, Numbers: mode != settings.PresenceOn, Cursor: Position{Epoch: h.epoch}}, nil
 	}
@@ -57,9 +57,8 @@ func (h *Hub) memberCount(room string) (int, error) {
 	return r.memberCount(), nil
 }
 
-// renew keeps a client that has no session in the room, as [Caller.Subscribe] does
-// one that has, until [VisitLease] and the room's grace are over, and shows state
-// unless it is nil. The client is known by its ID.
+// renew keeps a client without a session in the room until [VisitLease] and the room's
+// grace are over, and shows state unless it is nil. The client's ID identifies it.
 func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) error {
 	state, err := h.stateOf(state, c, room)
 	if err != nil {

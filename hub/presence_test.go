@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// seen reads what a session is told, presence alone, as short text: the number,
-// then who is here (=), entered (+), changed (~) and left (-).
+// seen returns the presence that a session gets as short text: the number, then who is
+// here (=), entered (+), changed (~) and left (-).
 func seen(t *testing.T, s *hub.Session) (told []string) {
 	t.Helper()
 	for {
@@ -316,7 +316,7 @@ func TestPresenceSince(t *testing.T) {
 	})
 }
 
-// A session that is overtaken has missed changes, and is told anew.
+// A session that is overtaken has missed changes, and gets a snapshot.
 func TestPresenceAfterBeingOvertaken(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		slow, other := connect(t, h, person("slow")), connect(t, h, person("other"))
@@ -385,7 +385,7 @@ func TestTooManyRooms(t *testing.T) {
 	})
 }
 
-// Whoever asks without reading waits.
+// A client that sends commands without reading the answers has to wait.
 func TestAnswersWait(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
@@ -414,14 +414,14 @@ func TestAnswersWait(t *testing.T) {
 	})
 }
 
-// Whoever comes back from far behind is told once who is there, before the gap.
+// A client that comes back from far behind gets one snapshot, before the gap.
 func TestPresenceBeforeAGap(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		publish(t, h, "r", count(1, 80)...)
 		advance(time.Minute)
 		s := connect(t, h, person("ann"))
 		join(t, s, "r", hub.Start{InvalidCursor: true})
-		advance(2 * time.Second) // its own coming is told, too
+		advance(2 * time.Second) // its own arrival is reported, too
 		var kinds []string
 		for more := true; more; {
 			var items []hub.Item
@@ -439,8 +439,8 @@ func TestPresenceBeforeAGap(t *testing.T) {
 	})
 }
 
-// What comes and goes quickly fills no memory: there is no grace for more than
-// may be connected.
+// Clients that come and go quickly don't fill the memory: no more clients have a grace
+// than may be connected.
 func TestGraceIsBounded(t *testing.T) {
 	few := func(s *settings.Settings) { s.MaxConnections = 3 }
 	bubble(t, configured(few), func(t *testing.T, h *hub.Hub) {

@@ -148,7 +148,7 @@ func TestFormsLeaveWithTheShortWindow(t *testing.T) {
 	})
 }
 
-// What a live session can read, of a room that keeps nothing or little.
+// The messages that a live session can read in a room that keeps little or nothing.
 func TestDeliveryWindow(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -226,7 +226,7 @@ func TestOwnExpiryIsNoGap(t *testing.T) {
 	}
 }
 
-// What is lost in one room is no loss for readers of another.
+// Losses in one room are not losses for readers of another.
 func TestLossesAreOfTheirRoom(t *testing.T) {
 	for name, use := range map[string]func(*testing.T, *hub.Hub, string){
 		"a room that is forgotten": func(t *testing.T, h *hub.Hub, room string) {
@@ -285,7 +285,7 @@ func TestGapsEndWhereTheWindowBegins(t *testing.T) {
 	})
 }
 
-// The end of a message by its own time is no gap, wherever it was until then.
+// A message that expires by its own TTL leaves no gap, wherever it was stored.
 func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
 	bubble(t, configured(keeping(0, 0)), func(t *testing.T, h *hub.Hub) {
 		before := tail(t, h, "r")
@@ -306,8 +306,7 @@ func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
 	})
 }
 
-// What can be said of cursors in a room that was forgotten, and of those that
-// never were.
+// The answers to cursors in a room that was forgotten, and in rooms that never existed.
 func TestCursorsOfAForgottenRoom(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		bubble(t, configured(keeping(10, time.Minute)), func(t *testing.T, h *hub.Hub) {
@@ -389,8 +388,7 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// Whoever comes with an old cursor to a room that was made anew has missed
-// nothing of it.
+// A client with an old cursor has missed nothing of a room that was made anew.
 func TestResumeInAFreshRoom(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -10,12 +10,11 @@ import (
 // live sessions read from. Entries are numbered by a sequence that only counts
 // here, so that signals, which have no offset, have a place too.
 //
-// Everything in it is at most windowAge old, or among the newest windowCount
-// of an occupied room. The budget may shorten it. A ring is guarded by its
-// room's mu.
+// Everything in it is at most windowAge old, or among the newest windowCount of an
+// occupied room. The budget may shorten it. Its room's mu guards a ring.
 type ring struct {
 	entries  deque.Deque[*Message]
-	messages deque.Deque[uint64] // sequences of the entries that are no signals
+	messages deque.Deque[uint64] // sequences of the entries other than signals
 	first    uint64              // sequence of the oldest entry
 	epoch    string              // of lost; empty: not known yet
 	lost     loss                // for a cursor at or after it nothing is missing that is not here

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
-// windowOf returns a ring with so many messages, at offsets 1, 2, and on, and
-// so many signals after each.
+// windowOf returns a ring with some messages, at offsets 1, 2, and on, and some signals
+// after each.
 func windowOf(messages, signals int) *ring {
 	r := &ring{epoch: "e", budget: message.NewBudget(settings.Off)}
 	for i := range messages {
@@ -21,12 +21,12 @@ func windowOf(messages, signals int) *ring {
 	return r
 }
 
-// What is asked for with each delivery walks through no signals.
+// The queries of each delivery do not walk through signals.
 func TestRingSkipsSignals(t *testing.T) {
 	r := windowOf(3, 1000)
 	for i, m := range r.entries.All() {
 		if m.Signal {
-			r.entries.All()[i] = nil // whoever looks at it panics
+			r.entries.All()[i] = nil // looking at it panics
 		}
 	}
 	if got := r.newest; got != (Position{Epoch: "e", Offset: 3}) {

@@ -120,8 +120,8 @@ func (r *room) read(q Query) (Page, bool) {
 	return r.ring.read(q.After, q.Limit, now), true
 }
 
-// readAll answers q from the ring or the engine's log, whichever reaches back
-// further.
+// readAll answers q from the ring or, if that does not reach back far enough, from the
+// engine's log.
 func (r *room) readAll(ctx context.Context, e Engine, q Query) (Page, error) {
 	if page, ok := r.read(q); ok {
 		return page, nil

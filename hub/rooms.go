@@ -139,8 +139,8 @@ func (h *Hub) drop(r *room) {
 	h.vacant.Add(-1)
 }
 
-// leave drops a room that has no pins and no subscribers, and is to be forgotten: from
-// now on who wants it waits for arrived. Called with mu held.
+// leave drops a room without pins and subscribers, which is then to be forgotten. From now
+// on, pin makes callers that want the room wait. Called with mu held.
 func (h *Hub) leave(r *room) {
 	h.drop(r)
 	h.leaving[r.name] = make(chan struct{})

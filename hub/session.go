@@ -104,7 +104,7 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 	if start.Answer != nil {
 		s.queue(start.Answer(joined))
 	}
-	// What came between begin and enter was no news for it.
+	// The session was not notified of messages between begin and enter.
 	s.waker.Wake()
 	return joined, nil
 }

@@ -163,9 +163,9 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	return buf, true
 }
 
-// appear counts the session in the room's presence, and makes its client a member
-// who shows state, unless that is nil. An anonymous client that shows nothing, and is
-// sent nothing about members, is counted by its session alone.
+// appear counts the session in the room's presence, and makes its client a member who
+// shows state, unless that is nil. An anonymous client that shows no state and receives
+// no presence is only counted, through its session.
 func (m *Subscription) appear(state []byte) {
 	switch c := &m.session.client; {
 	case c.Observer:
@@ -176,7 +176,7 @@ func (m *Subscription) appear(state []byte) {
 	}
 }
 
-// show shows another state. The client is no observer.
+// show shows another state. The client must not be an observer.
 func (m *Subscription) show(state []byte) {
 	if m.lease != nil {
 		m.room.attendance.update(m.lease, state)

@@ -170,7 +170,7 @@ func TestDetachedHeartbeat(t *testing.T) {
 	})
 }
 
-// What a client sends after its request is discarded, within a bound.
+// Data that a client sends after its request is discarded, up to a limit.
 func TestDetachedClientGoesOnSending(t *testing.T) {
 	detach(t, events, func(t *testing.T, s *site) {
 		nc, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))

@@ -99,8 +99,7 @@ func TestHeartbeatAndType(t *testing.T) {
 	}
 }
 
-// What a stream begins and ends with. Where R stands there is a time to come
-// back.
+// The beginning and the end of a stream. R stands for a time to reconnect after.
 func TestBeginAndEnd(t *testing.T) {
 	opening := protocol.Opening{Conn: "c9", Cursor: pos.String(), Heartbeat: 25 * time.Second, MaxMessage: 9}
 	joined := &sse.Opening{Opening: opening, ID: pos.String()}
@@ -168,7 +167,7 @@ func TestBye(t *testing.T) {
 	}
 }
 
-// Whatever is accepted arrives as it was published.
+// Every message that is accepted arrives as it was published.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("text/plain", []byte("a\r\nb\rc\n\n d\x00\u2028\ufeff:"), "order", false)
 	f.Add("application/json", []byte("{ \"a\\r\\n\" :\r\n 1 }"), "", true)

@@ -96,8 +96,8 @@ func appendArticle(b []byte, m *hub.Message) []byte {
 	return append(b, "</p></article>\n"...)
 }
 
-// chat returns what a person should see of a message: its text, or the field text of
-// an object, which chats publish as JSON or as text. Of other messages it returns the
+// chat returns what a person should see of a message: its text, or the field text of an
+// object, which chats publish as JSON or as text. For other messages it returns the
 // JSON, or the type and the size.
 func chat(m *hub.Message) (author, text string, isText bool) {
 	if m.Kind == message.Binary {

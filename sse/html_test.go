@@ -120,7 +120,7 @@ var allowed = map[string][]string{
 	"time": {"datetime"}, "p": {"dir"}, "a": {"rel", "href"},
 }
 
-// Whatever is published comes out as text, in the elements that it should.
+// Everything that is published comes out as text, in the right elements.
 func FuzzHTML(f *testing.F) {
 	f.Add("text/plain", []byte("<b>a</b>\r\nhttps://example.com/?a&b;'\" &lt; \x00 </p>"), "Ann")
 	f.Add("application/json", []byte(`{"text":"</p><script>http://x<y","name":"<!--"}`), "")

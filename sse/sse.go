@@ -114,7 +114,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 }
 
 // open joins the rooms, and returns the stream's opening. With several rooms it
-// replaces the format by one that is for this stream alone.
+// replaces the format with a format for this stream alone.
 func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, error) {
 	opening := new(Opening)
 	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat

@@ -307,7 +307,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// A slow reader stays, and the deadline of one write is none for the idle time
+// A slow reader stays, and the deadline of a write does not apply to the idle time
 // after it.
 func TestSlowReader(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *stream) {

@@ -135,8 +135,8 @@ func (c *client) read(n int) []byte {
 	return b
 }
 
-// expect reads as many frames as are wanted. One that ends with "*" stands for
-// every frame with that beginning.
+// expect reads as many frames as are wanted. A text that ends with "*" stands for every
+// frame with that beginning.
 func (c *client) expect(want ...string) {
 	c.t.Helper()
 	for _, w := range want {

@@ -86,7 +86,8 @@ func TestNoCompression(t *testing.T) {
 	}
 }
 
-// What is small on the wire and large in memory is as large as it is in memory.
+// A message that is small on the wire and large in memory counts with its size in
+// memory.
 func TestBomb(t *testing.T) {
 	s := listen(t, configured(), compressing)
 	c := s.dialWith(t, "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover")

@@ -43,7 +43,7 @@ func (e *extension) acceptDeflate() (answer string, ok bool) {
 			// The deflater's window is always 32 KiB. A client that asks for less has
 			// to do without compression.
 			if ok = p.value == "15"; ok {
-				answer += "; server_max_window_bits=15" // accepted by its answer (section 7.1.2.1)
+				answer += "; server_max_window_bits=15" // the answer accepts it (section 7.1.2.1)
 			}
 		default:
 			ok = false
@@ -80,9 +80,9 @@ type extensionParam struct {
 // extensionList is the part of a list of extensions that is still to be read.
 type extensionList struct{ rest string }
 
-// next reads one extension and the comma after it. An extension that breaks the
-// grammar is skipped, and ok is false: that is no reason to refuse the connection,
-// and another offer may be good.
+// next reads one extension and the comma after it. An extension that breaks the grammar
+// is skipped, and ok is false: the connection is not refused for that, and another
+// offer may be good.
 func (l *extensionList) next() (e extension, ok bool) {
 	e, ok = l.extension()
 	if l.space(); ok && (l.rest == "" || l.skip(',')) {

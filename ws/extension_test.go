@@ -118,8 +118,8 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// What is agreed on is done, and what is not is not: a compressed frame ends a
-// connection that has not agreed.
+// Compression is used if it was negotiated, and only then: otherwise a compressed frame
+// ends the connection.
 func TestWhatIsAgreedOnIsDone(t *testing.T) {
 	for _, test := range offers {
 		if len(test.offer) != 1 {

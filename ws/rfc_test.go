@@ -14,7 +14,7 @@ import (
 type rfc struct {
 	name  string
 	send  []byte
-	want  []string // if the last one is no close, the connection must go on
+	want  []string // if the last frame is not a close, the connection must go on
 	cause hub.Cause
 }
 

@@ -47,7 +47,7 @@ func TestServerEnds(t *testing.T) {
 			})
 		})
 		if cause == hub.CauseGone {
-			continue // nobody is there to answer
+			continue // no peer is there to answer
 		}
 		t.Run(cause.String()+", answered", func(t *testing.T) {
 			bubble(t, configured(), plain, func(t *testing.T, s *server) {
@@ -64,8 +64,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// Whatever a peer goes on to send after the end was said, it gains no time,
-// and nothing follows the closing frame.
+// A peer that goes on sending after the end gains no time, and nothing follows the
+// closing frame.
 func TestServerEndsAndPeerGoesOn(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -251,7 +251,7 @@ func (c *conn) limit() int64 {
 func (c *conn) publish(event frame.Event) error {
 	p := hub.Publication{Room: c.room, Kind: message.Binary, Data: event.Data}
 	if event.Op == frame.Text {
-		p.Kind, p.Data, _ = protocol.Content("", event.Data) // UTF-8 is no error
+		p.Kind, p.Data, _ = protocol.Content("", event.Data) // there is no error for UTF-8
 	}
 	_, err := c.Session.Publish(context.Background(), p)
 	if err == nil {
@@ -275,7 +275,7 @@ func (c *conn) End(err error) (linger bool) {
 	cause := hub.CauseGone
 	switch {
 	case errors.As(err, &bye):
-		// What was due before the peer closed goes out before the answer.
+		// Messages that were due before the peer closed go out before the answer.
 		c.Out.Conclude(frame.AppendFrame(nil, frame.Close, bye.payload))
 		cause = hub.CauseLeft
 	case errors.Is(err, frame.ErrProtocol):

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-realtime/realtime/ws"
 )
 
-// What can be answered is answered at once, not when a message ends.
+// Control frames are answered at once, not when a message ends.
 func TestStepByStep(t *testing.T) {
 	s := listen(t, configured())
 	c := s.dial(t)

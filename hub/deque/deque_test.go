@@ -40,7 +40,7 @@ func TestDeque(t *testing.T) {
 	}
 }
 
-// What a burst needed is given back with it.
+// The memory that a burst needed is freed after it.
 func TestDequeShrinks(t *testing.T) {
 	var d Deque[int]
 	for i := range 100_000 {

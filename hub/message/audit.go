@@ -37,7 +37,8 @@ func (b *Budget) Audit(holds map[*Message]int, states int64) error {
 	that(cached == b.cached.Len(), "%d messages carry forms, %d are listed", cached, b.cached.Len())
 	that(b.used == used, "the budget says %d bytes, recomputed %d", b.used, used)
 	that(b.shown == states, "states are charged %d bytes, counted %d", states, b.shown)
-	// Whoever takes a snapshot holds locks: what it is too much goes with the next message.
+	// A snapshot is taken with locks held: the surplus is dropped with the next
+	// message.
 	that(used-snapshots <= b.max || len(holds) == 0, "%d bytes are kept, at most %d are allowed", used-snapshots, b.max)
 	return errors.Join(errs...)
 }

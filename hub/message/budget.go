@@ -7,15 +7,15 @@ import (
 	"unsafe"
 )
 
-// What is charged beside a message's own bytes, in bytes: measured, with what the
-// allocator rounds up. BenchmarkHeap holds it against the heap.
+// The bytes that are charged in addition to a message's own, as measured, including
+// what the allocator adds by rounding up. BenchmarkHeap holds it against the heap.
 const (
 	messageOverhead = 400 // the message, its places in ring and log, and in the list of what is kept
 	expiryOverhead  = 80  // its place in the order of what ends by itself
 	userOverhead    = 64  // who published it
 	formsOverhead   = 128 // that it carries encoded forms
 	formOverhead    = 32  // each of them
-	memberOverhead  = 64  // a member, or one who has gone, in a presence frame
+	memberOverhead  = 64  // a member, or a member who has gone, in a presence frame
 )
 
 // weight returns what keeping m keeps alive, in bytes, without its encoded forms.

@@ -11,12 +11,12 @@ import (
 )
 
 // The form in which engines store a message, the same for all of them: a version byte,
-// fields in the order of their numbers, and a checksum (CRC-32C, big-endian) of all that
-// is before it. A field is a uvarint of twice its number, then a uvarint; or of twice its
-// number plus one, then the length as a uvarint, and so many bytes. A field that is zero
-// or empty is left out. A reader skips numbers that it does not know, so a new field needs
-// no new version. A new version is read for one minor release before it is written, since
-// two nodes run two releases during an update.
+// fields in the order of their numbers, and a checksum (CRC-32C, big-endian) of all
+// that is before it. A field is a uvarint of twice its number, then a uvarint; or of
+// twice its number plus one, then the length as a uvarint, and that number of bytes. A
+// field that is zero or empty is left out. A reader skips numbers that it does not
+// know, so a new field needs no new version. A new version is read for one minor
+// release before it is written, since two nodes run two releases during an update.
 //
 // Numbers are never used for anything else. 14 (the offset of the room's message before)
 // and 15 (the fingerprint of a publication with a key) are reserved.
@@ -176,7 +176,7 @@ func (m *Message) setText(field uint64, text []byte) {
 	case fieldUserID:
 		m.From = &User{ID: string(text)}
 	case fieldUserName:
-		if m.From != nil { // nobody has a name without an id
+		if m.From != nil { // there is no name without an id
 			m.From.Name = string(text)
 		}
 	case fieldPublisher:

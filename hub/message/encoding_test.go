@@ -20,7 +20,7 @@ var (
 	_ encoding.BinaryUnmarshaler = (*message.Message)(nil)
 )
 
-// What is stored today is read for ever: these bytes never change.
+// Messages that are stored today must remain readable: these bytes never change.
 const goldenMessage = "01" + "02" + "9208" + "04" + "fbf8fcc5be989803" + "06" + "fb86cbe2be989803" + "08" + "02" +
 	"0b" + "04" + "6b336639" + "0d" + "05" + "6c6f626279" + "0f" + "05" + "6f72646572" + "11" + "0a" + "746578742f706c61696e" +
 	"13" + "03" + "616e6e" + "15" + "03" + "416e6e" + "17" + "03" + "746167" + "19" + "01" + "6b" + "1b" + "02" + "6869"
@@ -56,7 +56,7 @@ func TestEncodingNeverChanges(t *testing.T) {
 	}
 }
 
-// Whatever a message has, it has when it is read back.
+// A message that is read back has all its fields.
 func TestEncodingKeepsMessages(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	text := func(most int) string {
@@ -133,8 +133,7 @@ func TestDamagedEncoding(t *testing.T) {
 	}
 }
 
-// Whatever the fields are, nothing panics, and what can be read is written again as the
-// same message.
+// No input panics, and a message that can be read is written again as the same message.
 func FuzzEncoding(f *testing.F) {
 	whole := encode(f, golden())
 	f.Add([]byte(nil))

@@ -9,7 +9,7 @@ import (
 // InvalidCursor, After, Before, Last, Age. If none is, the page is empty and its
 // Cursor is the log's tail.
 type Query struct {
-	// InvalidCursor stands for a cursor that is none of ours. The page begins with a
+	// InvalidCursor stands for a cursor that is not valid here. The page begins with a
 	// gap and the oldest messages.
 	InvalidCursor bool
 	// After reads forward from this cursor.
@@ -18,7 +18,7 @@ type Query struct {
 	Before Position
 	// Last reads the newest n messages.
 	Last int
-	// Age reads the newest messages that are no older than this.
+	// Age reads the messages of this last span of time.
 	Age time.Duration
 	// Limit bounds the messages of the page; 0 returns none.
 	Limit int
@@ -44,7 +44,7 @@ type GapReason string
 // The reasons of a gap.
 const (
 	GapExpired GapReason = "expired" // retention let go of them
-	GapEpoch   GapReason = "epoch"   // the log began anew, or the cursor is none of ours
+	GapEpoch   GapReason = "epoch"   // the log began anew, or the cursor is not valid here
 	GapSlow    GapReason = "slow"    // retention overtook a live session
 )
 

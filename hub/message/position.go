@@ -9,7 +9,7 @@ import (
 // maxEpoch is the longest epoch that a cursor may name, in bytes.
 const maxEpoch = 32
 
-// ErrPosition is returned by [ParsePosition] for text that is no cursor.
+// ErrPosition is returned by [ParsePosition] for text that is not a cursor.
 var ErrPosition = errors.New("not a cursor: want <epoch>.<offset>")
 
 // Position is a place in a room's log: the id of a message and, at the same
@@ -17,7 +17,7 @@ var ErrPosition = errors.New("not a cursor: want <epoch>.<offset>")
 // it. Within an epoch offsets rise; they need not be consecutive. A new epoch
 // means that the log began anew. Clients treat the text form as opaque.
 //
-// The zero Position is no place at all.
+// The zero Position means that there is none.
 type Position struct {
 	Epoch  string
 	Offset uint64
@@ -50,7 +50,7 @@ func isEpochByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
 }
 
-// IsZero reports whether p is no place at all.
+// IsZero reports whether p is the zero Position.
 func (p Position) IsZero() bool { return p.Epoch == "" }
 
 // String returns the text form, or "" for the zero Position.

@@ -29,7 +29,7 @@ type Presence struct {
 	forms   [2 * MaxForms]atomic.Pointer[[]byte]
 }
 
-// Member is a member that shows a state, and Departure one that has gone.
+// Member is a member that shows a state, and Departure is a member that has gone.
 type (
 	Member    = presence.Member
 	Departure = presence.Departure

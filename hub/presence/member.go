@@ -11,7 +11,7 @@ type member struct {
 	state    []byte // of the lease that showed one last; nil: it does not show itself
 	leases   []*Lease
 	byConn   map[string]*Lease // the same, where there are many; nil: there are not
-	top      *Lease            // of those that show a state, the one that did last
+	top      *Lease            // among the leases that show a state, the latest
 }
 
 // Lease is one connection's part in a member. It belongs to its [Roster].
@@ -74,7 +74,7 @@ func (m *member) remove(l *Lease) {
 	}
 }
 
-// show makes the lease the one that showed a state last.
+// show makes the lease the latest that has shown a state.
 func (m *member) show(l *Lease, state []byte) {
 	m.hide(l)
 	l.state, l.older = state, m.top

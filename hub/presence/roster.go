@@ -11,8 +11,8 @@
 //	enter, update, leave := r.Changes()
 //
 // A member holds a lease for each of its connections. A lease lives while sessions hold
-// it, and after that until its end; the member goes with its last lease. Its state is the
-// one that a lease showed last.
+// it, and after that until its end; the member goes with its last lease. Its state is
+// the last one that any of its leases has shown.
 package presence
 
 import (
@@ -24,7 +24,7 @@ import (
 
 // Member is a member that shows a state in a room.
 type Member struct {
-	ID    string // the user's, or one that stands for an anonymous connection
+	ID    string // the user's, or a code for an anonymous connection
 	Name  string // the user's; empty if unknown
 	State []byte // JSON that the client gave
 }
@@ -63,7 +63,7 @@ const smallMap = 512
 // is empty. It is for one goroutine at a time.
 type Roster struct {
 	members map[string]*member
-	bare    int // connections that are counted and are no members
+	bare    int // connections that are only counted
 	most    int // members that the map has held
 	ending  ranking.Heap[*Lease]
 	bytes   int64
@@ -106,8 +106,8 @@ func (r *Roster) NextEnd() (end time.Time, ok bool) {
 	return r.ending[0].ends, true
 }
 
-// Count counts connections that are no members, or fewer than before. A change of the
-// number is noted only if noted is set.
+// Count adds n, which may be negative, to the number of connections that are only
+// counted. A change of the number is noted only if noted is set.
 func (r *Roster) Count(n int, noted bool) {
 	r.bare += n
 	r.recount = r.recount || noted
@@ -178,8 +178,7 @@ func (r *Roster) Withdraw(id, conn string) {
 	}
 }
 
-// Expire ends at most so many leases whose time is over, and reports whether there are
-// more.
+// Expire ends up to most leases whose time is over, and reports whether there are more.
 func (r *Roster) Expire(now time.Time, most int) (more bool) {
 	for n := 0; len(r.ending) > 0 && !r.ending[0].ends.After(now); n++ {
 		if n == most {

@@ -119,8 +119,8 @@ func TestLeaseOfAnEmptiedRoster(t *testing.T) {
 func TestLeasesEndByHeap(t *testing.T) {
 	r := strangers(1000)
 	all := slices.Clone(r.ending)
-	// They were added in their order. What then takes the first one's place comes down
-	// along the first child of each.
+	// They were added in their order. The element that takes the first one's place
+	// moves down along each first child.
 	looked := map[int]bool{0: true, len(all) - 1: true}
 	for i := 1; i < len(all); i = 2*i + 1 {
 		looked[i], looked[i+1] = true, true
@@ -166,8 +166,8 @@ func TestConnectionsOfOneUser(t *testing.T) {
 	}
 }
 
-// Whatever comes and goes, a member has the leases that it should have, and shows what
-// was shown last.
+// After any arrivals and departures a member has the right leases, and shows the state
+// that was shown last.
 func TestMemberConverges(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	r := new(Roster)

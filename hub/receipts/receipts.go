@@ -1,5 +1,5 @@
 // Package receipts makes publishing idempotent: it remembers the receipt of each
-// publication that has a key, and gives it again to whoever publishes with the same key.
+// publication that has a key, and returns it again for the same publication.
 package receipts
 
 import (

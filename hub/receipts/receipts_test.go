@@ -71,7 +71,8 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// Who comes after many does not forget all of them, and is not taken for one.
+// A key that comes after many does not push out all of them, and is not mistaken for
+// one of them.
 func TestKeysAreForgottenInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := New[int](func() int64 { return MaxBytes })

@@ -1,5 +1,5 @@
-// Package secret makes ids that nobody can guess, and codes that only who has the key can
-// make.
+// Package secret makes ids that cannot be guessed, and codes that cannot be made without
+// the key.
 package secret
 
 import (

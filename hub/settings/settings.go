@@ -125,10 +125,9 @@ const (
 	PresenceOff                       // nothing
 )
 
-// RoomRule sets limits for the rooms whose names match Pattern: the name
-// itself, or a beginning followed by one "*", which also spans "/". What a
-// rule leaves nil comes from the next less specific rule that matches, then
-// from the settings.
+// RoomRule sets limits for the rooms whose names match Pattern: the name itself, or a
+// beginning followed by one "*", which also spans "/". A field that a rule leaves nil
+// comes from the next less specific rule that matches, then from the settings.
 type RoomRule struct {
 	Pattern        string
 	History        *History
@@ -216,7 +215,7 @@ func (s *Settings) Check() error {
 	return nil
 }
 
-// check returns an error if nobody can keep so little.
+// check rejects negative limits.
 func (k History) check() error {
 	if k.Count < 0 || k.Age < 0 {
 		return fmt.Errorf("invalid history of %d messages and %v: must not be negative", k.Count, k.Age)

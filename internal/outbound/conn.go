@@ -103,12 +103,11 @@ func New(g *Group, room string, members int) *Conn {
 	return &Conn{shard: g.shard(room, members)}
 }
 
-// Start begins to write the session's items to nc. From now on nobody else may
-// write to nc, and the connection's reader must call [Conn.Finish] in the end. The
-// Conn wakes the reader when it has to end: a goodbye is on its way, and reading
-// is bounded by [Farewell], or the socket was cut. reader.Wake is called from any
-// goroutine and must not call the Conn. It may do nothing if the reader always
-// waits in nc.Read.
+// Start begins to write the session's items to nc. From now on no other code may write
+// to nc, and the connection's reader must call [Conn.Finish] in the end. The Conn wakes
+// the reader when it has to end: a goodbye is on its way, and reading is bounded by
+// [Farewell], or the socket was cut. reader.Wake is called from any goroutine and must
+// not call the Conn. It may do nothing if the reader always waits in nc.Read.
 func (c *Conn) Start(nc net.Conn, s *hub.Session, codec Codec, reader hub.Waker) {
 	c.nc, c.session, c.reader = nc, s, reader
 	c.shard.group.add(c)
@@ -230,8 +229,8 @@ const (
 	short                // as owned, and a part has been written
 )
 
-// deliver gives the connection the round's batch if that is exactly what it is due.
-// Otherwise it queues the connection, to be served by itself. If the batch is
+// deliver gives the connection the round's batch if that is exactly what the session
+// needs next. Otherwise it queues the connection, to be served alone. If the batch is
 // encoded already and the socket takes it without waiting, deliver writes it: mu is
 // held for no longer than that. Otherwise the caller becomes the writer.
 func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, err error) {

@@ -101,7 +101,7 @@ func (w *widest) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-// What comes while the writer has just looked is not forgotten.
+// A message that comes right after the writer has looked is not forgotten.
 func TestWakeWhileEncoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
@@ -117,8 +117,8 @@ func TestWakeWhileEncoding(t *testing.T) {
 	})
 }
 
-// What a reader queues while the writer gathers goes out before what it publishes
-// next, though that is gathered in the same turn.
+// An answer that a reader queues while the writer gathers goes out before the message
+// that it publishes next, though both are gathered in the same turn.
 func TestControlWhileGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, g := newHub(t), new(outbound.Group)
@@ -237,7 +237,7 @@ type ending struct {
 	want   string
 }
 
-// Whatever comes, whenever it comes, nothing follows the end.
+// Nothing that comes, at any time, is written after the end.
 func TestNothingAfterTheEnd(t *testing.T) {
 	tests := []ending{
 		{"goodbye", false, nil, func(c *conn) { c.session.End(hub.CauseStopping) }, "m\nbye stopping\n"},

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// socketOf returns -1: on this system a connection is written to by its own Write.
+// socketOf returns -1: on this system connections are written to with their own Write.
 func socketOf(net.Conn) int { return -1 }
 
 func send(int, []byte) (int, error) { return 0, syscall.ENOTSUP }

@@ -47,7 +47,7 @@ func secure(t testing.TB, far, near net.Conn) (*tls.Conn, *tls.Conn) {
 		if err := client.Handshake(); err != nil {
 			t.Error(err)
 		}
-		// What follows the handshake must not wait for a reader.
+		// Messages after the handshake must not wait for a reader.
 		_, _ = client.Read(nil)
 	})
 	if err := server.Handshake(); err != nil {
@@ -124,7 +124,7 @@ func numbered(r *bufio.Reader, first, last int) error {
 	return nil
 }
 
-// Everybody gets everything, once and in order, whatever else is going on.
+// Every client gets every message, once and in order, under all kinds of load.
 func TestFanOut(t *testing.T) {
 	ways(t, func(t *testing.T, socket func() (far, near net.Conn)) {
 		h, g := newHub(t), new(outbound.Group)
@@ -203,7 +203,7 @@ func TestFullSocket(t *testing.T) {
 	})
 }
 
-// What waits for full sockets is bounded over all connections.
+// The data that waits for full sockets is bounded over all connections.
 func TestMaxWaiting(t *testing.T) {
 	h, g := newHub(t), &outbound.Group{MaxWaiting: 100_000}
 	var conns []*conn

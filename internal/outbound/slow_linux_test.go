@@ -39,8 +39,8 @@ func sockets(t *testing.T, secret bool) (far, near net.Conn) {
 	return far, near
 }
 
-// Progress keeps a peer alive, however long a message takes as a whole; one that
-// takes nothing is cut.
+// Progress keeps a peer alive, however long a message takes as a whole; a peer that
+// reads nothing is cut.
 func TestProgressKeepsAPeer(t *testing.T) {
 	defer outbound.Hurry(time.Second, 100*time.Millisecond)()
 	for name, secret := range map[string]bool{"TCP": false, "TLS": true} {
@@ -79,8 +79,7 @@ func TestProgressKeepsAPeer(t *testing.T) {
 	}
 }
 
-// The system gives up a peer that is gone without a word, whatever is around its
-// socket.
+// The system gives up a peer that has disappeared, also if its socket is wrapped.
 func TestAbandonedBySystem(t *testing.T) {
 	for _, secret := range []bool{false, true} {
 		for heartbeat, want := range map[time.Duration]int{25 * time.Second: 75_000, time.Second: 30_000, 0: 90_000} {

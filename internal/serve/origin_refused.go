@@ -22,8 +22,8 @@ type RefusedOrigins struct {
 	logged map[string]bool
 }
 
-// first reports whether the origin is to be logged, and whether it is the last one
-// that is.
+// first reports whether to log the origin, and whether it is the last origin to be
+// logged.
 func (o *RefusedOrigins) first(from string) (first, last bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

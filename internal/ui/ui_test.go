@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The page speaks the reader's language, if it is one that the element speaks.
+// The page speaks the reader's language if the element speaks it.
 func TestLanguage(t *testing.T) {
 	for accepts, want := range map[string]string{
 		"":                         `<html lang="en">`,

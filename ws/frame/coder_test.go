@@ -76,7 +76,7 @@ func echo(nc net.Conn, early []byte, deflate bool) error {
 	}
 }
 
-// What coder/websocket writes is read as it was meant, and the other way round.
+// Frames of coder/websocket are read correctly, and the other way round.
 func TestAgainstCoder(t *testing.T) {
 	results := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -77,8 +77,8 @@ func TestCompress(t *testing.T) {
 	}
 }
 
-// What can't be compressed may come in short stored blocks, and is within the
-// limit all the same.
+// Data that can't be compressed may come in short stored blocks, and is within the
+// limit nevertheless.
 func TestIncompressible(t *testing.T) {
 	var p []byte
 	for range limit / 128 {

@@ -375,9 +375,9 @@ func wholeRunes(p []byte, from int) int {
 	return len(p)
 }
 
-// grow makes room for n more bytes of the frame, at least. It makes room for what the
-// frame announces, but for no more than bufferSize and four times the bytes that have
-// come: an announcement proves nothing.
+// grow makes room for n more bytes of the frame, at least. It makes room for as much as
+// the frame announces, up to bufferSize plus four times the bytes that have come,
+// because an announced length may be false.
 func (r *Reader) grow(n int, limit func() int64) {
 	need := int64(len(r.data) + n)
 	if need <= int64(cap(r.data)) {

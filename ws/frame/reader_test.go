@@ -76,7 +76,8 @@ func TestAtBorder(t *testing.T) {
 	}
 }
 
-// What is left over is used before anything is read, and is no border.
+// Leftover bytes are used before anything is read; while there are some, the reader is
+// not at a border.
 func TestLeftOver(t *testing.T) {
 	r := new(frame.Reader)
 	s := &source{pieces: [][]byte{frames(masked(fin|text, "a"), masked(fin|text, "b"), masked(fin|text, "c"))}}
@@ -91,7 +92,7 @@ func TestLeftOver(t *testing.T) {
 	}
 }
 
-// What comes early is used before anything is read, however much it is.
+// Bytes that came early are used before anything is read, however many they are.
 func TestFeed(t *testing.T) {
 	r := new(frame.Reader)
 	r.Feed(nil)
@@ -263,8 +264,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// FuzzReader: whatever comes, in whatever pieces, is read the same, and costs
-// no more memory than it may.
+// FuzzReader checks that any input, in any pieces, is read the same, and costs no more
+// memory than allowed.
 func FuzzReader(f *testing.F) {
 	for _, cases := range [][]rfc{framing(), pings(), fragments(), texts(), closings(), compressed()} {
 		for _, c := range cases {
