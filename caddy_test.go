@@ -22,11 +22,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Caddy writes to its own folders: not to the user's.
+	// Caddy writes to a folder of this process, and not to the user's, which it has
+	// looked up before.
 	dir, err := os.MkdirTemp("", "realtime-test")
 	if err != nil {
 		panic(err)
 	}
+	caddy.DefaultStorage.Path = dir
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
 		_ = os.Setenv(name, dir)
 	}
