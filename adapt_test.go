@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected parts of testdata/adapt")
@@ -46,7 +48,7 @@ func TestAdapt(t *testing.T) {
 // adaptOrValidate returns the adapted JSON if it is good, else the error.
 func adaptOrValidate(t *testing.T, input string) string {
 	t.Helper()
-	config, warnings, err := adapt(input)
+	config, warnings, err := caddytest.Adapt(input)
 	if err != nil {
 		return err.Error() + "\n"
 	}

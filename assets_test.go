@@ -8,48 +8,50 @@ import (
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // Whatever stands before a request for a script, it comes: pages of any origin
 // may load it, and Accept is the browser's affair.
 func TestAssets(t *testing.T) {
-	s := startSite(t, "realtime")
-	resp := s.do("GET", "/rt/-/realtime-chat.js", "", "Origin: https://elsewhere.example", "Accept-Encoding: br;q=1, gzip;q=0.9, zstd;q=0.1",
+	s := caddytest.Start(t, "realtime")
+	resp := s.Do("GET", "/rt/-/realtime-chat.js", "", "Origin: https://elsewhere.example", "Accept-Encoding: br;q=1, gzip;q=0.9, zstd;q=0.1",
 		"Accept: text/css")
 	if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Content-Encoding") != "gzip" || h.Get("Access-Control-Allow-Origin") != "*" ||
 		h.Get("Cache-Control") != "no-cache" || h.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("%s %v", resp.Status, h)
 	}
 	tag := resp.Header.Get("ETag")
-	if resp := s.do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: gzip", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified {
+	if resp := s.Do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: gzip", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("again: %s", resp.Status)
 	}
-	zstd := s.do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: gzip;q=0.5, zstd")
+	zstd := s.Do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: gzip;q=0.5, zstd")
 	if zstd.Header.Get("Content-Encoding") != "zstd" || zstd.Header.Get("ETag") == tag {
 		t.Errorf("zstd: %v", zstd.Header)
 	}
-	chat := readAll(t, s.do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: identity"))
+	chat := caddytest.ReadAll(t, s.Do("GET", "/rt/-/realtime-chat.js", "", "Accept-Encoding: identity"))
 	imported := regexp.MustCompile(`"\./(realtime\.[0-9a-f]+\.js)"`).FindStringSubmatch(chat)
 	if imported == nil {
 		t.Fatalf("it imports nothing: %s", chat)
 	}
-	resp = s.do("GET", "/rt/-/"+imported[1], "", "Accept-Encoding: identity")
-	if body := readAll(t, resp); resp.StatusCode != http.StatusOK || !strings.Contains(body, "Realtime") ||
+	resp = s.Do("GET", "/rt/-/"+imported[1], "", "Accept-Encoding: identity")
+	if body := caddytest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || !strings.Contains(body, "Realtime") ||
 		!strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
 		t.Errorf("%s %v", resp.Status, resp.Header)
 	}
 
 	for target, status := range map[string]int{"-/realtime.0000000000.js": 404, "-/": 404, "-": 404} {
-		resp := s.do("GET", "/rt/"+target, "")
-		if body := readAll(t, resp); resp.StatusCode != status || !strings.Contains(body, `"title":"not found"`) ||
+		resp := s.Do("GET", "/rt/"+target, "")
+		if body := caddytest.ReadAll(t, resp); resp.StatusCode != status || !strings.Contains(body, `"title":"not found"`) ||
 			!strings.HasPrefix(resp.Header.Get("Cache-Control"), "no-store") {
 			t.Errorf("%s: %s %s", target, resp.Status, body)
 		}
 	}
-	if resp := s.do("POST", "/rt/-/realtime.js", "x"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+	if resp := s.Do("POST", "/rt/-/realtime.js", "x"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %s, Allow %q", resp.Status, resp.Header.Get("Allow"))
 	}
-	if resp := s.do("PUT", "/rt/lobby", "x"); resp.Header.Get("Allow") != allowedMethods {
+	if resp := s.Do("PUT", "/rt/lobby", "x"); resp.Header.Get("Allow") != allowedMethods {
 		t.Errorf("PUT to a room: Allow %q", resp.Header.Get("Allow"))
 	}
 }
@@ -68,7 +70,7 @@ func TestAssetsCommand(t *testing.T) {
 		err := cmd.ExecuteContext(t.Context())
 		return out.String(), err
 	}
-	s := startSite(t, "realtime /live/*")
+	s := caddytest.Start(t, "realtime /live/*")
 	for _, prefix := range []string{"/live/", s.URL + "/live/"} {
 		out, err := run("--prefix", prefix)
 		if err != nil {
@@ -83,7 +85,7 @@ func TestAssetsCommand(t *testing.T) {
 			if !ok || !strings.HasPrefix(tag[1], prefix) || strings.Count(out, tag[2]) != 2 {
 				t.Errorf("tag %q", tag[0])
 			}
-			if resp := s.do("GET", "/live/"+target, ""); resp.StatusCode != http.StatusOK {
+			if resp := s.Do("GET", "/live/"+target, ""); resp.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s", tag[1], resp.Status)
 			}
 		}

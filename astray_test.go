@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 const (
@@ -33,9 +35,9 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 		says   string // in the answer
 	}{
 		"try_files":            {block: "try_files {path} /index.html\nREALTIME\nfile_server", warned: rewritten, says: "try_files changed"},
-		"try_files, a matcher": {block: "try_files {path} /index.html\nrealtime /rt/* {\n" + open + "}\nfile_server", warned: rewritten, says: "try_files changed"},
+		"try_files, a matcher": {block: "try_files {path} /index.html\nrealtime /rt/* {\n" + caddytest.Open + "}\nfile_server", warned: rewritten, says: "try_files changed"},
 		"a named matcher of one path": {
-			block:  "@rooms path /rt/*\ntry_files {path} /index.html\nrealtime @rooms {\nprefix /rt/\n" + open + "}\nfile_server",
+			block:  "@rooms path /rt/*\ntry_files {path} /index.html\nrealtime @rooms {\nprefix /rt/\n" + caddytest.Open + "}\nfile_server",
 			warned: rewritten, says: "try_files changed",
 		},
 		"try_files, a status":        {block: "try_files {path} {path}.html =404\nREALTIME\nfile_server", warned: rewritten, silent: true},
@@ -53,14 +55,14 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 		"a matcher of other rooms":   {block: "rewrite /rt/private/* /index.html\nREALTIME\nfile_server", target: "/rt/private/x", says: " changed this path"},
 		"a deeper handle":            {block: "handle /live/* {\nREALTIME\n}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
 		"a handle that has more":     {block: "handle /live/* {\nREALTIME\nfile_server\n}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
-		"another matcher":            {block: "realtime /live/* {\nprefix /rt/\n" + open + "}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
+		"another matcher":            {block: "realtime /live/* {\nprefix /rt/\n" + caddytest.Open + "}", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
 		"a handle with a site after": {block: "handle /live/* {\nREALTIME\n}\nrespond next", target: "/live/lobby", warned: elsewhere, says: "set prefix /live/"},
 		"handle_path":                {block: "handle_path /live/* {\nREALTIME\n}", target: "/live/lobby", warned: further, says: "set prefix /"},
 		"handle_path, the same":      {block: "handle_path /rt/* {\nREALTIME\n}", warned: further, says: "set prefix /"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+open+"}")
-			s, logged := loggedSite(t, "root * "+www(t)+"\n"+block)
+			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+caddytest.Open+"}")
+			s, logged := caddytest.StartLogged(t, "root * "+www(t)+"\n"+block)
 			for _, message := range []string{rewritten, elsewhere, further} {
 				if n := len(logged(message)); n > 0 != (message == c.warned) || n > 1 {
 					t.Errorf("%q is logged %d times", message, n)
@@ -69,28 +71,28 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 			if c.target == "" {
 				c.target = "/rt/lobby"
 			}
-			s.wantProblems(c.target, c.says, c.silent)
+			wantProblems(t, s, c.target, c.says, c.silent)
 		})
 	}
 }
 
 // wantProblems asks for a room in all ways. Unless the handler is silent, each answer is a
 // problem that says something.
-func (s *site) wantProblems(target, says string, silent bool) {
-	s.t.Helper()
+func wantProblems(t *testing.T, s *caddytest.Site, target, says string, silent bool) {
+	t.Helper()
 	for _, ask := range []struct{ method, body, accept string }{
 		{"GET", "", ""}, {"GET", "", "text/event-stream"}, {"POST", "hi", ""}, {"HEAD", "", ""},
 	} {
-		resp := s.do(ask.method, target, ask.body, "Accept: "+ask.accept)
-		body := readAll(s.t, resp)
+		resp := s.Do(ask.method, target, ask.body, "Accept: "+ask.accept)
+		body := caddytest.ReadAll(t, resp)
 		if silent {
 			continue
 		}
 		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("Content-Type") != "application/problem+json" {
-			s.t.Errorf("%s: %s %q", ask.method, resp.Status, body)
+			t.Errorf("%s: %s %q", ask.method, resp.Status, body)
 		}
 		if ask.method != "HEAD" && !strings.Contains(body, says) {
-			s.t.Errorf("%s: %q, want %q", ask.method, body, says)
+			t.Errorf("%s: %q, want %q", ask.method, body, says)
 		}
 	}
 }
@@ -118,7 +120,7 @@ func TestRoomsBesideRewritesAreServed(t *testing.T) {
 		"a uri into the prefix":   {block: "handle /chat/* {\nuri replace /chat/ /rt/\nREALTIME\n}\nrespond next", room: "/chat/lobby", other: "/any", answer: "next"},
 		"strip_prefix to rooms":   {block: "uri strip_prefix /api\nREALTIME\nrespond next", room: "/api/rt/lobby", other: "/any", answer: "next"},
 		"a handle that has more":  {block: "handle_path /live/* {\nREALTIME\nrespond more\n}", room: "/live/rt/lobby", other: "/live/x", answer: "more", warned: further},
-		"an asked prefix":         {block: "handle_path /api/* {\nrealtime /rt/* {\n" + open + "}\n}\nrespond next", room: "/api/rt/lobby", other: "/any", answer: "next"},
+		"an asked prefix":         {block: "handle_path /api/* {\nrealtime /rt/* {\n" + caddytest.Open + "}\n}\nrespond next", room: "/api/rt/lobby", other: "/any", answer: "next"},
 		"another site":            {block: "REALTIME\nrespond next\n}\nhttp://other.localhost:PORT {\ntry_files {path} /index.html\nfile_server", other: "/any", answer: "next"},
 		"handle_path and more":    {block: "handle_path /app/* {\nREALTIME\nrespond more\n}\nrespond next", room: "/app/rt/lobby", other: "/app/x", answer: "more", warned: further},
 		"handle":                  {block: "handle /live/* {\nrealtime {\nprefix /live/rt/\n}\nrespond more\n}", room: "/live/rt/lobby", other: "/live/x", answer: "more"},
@@ -135,8 +137,8 @@ func TestRoomsBesideRewritesAreServed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+open+"}")
-			s, logged := loggedSite(t, "root * "+www(t)+"\n"+block)
+			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+caddytest.Open+"}")
+			s, logged := caddytest.StartLogged(t, "root * "+www(t)+"\n"+block)
 			for _, message := range []string{rewritten, elsewhere, further} {
 				if n := len(logged(message)); n > 1 || (n == 1) != (message == c.warned) {
 					t.Errorf("%q is logged %d times", message, n)
@@ -145,10 +147,10 @@ func TestRoomsBesideRewritesAreServed(t *testing.T) {
 			if c.room == "" {
 				c.room = "/rt/lobby"
 			}
-			if resp := s.do("POST", c.room, "hi"); resp.StatusCode != http.StatusCreated {
-				t.Errorf("POST: %s %q", resp.Status, readAll(t, resp))
+			if resp := s.Do("POST", c.room, "hi"); resp.StatusCode != http.StatusCreated {
+				t.Errorf("POST: %s %q", resp.Status, caddytest.ReadAll(t, resp))
 			}
-			if got := readAll(t, s.do("GET", c.other, "")); got != c.answer {
+			if got := caddytest.ReadAll(t, s.Do("GET", c.other, "")); got != c.answer {
 				t.Errorf("%s: %q, want %q", c.other, got, c.answer)
 			}
 			if name == "a longer prefix later" && hubOf(t, "b").Stats().Rooms != 1 {

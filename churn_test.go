@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 var churnTime = flag.Duration("churn.time", 2*time.Second, "how long TestChurn runs")
@@ -26,11 +27,12 @@ var churnTime = flag.Duration("churn.time", 2*time.Second, "how long TestChurn r
 // WebSocket and one stream stay from the beginning to the end, and must see
 // every number that one publisher sends, in order.
 func TestChurn(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	s.Within += *churnTime
 	h := hubOf(t, "")
-	stays, events := s.dial("lobby?envelope=1"), s.stream("lobby", "text/event-stream")
-	events.until("id: ")
-	receive(t, stays) // ready
+	stays, events := s.Dial("lobby?envelope=1"), s.Stream("lobby", "text/event-stream")
+	events.Until("id: ")
+	caddytest.Receive(t, stays) // ready
 
 	ctx, cancel := context.WithTimeout(t.Context(), *churnTime)
 	defer cancel()
@@ -52,16 +54,16 @@ func TestChurn(t *testing.T) {
 	for i := range 6 {
 		all.Go(func() {
 			for n := i; ctx.Err() == nil; n++ {
-				if s.visit(ctx, n) == nil {
+				if visit(ctx, s, n) == nil {
 					joins.Add(1)
 				}
 			}
 		})
 	}
-	all.Go(func() { inOrder(t, "WebSocket", func() string { return receiveEnvelope(t, stays).text() }) })
-	all.Go(func() { inOrder(t, "SSE", func() string { return events.until("data: ") }) })
+	all.Go(func() { inOrder(t, "WebSocket", func() string { return caddytest.ReceiveEnvelope(t, stays).Text() }) })
+	all.Go(func() { inOrder(t, "SSE", func() string { return events.Until("data: ") }) })
 	for i := 0; ctx.Err() == nil; i++ {
-		s.reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", open, 100+i))
+		s.Reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", caddytest.Open, 100+i))
 		<-time.After(50 * time.Millisecond)
 	}
 	all.Wait()
@@ -94,7 +96,7 @@ func inOrder(t *testing.T, who string, next func() string) {
 
 // visit comes, does something, and goes. An error is a request that met a
 // reload.
-func (s *site) visit(ctx context.Context, n int) error {
+func visit(ctx context.Context, s *caddytest.Site, n int) error {
 	switch n % 5 {
 	case 4: // a session
 		c, _, err := websocket.Dial(ctx, s.URL+"/rt/", &websocket.DialOptions{Subprotocols: []string{"realtime.v1"}})

@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // TestNoConnectionHeadersBeyondHTTP1: HTTP/2 and HTTP/3 forbid what is about one
 // connection (RFC 9113, section 8.2.2; RFC 9114, section 4.2), and strict
 // clients take such an answer for none.
 func TestNoConnectionHeadersBeyondHTTP1(t *testing.T) {
-	s := startTLS(t, "realtime {\n"+open+"max_message_size 100\n}\n")
+	s := caddytest.StartTLS(t, "realtime {\n"+caddytest.Open+"max_message_size 100\n}\n")
 	const key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 	for _, test := range []struct {
 		name, method, target, body string
@@ -32,11 +34,10 @@ func TestNoConnectionHeadersBeyondHTTP1(t *testing.T) {
 		{"options", "OPTIONS", "lobby", "", nil, 204, 204},
 		{"origin", "POST", "lobby", "hi", []string{"Origin: https://elsewhere.example"}, 403, 403},
 	} {
-		for proto, c := range clients(t) {
+		for proto, c := range caddytest.Clients(t) {
 			t.Run(test.name+" "+proto, func(t *testing.T) {
-				s := *s
-				s.t = t
-				resp := s.fetch(c, proto, test.method, test.target, test.body, test.headers...)
+				s := s.In(t)
+				resp := s.Fetch(c, proto, test.method, test.target, test.body, test.headers...)
 				want := test.later
 				if proto == "HTTP/1.1" {
 					want = test.h1

@@ -6,19 +6,21 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // A reload takes up compression for connections that are made after it.
 func TestCompressionOption(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	agreed := func() bool {
 		c, resp, err := websocket.Dial(t.Context(), s.URL+"/rt/lobby", &websocket.DialOptions{CompressionMode: websocket.CompressionNoContextTakeover})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.CloseNow()
-		s.post("lobby", strings.Repeat("*", 1000))
-		if got := receive(t, c); got != strings.Repeat("*", 1000) {
+		s.Post("lobby", strings.Repeat("*", 1000))
+		if got := caddytest.Receive(t, c); got != strings.Repeat("*", 1000) {
 			t.Errorf("got %d bytes", len(got))
 		}
 		return strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate")
@@ -26,7 +28,7 @@ func TestCompressionOption(t *testing.T) {
 	if agreed() {
 		t.Error("compressed without being told to")
 	}
-	s.reload("realtime {\n" + open + "compression on\n}")
+	s.Reload("realtime {\n" + caddytest.Open + "compression on\n}")
 	if !agreed() {
 		t.Error("not compressed")
 	}
@@ -36,10 +38,10 @@ func TestCompressionOption(t *testing.T) {
 // where there is none, or it is off.
 func TestPollerOption(t *testing.T) {
 	const n = 40
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	grows := func() int {
 		var before int
-		eventually(t, "rest", func() bool {
+		caddytest.Eventually(t, "rest", func() bool {
 			now := runtime.NumGoroutine()
 			steady := now == before
 			before = now
@@ -47,18 +49,18 @@ func TestPollerOption(t *testing.T) {
 		})
 		var conns []*websocket.Conn
 		for range n {
-			conns = append(conns, s.dial("lobby"))
+			conns = append(conns, s.Dial("lobby"))
 		}
 		grown := 0
-		eventually(t, "rest", func() bool {
+		caddytest.Eventually(t, "rest", func() bool {
 			now := runtime.NumGoroutine() - before
 			steady := now == grown
 			grown = now
 			return steady
 		})
-		s.post("lobby", "hello")
+		s.Post("lobby", "hello")
 		for _, c := range conns {
-			if got := receive(t, c); got != "hello" {
+			if got := caddytest.Receive(t, c); got != "hello" {
 				t.Errorf("got %q", got)
 			}
 			if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
@@ -68,7 +70,7 @@ func TestPollerOption(t *testing.T) {
 		return grown // with those of the clients
 	}
 	parked := grows()
-	s.reload("realtime {\n" + open + "poller off\n}")
+	s.Reload("realtime {\n" + caddytest.Open + "poller off\n}")
 	if each := grows(); runtime.GOOS == "linux" && each < parked+n-5 {
 		t.Errorf("%d goroutines with the poller, %d without", parked, each)
 	}

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // The cause is also right for streams that stay with net/http, because they are
 // compressed or came over HTTP/2 or 3.
 func TestWhyAStreamEndsThatStays(t *testing.T) {
-	s := startTLS(t, "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n"+open+"}\n}")
+	s := caddytest.StartTLS(t, "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n"+caddytest.Open+"}\n}")
 	for _, test := range []struct {
 		name, proto, alpn string
 		reset             bool
@@ -26,11 +27,10 @@ func TestWhyAStreamEndsThatStays(t *testing.T) {
 		{"ended", "HTTP/3.0", "", false, hub.CauseLeft},
 	} {
 		t.Run(test.name+" "+test.proto, func(t *testing.T) {
-			s := *s
-			s.t = t
+			s := s.In(t)
 			h := hubOf(t, "")
 			before := h.Stats().Endings[test.want]
-			c := clients(t)["HTTP/3.0"]
+			c := caddytest.Clients(t)["HTTP/3.0"]
 			var tcp *net.TCPConn
 			if test.alpn != "" {
 				c = &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -43,7 +43,7 @@ func TestWhyAStreamEndsThatStays(t *testing.T) {
 					return over, over.HandshakeContext(ctx)
 				}}}
 			}
-			resp := s.fetch(c, test.proto, "GET", "lobby", "", "Accept: text/event-stream", "Accept-Encoding: gzip")
+			resp := s.Fetch(c, test.proto, "GET", "lobby", "", "Accept: text/event-stream", "Accept-Encoding: gzip")
 			if resp.Header.Get("Content-Encoding") != "gzip" {
 				t.Fatalf("headers %v", resp.Header)
 			}
@@ -53,7 +53,7 @@ func TestWhyAStreamEndsThatStays(t *testing.T) {
 			} else {
 				_ = resp.Body.Close()
 			}
-			eventually(t, "the end", func() bool { return h.Stats().Sessions == 0 })
+			caddytest.Eventually(t, "the end", func() bool { return h.Stats().Sessions == 0 })
 			if got := h.Stats().Endings; got[test.want] != before+1 {
 				t.Errorf("endings %v, want one more of %v", got, test.want)
 			}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/scripts"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 func TestDocsConfigurations(t *testing.T) {
@@ -27,7 +28,7 @@ func TestDocsConfigurations(t *testing.T) {
 			at := fmt.Sprintf("%s:%d", file, b.line)
 			switch language, kind, _ := strings.Cut(b.info, " "); {
 			case language == "caddyfile":
-				config, warnings, err := adapt(b.text)
+				config, warnings, err := caddytest.Adapt(b.text)
 				if err != nil {
 					t.Errorf("%s: %v", at, err)
 					continue

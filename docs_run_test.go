@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // console runs the commands one after the other.
@@ -254,8 +256,7 @@ func (r *docRunner) serveHTML(b docBlock) {
 	if err := os.WriteFile(filepath.Join(r.dir, "index.html"), []byte(b.text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	r.site.t = r.t
-	if got := readAll(r.t, r.site.do("GET", "/", "")); got != b.text {
+	if got := caddytest.ReadAll(r.t, r.site.Do("GET", "/", "")); got != b.text {
 		r.errorf(b.line, "the site serves\n%s\nwant the page", got)
 	}
 	reads := regexp.MustCompile(`new EventSource\('([^']+)'\)`).FindStringSubmatch(b.text)
@@ -264,7 +265,7 @@ func (r *docRunner) serveHTML(b docBlock) {
 		r.errorf(b.line, "the page has no EventSource, or no fetch that posts")
 		return
 	}
-	resp := r.site.do("POST", writes[1], "from the page", "Content-Type: text/plain;charset=UTF-8", "Origin: "+r.site.URL)
+	resp := r.site.Do("POST", writes[1], "from the page", "Content-Type: text/plain;charset=UTF-8", "Origin: "+r.site.URL)
 	if resp.StatusCode != http.StatusCreated {
 		r.errorf(b.line, "POST %s: %s", writes[1], resp.Status)
 	}
@@ -273,9 +274,9 @@ func (r *docRunner) serveHTML(b docBlock) {
 		r.errorf(b.line, "the page reads %s, which is no room", reads[1])
 		return
 	}
-	stream := r.site.stream(target, "text/event-stream", "Origin: "+r.site.URL)
-	defer stream.cancel()
-	if got := stream.until("data: "); got != "from the page" {
+	stream := r.site.Stream(target, "text/event-stream", "Origin: "+r.site.URL)
+	defer stream.Close()
+	if got := stream.Until("data: "); got != "from the page" {
 		r.errorf(b.line, "the page reads %q", got)
 	}
 }

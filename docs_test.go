@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // The documents are under test. The word after a fence says how:
@@ -126,8 +128,7 @@ var docRoot = regexp.MustCompile(`(?m)^(\s*root \*) .*$`)
 
 // docRun runs the blocks of a document from top to bottom.
 func docRun(t *testing.T, file string, blocks []docBlock) {
-	s := &site{t: t, port: freePort(t)}
-	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
+	s := caddytest.New(t)
 	dir := t.TempDir()
 	if !slices.ContainsFunc(blocks, func(b docBlock) bool { return b.info == "caddyfile site" }) {
 		t.Fatalf("%s has examples to run and no block \"caddyfile site\"", file)
@@ -145,7 +146,7 @@ func docRun(t *testing.T, file string, blocks []docBlock) {
 		case "caddyfile site":
 			config := strings.ReplaceAll(b.text, docsURL, s.URL)
 			config = docRoot.ReplaceAllString(config, "${1} "+dir)
-			loadCaddyfile(t, "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}\n"+config)
+			caddytest.Load(t, "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}\n"+config)
 		case "html":
 			r.serveHTML(b)
 		case "console live":
@@ -168,7 +169,7 @@ func docRun(t *testing.T, file string, blocks []docBlock) {
 // docRunner runs one document's examples.
 type docRunner struct {
 	t    *testing.T
-	site *site
+	site *caddytest.Site
 	file string
 	dir  string
 	ids  map[string]string // the document's ids and conns, and what they are here

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // tries is how often what depends on who is faster is tried; few is for cases
@@ -39,18 +41,18 @@ var refusedBodies = []struct {
 	{"not a handshake", "GET", "lobby", []string{"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}, 426},
 }
 
-const refusing = "realtime {\n" + open + "room tiny {\nmax_message_size 100\n}\n}\n"
+const refusing = "realtime {\n" + caddytest.Open + "room tiny {\nmax_message_size 100\n}\n}\n"
 
 // unsized hides how long a body is, so that it is sent in chunks.
 type unsized struct{ io.Reader }
 
 // attempt sends a body of so many bytes and returns what went wrong.
-func (s *site) attempt(c *http.Client, method, target string, size int, chunked bool, status int, headers ...string) error {
+func attempt(t *testing.T, s *caddytest.Site, c *http.Client, method, target string, size int, chunked bool, status int, headers ...string) error {
 	var body io.Reader = bytes.NewReader(make([]byte, size))
 	if chunked {
 		body = unsized{body}
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+"/rt/"+target, body)
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/rt/"+target, body)
 	if err != nil {
 		return err
 	}
@@ -73,10 +75,10 @@ func (s *site) attempt(c *http.Client, method, target string, size int, chunked 
 // TestRefusalsReachTheirClient: a client that sends too much gets an answer, whether it
 // keeps its connections alive or not.
 func TestRefusalsReachTheirClient(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	keeps := &http.Transport{}
 	defer keeps.CloseIdleConnections()
-	clients := map[string]*http.Client{"keep-alive": {Transport: keeps}, "close": client}
+	clients := map[string]*http.Client{"keep-alive": {Transport: keeps}, "close": caddytest.Client}
 	for _, test := range refusedBodies {
 		for kind, c := range clients {
 			for _, size := range []int{256 << 10, 1 << 20, 8 << 20} {
@@ -87,7 +89,7 @@ func TestRefusalsReachTheirClient(t *testing.T) {
 					}
 					failed := 0
 					for range n {
-						if err := s.attempt(c, test.method, test.target, size, chunked, test.status, test.headers...); err != nil {
+						if err := attempt(t, s, c, test.method, test.target, size, chunked, test.status, test.headers...); err != nil {
 							failed++
 							t.Logf("%v", err)
 						}
@@ -102,8 +104,8 @@ func TestRefusalsReachTheirClient(t *testing.T) {
 }
 
 func TestRefusalsReachTheirClientInEveryVersionOfHTTP(t *testing.T) {
-	s := startTLS(t, refusing)
-	for proto, c := range clients(t) {
+	s := caddytest.StartTLS(t, refusing)
+	for proto, c := range caddytest.Clients(t) {
 		for _, test := range refusedBodies {
 			status := test.status
 			if status == 426 && proto != "HTTP/1.1" {
@@ -111,7 +113,7 @@ func TestRefusalsReachTheirClientInEveryVersionOfHTTP(t *testing.T) {
 			}
 			for _, size := range []int{256 << 10, 4 << 20} {
 				for i := range few {
-					if err := s.attempt(c, test.method, test.target, size, i%2 == 0, status, test.headers...); err != nil {
+					if err := attempt(t, s, c, test.method, test.target, size, i%2 == 0, status, test.headers...); err != nil {
 						t.Errorf("%s, %s, %d bytes: %v", proto, test.name, size, err)
 					}
 				}
@@ -122,9 +124,9 @@ func TestRefusalsReachTheirClientInEveryVersionOfHTTP(t *testing.T) {
 
 // TestTooManyCommandBytes: the bound of commands is far above what is dropped.
 func TestTooManyCommandBytes(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	for i := range 6 {
-		if err := s.attempt(client, "POST", "", maxCommandBytes+512<<10, i%2 == 0, 413, ndjson); err != nil {
+		if err := attempt(t, s, caddytest.Client, "POST", "", maxCommandBytes+512<<10, i%2 == 0, 413, caddytest.NDJSON); err != nil {
 			t.Error(err)
 		}
 	}
@@ -132,9 +134,9 @@ func TestTooManyCommandBytes(t *testing.T) {
 
 // TestAnothersLimitReachesItsClient: what stands before us ends the body early.
 func TestAnothersLimitReachesItsClient(t *testing.T) {
-	s := startSite(t, "request_body {\nmax_size 1KB\n}\n"+refusing)
+	s := caddytest.Start(t, "request_body {\nmax_size 1KB\n}\n"+refusing)
 	for range tries {
-		if err := s.attempt(client, "POST", "lobby", 1<<20, true, 413); err != nil {
+		if err := attempt(t, s, caddytest.Client, "POST", "lobby", 1<<20, true, 413); err != nil {
 			t.Error(err)
 		}
 	}
@@ -142,10 +144,10 @@ func TestAnothersLimitReachesItsClient(t *testing.T) {
 
 // TestRateRefusalReachesItsClient: this one comes after the whole body.
 func TestRateRefusalReachesItsClient(t *testing.T) {
-	s := startSite(t, "realtime {\nrate 1/h 1\nmax_message_size 1MiB\n}\n")
-	s.post("lobby", "the only one")
+	s := caddytest.Start(t, "realtime {\nrate 1/h 1\nmax_message_size 1MiB\n}\n")
+	s.Post("lobby", "the only one")
 	for range tries {
-		if err := s.attempt(client, "POST", "lobby", 512<<10, true, 429); err != nil {
+		if err := attempt(t, s, caddytest.Client, "POST", "lobby", 512<<10, true, 429); err != nil {
 			t.Error(err)
 		}
 	}
@@ -153,12 +155,12 @@ func TestRateRefusalReachesItsClient(t *testing.T) {
 
 // TestRefusedConnectionIsUsedAgain: what could be dropped whole costs no connection.
 func TestRefusedConnectionIsUsedAgain(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	transport := &http.Transport{MaxConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
 	c := &http.Client{Transport: transport}
 	for i, test := range refusedBodies {
-		if err := s.attempt(c, test.method, test.target, 1<<20, i%2 == 0, test.status, test.headers...); err != nil {
+		if err := attempt(t, s, c, test.method, test.target, 1<<20, i%2 == 0, test.status, test.headers...); err != nil {
 			t.Fatal(err)
 		}
 		reused := false
@@ -171,7 +173,7 @@ func TestRefusedConnectionIsUsedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		readAll(t, resp)
+		caddytest.ReadAll(t, resp)
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusCreated || !reused {
 			t.Errorf("after %s: %s, on the same connection %t", test.name, resp.Status, reused)
@@ -180,16 +182,16 @@ func TestRefusedConnectionIsUsedAgain(t *testing.T) {
 }
 
 // speak sends the beginning of a request and returns its connection.
-func (s *site) speak(head, body string) (net.Conn, *bufio.Reader) {
-	s.t.Helper()
+func speak(t *testing.T, s *caddytest.Site, head, body string) (net.Conn, *bufio.Reader) {
+	t.Helper()
 	nc, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = nc.Close() })
+	t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.WriteString(nc, head+"\r\nHost: 127.0.0.1\r\n\r\n"+body); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return nc, bufio.NewReader(nc)
 }
@@ -202,7 +204,7 @@ func status(t *testing.T, br *bufio.Reader, want int) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if b := readAll(t, resp); resp.StatusCode != want || want >= 400 && !strings.Contains(b, `"title"`) {
+	if b := caddytest.ReadAll(t, resp); resp.StatusCode != want || want >= 400 && !strings.Contains(b, `"title"`) {
 		t.Errorf("got %s %q, want %d", resp.Status, b, want)
 	}
 }
@@ -210,14 +212,14 @@ func status(t *testing.T, br *bufio.Reader, want int) {
 // TestEndlessBody: a client that sends without end gets an answer, and is cut after a
 // while.
 func TestEndlessBody(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	for head, want := range map[string]int{
 		"POST /rt/tiny HTTP/1.1\r\nTransfer-Encoding: chunked":                                 413,
 		"POST /rt/tiny HTTP/1.1\r\nContent-Length: 999999999999":                               413,
 		"PUT /rt/lobby HTTP/1.1\r\nTransfer-Encoding: chunked":                                 405,
 		"POST /rt/lobby HTTP/1.1\r\nContent-Length: 999999999999\r\nOrigin: https://elsewhere": 403,
 	} {
-		nc, br := s.speak(head, "")
+		nc, br := speak(t, s, head, "")
 		sent := make(chan int64, 1)
 		go func() {
 			var n int64
@@ -240,7 +242,7 @@ func TestEndlessBody(t *testing.T) {
 
 // TestStalledBody: a client that stops sending gets an answer, too.
 func TestStalledBody(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	type stalled struct {
 		head, body string
 		want       int
@@ -253,7 +255,7 @@ func TestStalledBody(t *testing.T) {
 		{head: "POST /rt/lobby HTTP/1.1\r\nContent-Length: 1000\r\nOrigin: https://elsewhere", body: "abc", want: 403},
 	}
 	for i := range all {
-		_, all[i].br = s.speak(all[i].head, all[i].body)
+		_, all[i].br = speak(t, s, all[i].head, all[i].body)
 	}
 	for _, c := range all {
 		status(t, c.br, c.want)
@@ -265,11 +267,11 @@ func TestStalledBody(t *testing.T) {
 
 // TestSendsAllBeforeReading: not every client reads while it sends.
 func TestSendsAllBeforeReading(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	const size = 1 << 20
 	for _, more := range []string{"", "\r\nConnection: close"} {
 		for range few {
-			_, br := s.speak(fmt.Sprintf("PUT /rt/lobby HTTP/1.1\r\nContent-Length: %d%s", size, more), strings.Repeat("x", size))
+			_, br := speak(t, s, fmt.Sprintf("PUT /rt/lobby HTTP/1.1\r\nContent-Length: %d%s", size, more), strings.Repeat("x", size))
 			status(t, br, 405)
 		}
 	}
@@ -277,7 +279,7 @@ func TestSendsAllBeforeReading(t *testing.T) {
 
 // TestExpectContinue: a body is asked for only if it is wanted.
 func TestExpectContinue(t *testing.T) {
-	s := startSite(t, refusing)
+	s := caddytest.Start(t, refusing)
 	for _, test := range []struct {
 		head string
 		want int
@@ -290,10 +292,10 @@ func TestExpectContinue(t *testing.T) {
 		{"PUT /rt/lobby HTTP/1.1\r\nContent-Length: 100", 405},
 		{"POST /rt/-/x HTTP/1.1\r\nTransfer-Encoding: chunked", 404},
 	} {
-		_, br := s.speak(test.head+"\r\nExpect: 100-continue", "")
+		_, br := speak(t, s, test.head+"\r\nExpect: 100-continue", "")
 		status(t, br, test.want)
 	}
-	nc, br := s.speak("POST /rt/tiny HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue", "")
+	nc, br := speak(t, s, "POST /rt/tiny HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue", "")
 	status(t, br, http.StatusContinue)
 	if _, err := io.WriteString(nc, "c8\r\n"+strings.Repeat("x", 200)+"\r\n0\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -310,18 +312,18 @@ func TestErrorRoutesFindNoBody(t *testing.T) {
 	}))
 	defer pages.Close()
 	block := refusing + "handle_errors {\nrewrite * /{err.status_code}\nreverse_proxy " + pages.URL + " {\nreplace_status {err.status_code}\n}\n}\n"
-	h1 := startSite(t, block)
+	h1 := caddytest.Start(t, block)
 	for range few {
 		for _, test := range refusedBodies {
-			if err := h1.attempt(client, test.method, test.target, 300<<10, false, test.status, test.headers...); err != nil {
+			if err := attempt(t, h1, caddytest.Client, test.method, test.target, 300<<10, false, test.status, test.headers...); err != nil {
 				t.Errorf("%s: %v", test.name, err)
 			}
 		}
 	}
-	s := startTLS(t, block)
-	for proto, c := range clients(t) {
+	s := caddytest.StartTLS(t, block)
+	for proto, c := range caddytest.Clients(t) {
 		for _, test := range refusedBodies[:6] {
-			if err := s.attempt(c, test.method, test.target, 300<<10, false, test.status, test.headers...); err != nil {
+			if err := attempt(t, s, c, test.method, test.target, 300<<10, false, test.status, test.headers...); err != nil {
 				t.Errorf("%s, %s: %v", proto, test.name, err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/internal/serve"
 	"github.com/caddy-realtime/realtime/protocol"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // sitesWithErrorRoutes is the Caddyfile of four sites on one server, whose error routes
@@ -59,10 +60,9 @@ http://broken.localhost:PORT {
 `
 
 func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
-	s := &site{t: t, port: freePort(t)}
-	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-	stopAfter(t)
-	loadCaddyfile(t, strings.ReplaceAll(sitesWithErrorRoutes, "PORT", fmt.Sprint(s.port)))
+	s := caddytest.New(t)
+	caddytest.StopAfter(t)
+	caddytest.Load(t, strings.ReplaceAll(sitesWithErrorRoutes, "PORT", fmt.Sprint(s.Port)))
 	const problem = "application/problem+json"
 	for _, c := range []struct {
 		host       string
@@ -91,12 +91,12 @@ func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
 			case http.StatusNotFound:
 				target = "/rt/-"
 			}
-			resp := s.do(method, target, "", headers...)
+			resp := s.Do(method, target, "", headers...)
 			want := c.status
 			if c.other != 0 {
 				want = c.other
 			}
-			body := readAll(t, resp)
+			body := caddytest.ReadAll(t, resp)
 			if resp.StatusCode != want || resp.Header.Get("Content-Type") != c.kind {
 				t.Errorf("%s %s %d: %s, type %q, want %d and %q", method, c.host, c.status, resp.Status, resp.Header.Get("Content-Type"), want, c.kind)
 			}
@@ -116,12 +116,11 @@ func TestProblemsPassErrorRoutesThatDoNotMatch(t *testing.T) {
 			"errors": {"routes": [` + never + `]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &site{t: t, port: freePort(t)}
-			s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-			stopAfter(t)
-			loadJSON(t, fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"http": {"servers": {"s": {"listen": ["127.0.0.1:%d"], %s}}}}}`, s.port, config))
-			resp := s.do("GET", "/rt/a//b", "")
-			if body := readAll(t, resp); resp.StatusCode != 400 || !strings.Contains(body, `"status":400`) {
+			s := caddytest.New(t)
+			caddytest.StopAfter(t)
+			caddytest.LoadJSON(t, fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"http": {"servers": {"s": {"listen": ["127.0.0.1:%d"], %s}}}}}`, s.Port, config))
+			resp := s.Do("GET", "/rt/a//b", "")
+			if body := caddytest.ReadAll(t, resp); resp.StatusCode != 400 || !strings.Contains(body, `"status":400`) {
 				t.Errorf("%s %q", resp.Status, body)
 			}
 		})
@@ -131,14 +130,14 @@ func TestProblemsPassErrorRoutesThatDoNotMatch(t *testing.T) {
 // Rooms in error routes are provisioned when the list of these already is.
 func TestErrorRoutesThatHoldRoomsStillAnswer(t *testing.T) {
 	const block = "error /x 410\nhandle_errors {\nrealtime\nrespond custom\n}"
-	s := startSite(t, block)
+	s := caddytest.Start(t, block)
 	for _, more := range []string{"", "\nrealtime {\nhub b\n}"} {
-		s.reload(block + more)
-		if got := readAll(t, s.do("GET", "/x", "")); got != "custom" {
+		s.Reload(block + more)
+		if got := caddytest.ReadAll(t, s.Do("GET", "/x", "")); got != "custom" {
 			t.Errorf("%q: the error route says %q", more, got)
 		}
 	}
-	if got := readAll(t, s.do("GET", "/rt/a//b", "")); !strings.Contains(got, `"status":400`) {
+	if got := caddytest.ReadAll(t, s.Do("GET", "/rt/a//b", "")); !strings.Contains(got, `"status":400`) {
 		t.Errorf("rooms for errors say %q", got)
 	}
 }

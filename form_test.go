@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-realtime/realtime/internal/ui"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // formData is a form as FormData posts it: pairs of name and value, where a name
@@ -42,18 +43,18 @@ func formData(t *testing.T, pairs ...string) (body, header string) {
 }
 
 func TestFormData(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	body, header := formData(t, "text", "a;b & c\r\nd", "other", "1", "@picture", "")
-	s.post("lobby", body, header)
+	s.Post("lobby", body, header)
 	body, header = formData(t, "name", "Ann", "text", "hi")
-	s.post("lobby", body, header)
+	s.Post("lobby", body, header)
 	// A page's form, with the same answers as one that is percent-encoded.
 	body, header = formData(t, "text", "by form")
-	resp := s.do("POST", "/rt/lobby", body, header, "Accept: text/html", "Referer: "+s.URL+"/chat", "Sec-Fetch-Site: same-origin")
+	resp := s.Do("POST", "/rt/lobby", body, header, "Accept: text/html", "Referer: "+s.URL+"/chat", "Sec-Fetch-Site: same-origin")
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/chat" {
 		t.Errorf("%s %v", resp.Status, resp.Header)
 	}
-	refused(t, s.do("POST", "/rt/lobby", body, header, "Accept: text/html", "Sec-Fetch-Site: cross-site"), 403, "another site")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, header, "Accept: text/html", "Sec-Fetch-Site: cross-site"), 403, "another site")
 	for _, test := range []struct {
 		names string
 		pairs []string
@@ -66,33 +67,33 @@ func TestFormData(t *testing.T) {
 		{"at most 100", slices.Repeat([]string{"text", "x"}, 101)},
 	} {
 		body, header := formData(t, test.pairs...)
-		refused(t, s.do("POST", "/rt/lobby", body, header), 400, test.names)
+		caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, header), 400, test.names)
 	}
 	body, header = formData(t, "text", "cut")
-	refused(t, s.do("POST", "/rt/lobby", body[:len(body)-10], header), 400, "cannot be read")
-	refused(t, s.do("POST", "/rt/lobby", body, "Content-Type: multipart/form-data"), 400, "cannot be read")
-	refused(t, s.do("POST", "/rt/lobby", "message=hi&user=Ann", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 400, "message, user")
-	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"a;b & c\nd", `{"text":"hi","name":"Ann"}`, "by form"}) {
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body[:len(body)-10], header), 400, "cannot be read")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, "Content-Type: multipart/form-data"), 400, "cannot be read")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "message=hi&user=Ann", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 400, "message, user")
+	if got := s.Page("lobby").Texts(); !slices.Equal(got, []string{"a;b & c\nd", `{"text":"hi","name":"Ann"}`, "by form"}) {
 		t.Errorf("the room holds %q", got)
 	}
 }
 
 func TestFormSizes(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"room * {\nmax_message_size 64\n}\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\nmax_message_size 64\n}\n}")
 	long := strings.Repeat("x", 65)
 	body, header := formData(t, "text", long)
-	refused(t, s.do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
 	body, header = formData(t, "text", strings.Repeat("x", 100_000))
-	refused(t, s.do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
-	refused(t, s.do("POST", "/rt/lobby", "text="+strings.Repeat("x", 100_000), "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 413, "max_message_size is 64")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "text="+strings.Repeat("x", 100_000), "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 413, "max_message_size is 64")
 	// Fields beside the text are no part of the message.
 	body, header = formData(t, "text", "hi", "token", strings.Repeat("t", 8000))
-	s.post("lobby", body, header)
+	s.Post("lobby", body, header)
 }
 
 // The refusal names the limit of the other handler, not max_message_size.
 func TestTheSitesOwnLimitOfBodies(t *testing.T) {
-	s := startSite(t, "request_body {\nmax_size 10\n}\nrealtime {\n"+open+"}")
+	s := caddytest.Start(t, "request_body {\nmax_size 10\n}\nrealtime {\n"+caddytest.Open+"}")
 	for name, header := range map[string]string{
 		"bytes": "Content-Type: image/png", "text": "Content-Type: text/plain", "form": "Content-Type: application/x-www-form-urlencoded",
 		"commands": "Content-Type: application/x-ndjson",
@@ -111,12 +112,12 @@ func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 		if name == "form" {
 			req.Header.Set("Accept", "text/html")
 		}
-		resp, err := client.Do(req)
+		resp, err := caddytest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = resp.Body.Close() })
-		if p := refused(t, resp, 413, "10 bytes"); strings.Contains(p.Detail, "max_message_size") || !strings.Contains(p.Detail, "request_body") {
+		if p := caddytest.Refused(t, resp, 413, "10 bytes"); strings.Contains(p.Detail, "max_message_size") || !strings.Contains(p.Detail, "request_body") {
 			t.Errorf("%s: told %q", name, p.Detail)
 		}
 	}
@@ -124,42 +125,42 @@ func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 
 // What others write into a link does not make it unreadable.
 func TestSemicolonsInAQuery(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"ui on\n}")
-	s.post("lobby?event=note&utm=a;b=c", "one")
-	s.post("lobby?utm=a;b", "two")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
+	s.Post("lobby?event=note&utm=a;b=c", "one")
+	s.Post("lobby?utm=a;b", "two")
 	for _, query := range []string{"utm=a;b=c", ";", "utm=a;last=1&x", "utm=a%3Bb;c"} {
-		if got := s.page("lobby?" + query).texts(); !slices.Equal(got, []string{"one", "two"}) {
+		if got := s.Page("lobby?" + query).Texts(); !slices.Equal(got, []string{"one", "two"}) {
 			t.Errorf("%s: %q", query, got)
 		}
 	}
-	if got := s.page("lobby?utm=a;b&last=1").texts(); !slices.Equal(got, []string{"two"}) {
+	if got := s.Page("lobby?utm=a;b&last=1").Texts(); !slices.Equal(got, []string{"two"}) {
 		t.Errorf("the parameter beside it was lost: %q", got)
 	}
-	if got := s.page("?utm=a;b&room=lobby").texts(); len(got) != 2 {
+	if got := s.Page("?utm=a;b&room=lobby").Texts(); len(got) != 2 {
 		t.Errorf("the room beside it was lost: %q", got)
 	}
-	if got := s.page("lobby").Messages[0].Event; got != "note" {
+	if got := s.Page("lobby").Messages[0].Event; got != "note" {
 		t.Errorf("the event beside it was lost: %q", got)
 	}
 	for _, transport := range transports {
 		if transport.name == "WebSocket" {
-			s.dial("lobby?utm=a;b=c&last=1")
+			s.Dial("lobby?utm=a;b=c&last=1")
 			continue
 		}
-		resp := s.do(transport.method, "/rt/lobby?utm=a;b=c&last=1", "text=hi", transport.headers...)
+		resp := s.Do(transport.method, "/rt/lobby?utm=a;b=c&last=1", "text=hi", transport.headers...)
 		if resp.StatusCode >= 300 {
 			t.Errorf("%s: %s", transport.name, resp.Status)
 		}
 	}
-	resp := s.do("GET", "/rt/lobby?utm=a;b&log", "", "Accept: text/html")
+	resp := s.Do("GET", "/rt/lobby?utm=a;b&log", "", "Accept: text/html")
 	frame := make(http.Header)
 	ui.Frame(frame)
 	if got := resp.Header.Get("Content-Security-Policy"); got != frame.Get("Content-Security-Policy") {
 		t.Errorf("the log beside it was lost: %q", got)
 	}
-	refused(t, s.do("GET", "/rt/lobby?last=1;2", ""), 400, "last=1;2")
-	resp = s.do("POST", "/rt/form", "text=a;b&x;y=1", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html")
-	if resp.StatusCode != http.StatusNoContent || !slices.Equal(s.page("form").texts(), []string{"a;b"}) {
-		t.Errorf("a form: %s, %q", resp.Status, s.page("form").texts())
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby?last=1;2", ""), 400, "last=1;2")
+	resp = s.Do("POST", "/rt/form", "text=a;b&x;y=1", "Content-Type: application/x-www-form-urlencoded", "Accept: text/html")
+	if resp.StatusCode != http.StatusNoContent || !slices.Equal(s.Page("form").Texts(), []string{"a;b"}) {
+		t.Errorf("a form: %s, %q", resp.Status, s.Page("form").Texts())
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // abandoned counts this process's sockets whose connection the system gives up
@@ -29,14 +31,14 @@ func abandoned(t *testing.T, after int) (n int) {
 // A client that vanishes without a word does not stay a member for long, on any
 // transport over TCP.
 func TestGhostsAreGivenUp(t *testing.T) {
-	s := startTLS(t, "realtime {\n"+open+"heartbeat 21s\n}")
+	s := caddytest.StartTLS(t, "realtime {\n"+caddytest.Open+"heartbeat 21s\n}")
 	want := 0
-	for proto, c := range clients(t) {
+	for proto, c := range caddytest.Clients(t) {
 		if proto == "HTTP/3.0" {
 			continue // is not TCP
 		}
 		for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
-			resp := s.fetch(c, proto, "GET", "r", "", "Accept: "+accept)
+			resp := s.Fetch(c, proto, "GET", "r", "", "Accept: "+accept)
 			if !bufio.NewScanner(resp.Body).Scan() {
 				t.Fatalf("%s, %s: no opening", proto, accept)
 			}
@@ -45,10 +47,10 @@ func TestGhostsAreGivenUp(t *testing.T) {
 			want-- // both on one connection
 		}
 	}
-	eventually(t, "sockets that the system gives up", func() bool { return abandoned(t, 63_000) == want })
+	caddytest.Eventually(t, "sockets that the system gives up", func() bool { return abandoned(t, 63_000) == want })
 
-	plain := startSite(t, "realtime {\n"+open+"heartbeat 22s\n}")
-	plain.dial("r")
-	plain.stream("r", "text/event-stream").next()
-	eventually(t, "plain sockets that the system gives up", func() bool { return abandoned(t, 66_000) == 2 })
+	plain := caddytest.Start(t, "realtime {\n"+caddytest.Open+"heartbeat 22s\n}")
+	plain.Dial("r")
+	plain.Stream("r", "text/event-stream").Next()
+	caddytest.Eventually(t, "plain sockets that the system gives up", func() bool { return abandoned(t, 66_000) == 2 })
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // chains are what may stand around realtime, each before %s.
@@ -59,17 +61,17 @@ func TestStreamsBehindOtherHandlers(t *testing.T) {
 	for name, chain := range chains {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("OTEL_TRACES_EXPORTER", "none") // for tracing
-			s := startTLS(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
-			for proto, c := range clients(t) {
+			s := caddytest.StartTLS(t, fmt.Sprintf(chain.before, "realtime {\n"+caddytest.Open+"ui on\n}")+"\nrespond / ok")
+			for proto, c := range caddytest.Clients(t) {
 				if chain.h1 && proto != "HTTP/1.1" {
 					continue
 				}
 				for kind, stream := range streams {
 					for _, coding := range []string{"identity", "gzip, zstd"} {
 						t.Run(fmt.Sprint(proto, kind, coding), func(t *testing.T) {
-							s.t = t
+							s := s.In(t)
 							room := strings.NewReplacer("/", "", ".", "", " ", "").Replace(proto + kind + coding[:2])
-							s.checkStream(c, proto, room, stream.accept, stream.query, stream.body, coding, chain.held)
+							checkStream(t, s, c, proto, room, stream.accept, stream.query, stream.body, coding, chain.held)
 						})
 					}
 				}
@@ -78,35 +80,35 @@ func TestStreamsBehindOtherHandlers(t *testing.T) {
 	}
 }
 
-func (s *site) checkStream(c *http.Client, proto, room, accept, query, body, coding string, held bool) {
-	s.t.Helper()
+func checkStream(t *testing.T, s *caddytest.Site, c *http.Client, proto, room, accept, query, body, coding string, held bool) {
+	t.Helper()
 	since := ""
 	if held { // it gets what is there, and no more
-		s.fetch(c, proto, "POST", room, "before")
-		s.fetch(c, proto, "POST", room, "after")
+		s.Fetch(c, proto, "POST", room, "before")
+		s.Fetch(c, proto, "POST", room, "after")
 		since = "?"
 		if query != "" {
 			since = "&"
 		}
 		since += "last=2"
 	}
-	resp := s.fetch(c, proto, "GET", room+query+since, "", "Accept: "+accept, "Accept-Encoding: "+coding)
+	resp := s.Fetch(c, proto, "GET", room+query+since, "", "Accept: "+accept, "Accept-Encoding: "+coding)
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), accept) {
-		s.t.Fatalf("%s, %v", resp.Status, resp.Header)
+		t.Fatalf("%s, %v", resp.Status, resp.Header)
 	}
-	lines := bufio.NewScanner(decoded(s.t, resp))
+	lines := bufio.NewScanner(decoded(t, resp))
 	if !held {
 		if !lines.Scan() {
-			s.t.Fatalf("no opening: %v", lines.Err())
+			t.Fatalf("no opening: %v", lines.Err())
 		}
-		s.fetch(c, proto, "POST", room, "after")
+		s.Fetch(c, proto, "POST", room, "after")
 	}
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), body) {
 			return
 		}
 	}
-	s.t.Errorf("the message never came: %v", lines.Err())
+	t.Errorf("the message never came: %v", lines.Err())
 }
 
 // decoded undoes the content coding of a response.
@@ -139,24 +141,24 @@ func TestPagesBehindOtherHandlers(t *testing.T) {
 	for name, chain := range chains {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("OTEL_TRACES_EXPORTER", "none")
-			s := startSite(t, fmt.Sprintf(chain.before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
-			s.post("r", "one")
-			if p := s.page("r"); len(p.texts()) != 1 || p.texts()[0] != "one" {
-				t.Errorf("page: %q", p.texts())
+			s := caddytest.Start(t, fmt.Sprintf(chain.before, "realtime {\n"+caddytest.Open+"ui on\n}")+"\nrespond / ok")
+			s.Post("r", "one")
+			if p := s.Page("r"); len(p.Texts()) != 1 || p.Texts()[0] != "one" {
+				t.Errorf("page: %q", p.Texts())
 			}
-			if p := s.page("r?wait=5&last=1"); len(p.texts()) != 1 {
-				t.Errorf("poll: %q", p.texts())
+			if p := s.Page("r?wait=5&last=1"); len(p.Texts()) != 1 {
+				t.Errorf("poll: %q", p.Texts())
 			}
-			c := s.dial("r")
-			s.post("r", "two")
-			if got := receive(t, c); got != "two" {
+			c := s.Dial("r")
+			s.Post("r", "two")
+			if got := caddytest.Receive(t, c); got != "two" {
 				t.Errorf("WebSocket: %q", got)
 			}
 			if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 				t.Errorf("closing: %v", err)
 			}
 			// What people have said is nothing that a server runs.
-			page := readAll(t, s.do("GET", "/rt/"+"%7B%7B%22evil%22%7Cupper%7D%7D", "", browser))
+			page := caddytest.ReadAll(t, s.Do("GET", "/rt/"+"%7B%7B%22evil%22%7Cupper%7D%7D", "", caddytest.Browser))
 			if strings.Contains(page, "EVIL") || !strings.Contains(page, "evil") {
 				t.Errorf("the page is %s", page)
 			}
@@ -168,7 +170,7 @@ func TestPagesBehindOtherHandlers(t *testing.T) {
 // connection ends with it.
 func TestStreamsBeginWithAHead(t *testing.T) {
 	for _, chain := range []string{"encode", "encode of everything", "templates", "nothing"} {
-		s := startSite(t, fmt.Sprintf(chains[chain].before, "realtime {\n"+open+"ui on\n}")+"\nrespond / ok")
+		s := caddytest.Start(t, fmt.Sprintf(chains[chain].before, "realtime {\n"+caddytest.Open+"ui on\n}")+"\nrespond / ok")
 		for kind, stream := range streams {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 			if err != nil {
@@ -190,13 +192,13 @@ func TestStreamsBeginWithAHead(t *testing.T) {
 
 // A stream that breaks and one that its client ends have different causes.
 func TestWhyAStreamEnds(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"room * {\npresence on off\n}\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\npresence on off\n}\n}")
 	for why, end := range map[string]func(*net.TCPConn){
 		"left":    func(c *net.TCPConn) { _ = c.CloseWrite() },
 		"timeout": func(c *net.TCPConn) { _ = c.SetLinger(0) }, // a reset
 	} {
-		watcher := s.stream(why+"?members", "text/event-stream")
-		watcher.until("event: presence")
+		watcher := s.Stream(why+"?members", "text/event-stream")
+		watcher.Until("event: presence")
 		var d net.Dialer
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		t.Cleanup(cancel)
@@ -205,10 +207,10 @@ func TestWhyAStreamEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(conn, "GET /rt/%s?state=1 HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", why, strings.TrimPrefix(s.URL, "http://"))
-		watcher.until(`data: {"op":"presence","room":"` + why + `","members":1,"enter"`)
+		watcher.Until(`data: {"op":"presence","room":"` + why + `","members":1,"enter"`)
 		end(conn.(*net.TCPConn))
 		_ = conn.Close()
-		if got := watcher.until(`data: {"op":"presence","room":"` + why + `","members":0`); !strings.Contains(got, `"why":"`+why+`"`) {
+		if got := watcher.Until(`data: {"op":"presence","room":"` + why + `","members":0`); !strings.Contains(got, `"why":"`+why+`"`) {
 			t.Errorf("%s: %s", why, got)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 func TestHostsThatShareRoomsAreToldOf(t *testing.T) {
@@ -27,15 +29,14 @@ func TestHostsThatShareRoomsAreToldOf(t *testing.T) {
 		"http://a.localhost:PORT {\nrealtime\n}\nhttp://b.localhost:PORT {\nrealtime {\nhub b\n}\n}": "",
 	} {
 		t.Run("", func(t *testing.T) {
-			s := &site{t: t, port: freePort(t)}
-			s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-			logged := s.logged(strings.ReplaceAll(sites, "PORT", fmt.Sprint(s.port)))
+			s := caddytest.New(t)
+			logged := s.LoadLogged(strings.ReplaceAll(sites, "PORT", fmt.Sprint(s.Port)))
 			for _, message := range []string{wildcard, rest, several} {
 				if n := len(logged(message)); n > 1 || (n == 1) != (message == want) {
 					t.Errorf("%q is logged %d times by\n%s", message, n, sites)
 				}
 			}
-			if resp := s.do("GET", "/rt/lobby", "", "Host: a.localhost"); resp.StatusCode != http.StatusOK {
+			if resp := s.Do("GET", "/rt/lobby", "", "Host: a.localhost"); resp.StatusCode != http.StatusOK {
 				t.Errorf("GET: %s", resp.Status)
 			}
 		})

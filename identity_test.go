@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // Site blocks that let in Ann, and another one; the password is "secret", and ann
@@ -20,7 +22,7 @@ const annAndOdd = "basic_auth {\nann $2a$04$q2DnOEYDjuSiUliieZQ/4usnyjFfOTv5xv.K
 
 // HEAD and pages say who a client is, as ready does, in a room and in the hub.
 func TestWhoAmI(t *testing.T) {
-	s := startSite(t, annAndOdd+"realtime {\n"+open+"}")
+	s := caddytest.Start(t, annAndOdd+"realtime {\n"+caddytest.Open+"}")
 	for _, test := range []struct{ user, header, page string }{
 		{"ann", "ann", `"user":{"id":"ann"}`},
 		{"a%41 é", "a%2541%20%C3%A9", `"user":{"id":"a%41 é"}`},
@@ -29,15 +31,15 @@ func TestWhoAmI(t *testing.T) {
 		request.SetBasicAuth(test.user, "secret")
 		credentials := "Authorization: " + request.Header.Get("Authorization")
 		for _, target := range []string{"/rt/", "/rt/lobby", "/rt/?room=a&room=b"} {
-			if got := s.do("HEAD", target, "", credentials).Header.Get("Realtime-User"); got != test.header {
+			if got := s.Do("HEAD", target, "", credentials).Header.Get("Realtime-User"); got != test.header {
 				t.Errorf("HEAD %s: %q, want %q", target, got, test.header)
 			}
-			if resp := s.do("HEAD", target+"?anonymous", "", credentials); target != "/rt/?room=a&room=b" && resp.Header.Get("Realtime-User") != "" {
+			if resp := s.Do("HEAD", target+"?anonymous", "", credentials); target != "/rt/?room=a&room=b" && resp.Header.Get("Realtime-User") != "" {
 				t.Errorf("HEAD %s?anonymous: %q", target, resp.Header.Get("Realtime-User"))
 			}
 		}
 		for _, target := range []string{"/rt/lobby", "/rt/?room=a&room=b", "/rt/lobby?wait=1&presence=1"} {
-			if body := readAll(t, s.do("GET", target, "", credentials)); !strings.Contains(body, test.page) {
+			if body := caddytest.ReadAll(t, s.Do("GET", target, "", credentials)); !strings.Contains(body, test.page) {
 				t.Errorf("GET %s: %s, want %s", target, body, test.page)
 			}
 		}
@@ -46,7 +48,7 @@ func TestWhoAmI(t *testing.T) {
 
 // A client that expects to be another user is refused, and nothing is done.
 func TestAnotherUser(t *testing.T) {
-	s := startSite(t, "@ann header Authorization *\n"+strings.Replace(annAndOdd, "basic_auth", "basic_auth @ann", 1)+"realtime {\n"+open+"}")
+	s := caddytest.Start(t, "@ann header Authorization *\n"+strings.Replace(annAndOdd, "basic_auth", "basic_auth @ann", 1)+"realtime {\n"+caddytest.Open+"}")
 	for _, test := range []struct {
 		user, credentials string
 		status            int
@@ -55,43 +57,43 @@ func TestAnotherUser(t *testing.T) {
 	} {
 		for _, target := range []string{"/rt/?commands&user=", "/rt/lobby?user="} {
 			body := `{"op":"publish","room":"lobby","data":"by a command"}`
-			resp := s.do("POST", target+test.user, body, test.credentials)
+			resp := s.Do("POST", target+test.user, body, test.credentials)
 			if got := resp.StatusCode; got != test.status && (got != 201 || test.status != 200) {
 				t.Errorf("POST %s%s, %s: %s", target, test.user, test.credentials, resp.Status)
 			}
 		}
-		if resp := s.do("HEAD", "/rt/?user="+test.user, "", test.credentials); resp.StatusCode != test.status {
+		if resp := s.Do("HEAD", "/rt/?user="+test.user, "", test.credentials); resp.StatusCode != test.status {
 			t.Errorf("HEAD ?user=%s, %s: %s", test.user, test.credentials, resp.Status)
 		}
 	}
-	if n := len(s.page("lobby").Messages); n != 4 {
+	if n := len(s.Page("lobby").Messages); n != 4 {
 		t.Errorf("%d messages are published, want 4", n)
 	}
 }
 
 // A client that asks to be anonymous is, in every way.
 func TestAnonymous(t *testing.T) {
-	s := startSite(t, annAndOdd+"realtime {\n"+open+"}")
+	s := caddytest.Start(t, annAndOdd+"realtime {\n"+caddytest.Open+"}")
 	for query, want := range map[string]bool{"envelope=1": true, "envelope=1&anonymous": false, "envelope=1&anonymous=1": false} {
-		if ready := s.stream("lobby?"+query, "text/event-stream", ann).until(`data: {"op":"ready"`); strings.Contains(ready, `"user"`) != want {
+		if ready := s.Stream("lobby?"+query, "text/event-stream", ann).Until(`data: {"op":"ready"`); strings.Contains(ready, `"user"`) != want {
 			t.Errorf("SSE, %s: %s", query, ready)
 		}
-		if ready := s.stream("lobby?"+query, "application/x-ndjson", ann).until(`{"op":"ready"`); strings.Contains(ready, `"user"`) != want {
+		if ready := s.Stream("lobby?"+query, "application/x-ndjson", ann).Until(`{"op":"ready"`); strings.Contains(ready, `"user"`) != want {
 			t.Errorf("NDJSON, %s: %s", query, ready)
 		}
 	}
-	c := s.dial("lobby?envelope=1&anonymous", ann)
-	if ready := receive(t, c); strings.Contains(ready, `"user"`) {
+	c := s.Dial("lobby?envelope=1&anonymous", ann)
+	if ready := caddytest.Receive(t, c); strings.Contains(ready, `"user"`) {
 		t.Errorf("WebSocket: %s", ready)
 	}
 	if err := c.Write(t.Context(), websocket.MessageText, []byte("by WebSocket")); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, c)
-	s.post("lobby?anonymous", "by POST", ann)
-	readAll(t, s.do("POST", "/rt/?commands&anonymous", `{"op":"publish","room":"lobby","data":"by a command"}`, ann))
-	s.post("lobby", "as Ann", ann)
-	for i, m := range s.page("lobby", ann).Messages {
+	caddytest.Receive(t, c)
+	s.Post("lobby?anonymous", "by POST", ann)
+	caddytest.ReadAll(t, s.Do("POST", "/rt/?commands&anonymous", `{"op":"publish","room":"lobby","data":"by a command"}`, ann))
+	s.Post("lobby", "as Ann", ann)
+	for i, m := range s.Page("lobby", ann).Messages {
 		if got, want := m.From != nil, i == 3; got != want {
 			t.Errorf("message %d is from %s", i, m.From)
 		}

@@ -82,25 +82,30 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// checkProgram checks that nothing but programs imports the root, and nothing but the
-// root, programs and engines Caddy.
+// checkProgram checks that nothing but programs imports the root, nothing but the root,
+// programs and engines Caddy, and nothing the helpers of tests.
 func checkProgram(t *testing.T, p listed) {
 	t.Helper()
+	importsBelow := func(prefix string) bool {
+		return slices.ContainsFunc(p.Imports, func(i string) bool { return strings.HasPrefix(i, prefix) })
+	}
+	if importsBelow(module + "/test/") {
+		t.Errorf("%s imports a package below test, which only tests may", p.ImportPath)
+	}
 	if p.ImportPath == module || isProgram(p.ImportPath) {
 		return
 	}
 	if slices.Contains(p.Imports, module) {
 		t.Errorf("%s imports the root package, which nothing may", p.ImportPath)
 	}
-	caddy := slices.ContainsFunc(p.Imports, func(i string) bool { return strings.HasPrefix(i, "github.com/caddyserver/") })
-	if caddy && !strings.HasPrefix(p.ImportPath, module+"/engine/") {
+	if importsBelow("github.com/caddyserver/") && !strings.HasPrefix(p.ImportPath, module+"/engine/") {
 		t.Errorf("%s imports Caddy, which only the root package and engines may know", p.ImportPath)
 	}
 }
 
 // isProgram reports whether a package is a program or a test of the whole.
 func isProgram(path string) bool {
-	return strings.HasPrefix(path, module+"/cmd/") || strings.HasPrefix(path, module+"/bench")
+	return strings.HasPrefix(path, module+"/cmd/") || strings.HasPrefix(path, module+"/bench") || strings.HasPrefix(path, module+"/test/")
 }
 
 type listed struct {

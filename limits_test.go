@@ -12,33 +12,12 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// problem is a problem document.
-type problem struct {
-	Type, Title, Detail string
-	Status              int
-	RetryMS             int `json:"retry_ms"`
-}
-
-// refused checks a refusal's status and that its document names the reason.
-func refused(t *testing.T, resp *http.Response, status int, names string) problem {
-	t.Helper()
-	body := readAll(t, resp)
-	var p problem
-	if resp.StatusCode != status || resp.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("got %s, %s, %q, want %d", resp.Status, resp.Header.Get("Content-Type"), body, status)
-		return p
-	}
-	decode(t, body, &p)
-	if p.Status != status || !strings.Contains(p.Title+" "+p.Detail, names) {
-		t.Errorf("got %+v, want status %d and %q", p, status, names)
-	}
-	return p
-}
-
 func TestRoomNames(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for _, test := range []struct {
 		name, target, names string
 		status              int
@@ -65,16 +44,16 @@ func TestRoomNames(t *testing.T) {
 		{name: "two", target: "/rt/?room=a&room=b", status: 400, names: "one room"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			resp := s.do("POST", test.target, "hi")
+			resp := s.Do("POST", test.target, "hi")
 			if test.status != 0 {
-				refused(t, resp, test.status, strings.ReplaceAll(test.names, `\"`, `"`))
+				caddytest.Refused(t, resp, test.status, strings.ReplaceAll(test.names, `\"`, `"`))
 				return
 			}
 			if resp.StatusCode != http.StatusCreated {
-				t.Fatalf("%s %s", resp.Status, readAll(t, resp))
+				t.Fatalf("%s %s", resp.Status, caddytest.ReadAll(t, resp))
 			}
-			var p page
-			decode(t, readAll(t, s.do("GET", test.target, "")), &p)
+			var p caddytest.Page
+			caddytest.Decode(t, caddytest.ReadAll(t, s.Do("GET", test.target, "")), &p)
 			if p.Room != test.room || len(p.Messages) != 1 || p.Messages[0].Room != test.room {
 				t.Errorf("got %+v, want one message in %q", p, test.room)
 			}
@@ -82,29 +61,29 @@ func TestRoomNames(t *testing.T) {
 	}
 	// Dots in a path are cleaned by Caddy's matcher, and are not ours then.
 	for _, target := range []string{"/rt/%2e%2e/x", "/rt/../x"} {
-		if resp := s.raw("GET " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"); strings.Contains(resp, `"messages"`) {
+		if resp := raw(t, s, "GET "+target+" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"); strings.Contains(resp, `"messages"`) {
 			t.Errorf("%s is answered with a page: %s", target, resp)
 		}
 	}
 }
 
 // raw sends bytes and returns all that comes back.
-func (s *site) raw(request string) string {
-	s.t.Helper()
+func raw(t *testing.T, s *caddytest.Site, request string) string {
+	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer c.Close()
 	if _, err := io.WriteString(c, request); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	b, _ := io.ReadAll(c)
 	return string(b)
 }
 
 func TestBadInputIsNamed(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"max_message_size 100\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"max_message_size 100\n}")
 	for _, test := range []struct {
 		name, method, target, body string
 		headers                    []string
@@ -130,14 +109,14 @@ func TestBadInputIsNamed(t *testing.T) {
 		{name: "unknown subprotocol", method: "GET", headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol: foo"}, status: 400, names: "realtime.raw"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			resp := s.do(test.method, "/rt/lobby"+test.target, test.body, test.headers...)
+			resp := s.Do(test.method, "/rt/lobby"+test.target, test.body, test.headers...)
 			if test.status < 400 {
 				if resp.StatusCode != test.status {
 					t.Errorf("got %s, want %d", resp.Status, test.status)
 				}
 				return
 			}
-			refused(t, resp, test.status, test.names)
+			caddytest.Refused(t, resp, test.status, test.names)
 			switch test.status {
 			case 405:
 				if got := resp.Header.Get("Allow"); got != allowedMethods {
@@ -150,27 +129,27 @@ func TestBadInputIsNamed(t *testing.T) {
 			}
 		})
 	}
-	if got := s.page("lobby").texts(); !slices.Equal(got, []string{"hi"}) {
+	if got := s.Page("lobby").Texts(); !slices.Equal(got, []string{"hi"}) {
 		t.Errorf("the room holds %q: something bad was published", got)
 	}
 }
 
 func TestNewRoomsOfOneAddressAreRated(t *testing.T) {
-	s := startSite(t, "realtime {\nrate 100 150\nmax_rooms 50\nroom * {\nrate off\n}\n}")
+	s := caddytest.Start(t, "realtime {\nrate 100 150\nmax_rooms 50\nroom * {\nrate off\n}\n}")
 	made, limited := 0, 0
 	for i := range 1000 {
-		resp := s.do("POST", fmt.Sprintf("/rt/room%d", i), "x")
+		resp := s.Do("POST", fmt.Sprintf("/rt/room%d", i), "x")
 		switch resp.StatusCode {
 		case http.StatusCreated:
 			made++
 		case http.StatusTooManyRequests:
 			limited++
-			refused(t, resp, 429, "rate of new rooms")
+			caddytest.Refused(t, resp, 429, "rate of new rooms")
 			if resp.Header.Get("Retry-After") == "" {
 				t.Fatal("429 without Retry-After")
 			}
 		default:
-			t.Fatalf("%s %s", resp.Status, readAll(t, resp))
+			t.Fatalf("%s %s", resp.Status, caddytest.ReadAll(t, resp))
 		}
 	}
 	if made < 150 || limited == 0 {
@@ -180,44 +159,44 @@ func TestNewRoomsOfOneAddressAreRated(t *testing.T) {
 	if n := hub.Stats().Rooms; n > 50 {
 		t.Errorf("%d rooms are held, above max_rooms", n)
 	}
-	eventually(t, "the server goes on", func() bool {
-		return s.do("POST", "/rt/room0", "x").StatusCode == http.StatusCreated
+	caddytest.Eventually(t, "the server goes on", func() bool {
+		return s.Do("POST", "/rt/room0", "x").StatusCode == http.StatusCreated
 	})
 }
 
 func TestFullIsToldInEveryForm(t *testing.T) {
-	s := startSite(t, "realtime {\nmax_connections 1\n}")
-	s.dial("lobby")
-	refused(t, s.do("GET", "/rt/lobby?wait=5", ""), 503, "max_connections is 1")
-	refused(t, s.do("GET", "/rt/lobby", "", "Accept: application/x-ndjson"), 503, "max_connections is 1")
-	if resp := s.do("HEAD", "/rt/lobby", ""); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+	s := caddytest.Start(t, "realtime {\nmax_connections 1\n}")
+	s.Dial("lobby")
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby?wait=5", ""), 503, "max_connections is 1")
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby", "", "Accept: application/x-ndjson"), 503, "max_connections is 1")
+	if resp := s.Do("HEAD", "/rt/lobby", ""); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("HEAD: %s, want 503 with Retry-After", resp.Status)
 	}
 	if _, resp, err := websocket.Dial(t.Context(), s.URL+"/rt/lobby", nil); err == nil || resp.StatusCode != 503 {
 		t.Errorf("WebSocket: %v, want 503", err)
 	}
-	l := s.stream("lobby", "text/event-stream")
-	if line := l.next(); !strings.HasPrefix(line, "retry: ") {
+	l := s.Stream("lobby", "text/event-stream")
+	if line := l.Next(); !strings.HasPrefix(line, "retry: ") {
 		t.Errorf("SSE begins with %q, want retry", line)
 	}
-	if line := l.next(); line != "event: bye" {
+	if line := l.Next(); line != "event: bye" {
 		t.Errorf("SSE goes on with %q, want event: bye", line)
 	}
-	refused(t, s.do("GET", "/rt/lobby", ""), 503, "max_connections is 1")
-	refused(t, s.do("GET", "/rt/lobby?members=all", ""), 503, "max_connections is 1")
-	s.post("lobby", "publishing needs no connection")
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby", ""), 503, "max_connections is 1")
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby?members=all", ""), 503, "max_connections is 1")
+	s.Post("lobby", "publishing needs no connection")
 }
 
 func TestRateOfAWebSocket(t *testing.T) {
-	s := startSite(t, "realtime {\nrate 1/h 2\n}")
-	c := s.dial("lobby?envelope=1")
-	receiveEnvelope(t, c)
+	s := caddytest.Start(t, "realtime {\nrate 1/h 2\n}")
+	c := s.Dial("lobby?envelope=1")
+	caddytest.ReceiveEnvelope(t, c)
 	var got []string
 	for i := range 20 {
 		_ = c.Write(t.Context(), websocket.MessageText, []byte("x"))
 		if i < 2 {
 			// The end of the session would overtake what was not read yet.
-			got = append(got, receiveEnvelope(t, c).Op)
+			got = append(got, caddytest.ReceiveEnvelope(t, c).Op)
 		}
 	}
 	for {
@@ -228,8 +207,8 @@ func TestRateOfAWebSocket(t *testing.T) {
 			}
 			break
 		}
-		var e envelope
-		decode(t, string(b), &e)
+		var e caddytest.Envelope
+		caddytest.Decode(t, string(b), &e)
 		if e.Op == "error" && (e.Status != 429 || e.Detail == "") {
 			t.Errorf("got %+v, want an error 429 that names the rate", e)
 		}
@@ -238,7 +217,7 @@ func TestRateOfAWebSocket(t *testing.T) {
 	if messages := len(got) - strings.Count(strings.Join(got, ","), "error"); messages != 2 || len(got) < 5 {
 		t.Errorf("got %q, want 2 messages and errors", got)
 	}
-	raw := s.dial("lobby")
+	raw := s.Dial("lobby")
 	_ = raw.Write(t.Context(), websocket.MessageText, []byte("x"))
 	if _, _, err := raw.Read(t.Context()); websocket.CloseStatus(err) != 4429 {
 		t.Errorf("raw closed with %v, want 4429 at once", err)
@@ -246,76 +225,76 @@ func TestRateOfAWebSocket(t *testing.T) {
 }
 
 func TestIdempotencyAndSignalsAndOptions(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	first := s.post("lobby", "once", "Idempotency-Key: \"k1\"")
-	if again := s.post("lobby", "once", "Idempotency-Key: k1"); again != first {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	first := s.Post("lobby", "once", "Idempotency-Key: \"k1\"")
+	if again := s.Post("lobby", "once", "Idempotency-Key: k1"); again != first {
 		t.Errorf("the second answer is %s, want %s", again, first)
 	}
-	refused(t, s.do("POST", "/rt/lobby?key=k1", "twice"), 422, "idempotency key")
-	if p := s.page("lobby"); len(p.Messages) != 1 || p.Messages[0].Key != "k1" {
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby?key=k1", "twice"), 422, "idempotency key")
+	if p := s.Page("lobby"); len(p.Messages) != 1 || p.Messages[0].Key != "k1" {
 		t.Errorf("got %+v, want one message with its key", p)
 	}
 
-	l := s.stream("lobby?envelope=1", "text/event-stream")
-	l.until("event: ready")
-	resp := s.do("POST", "/rt/lobby?event=typing", "", "TTL: 0")
-	if body := readAll(t, resp); resp.StatusCode != http.StatusAccepted || strings.Contains(body, `"id"`) || !strings.Contains(body, `"at"`) {
+	l := s.Stream("lobby?envelope=1", "text/event-stream")
+	l.Until("event: ready")
+	resp := s.Do("POST", "/rt/lobby?event=typing", "", "TTL: 0")
+	if body := caddytest.ReadAll(t, resp); resp.StatusCode != http.StatusAccepted || strings.Contains(body, `"id"`) || !strings.Contains(body, `"at"`) {
 		t.Errorf("a signal: %s %s, want 202 with at and no id", resp.Status, body)
 	}
-	l.until("event: signal")
-	if data := l.until("data: "); !strings.Contains(data, `"op":"signal","room":"lobby","event":"typing"`) {
+	l.Until("event: signal")
+	if data := l.Until("data: "); !strings.Contains(data, `"op":"signal","room":"lobby","event":"typing"`) {
 		t.Errorf("the signal is %s", data)
 	}
-	s.post("lobby", `{"n":1}`, "Content-Type: application/json", "Realtime-Event: order")
-	if l.until("event: ") != "order" {
+	s.Post("lobby", `{"n":1}`, "Content-Type: application/json", "Realtime-Event: order")
+	if l.Until("event: ") != "order" {
 		t.Error("the event has no name")
 	}
-	if p := s.page("lobby"); len(p.Messages) != 2 || p.Messages[1].Event != "order" {
+	if p := s.Page("lobby"); len(p.Messages) != 2 || p.Messages[1].Event != "order" {
 		t.Errorf("history is %+v, want two messages, no signal", p)
 	}
 }
 
 func TestEchoCanBeLeftOut(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	c := s.dial("lobby?echo=0")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	c := s.Dial("lobby?echo=0")
 	if err := c.Write(t.Context(), websocket.MessageText, []byte("own")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the own message", func() bool { return len(s.page("lobby").Messages) == 1 })
-	s.post("lobby", "other")
-	if got := receive(t, c); got != "other" {
+	caddytest.Eventually(t, "the own message", func() bool { return len(s.Page("lobby").Messages) == 1 })
+	s.Post("lobby", "other")
+	if got := caddytest.Receive(t, c); got != "other" {
 		t.Errorf("got %q, want other", got)
 	}
 }
 
 func TestHistoryZeroStillDelivers(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"room * {\nhistory 0\n}\n}")
-	c := s.dial("lobby")
-	cursor := s.page("lobby").Cursor
-	s.post("lobby", "one")
-	if got := receive(t, c); got != "one" {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\nhistory 0\n}\n}")
+	c := s.Dial("lobby")
+	cursor := s.Page("lobby").Cursor
+	s.Post("lobby", "one")
+	if got := caddytest.Receive(t, c); got != "one" {
 		t.Errorf("live got %q", got)
 	}
-	if p := s.page("lobby?since=" + cursor); !slices.Equal(p.texts(), []string{"one"}) || p.Gap != nil {
+	if p := s.Page("lobby?since=" + cursor); !slices.Equal(p.Texts(), []string{"one"}) || p.Gap != nil {
 		t.Errorf("a poll after the cursor got %+v, want one", p)
 	}
-	if p := s.page("lobby"); len(p.Messages) != 0 {
-		t.Errorf("a new page has %q, want no history", p.texts())
+	if p := s.Page("lobby"); len(p.Messages) != 0 {
+		t.Errorf("a new page has %q, want no history", p.Texts())
 	}
 }
 
 func TestErrorRoutesDecideHowErrorsLook(t *testing.T) {
-	s := startSite(t, "realtime\nhandle_errors {\nrespond \"{err.status_code}: {err.message}\" {err.status_code}\n}")
-	resp := s.do("GET", "/rt/a//b", "")
-	if body := readAll(t, resp); resp.StatusCode != 400 || !strings.HasPrefix(body, "400: ") || !strings.Contains(body, "empty segment") {
+	s := caddytest.Start(t, "realtime\nhandle_errors {\nrespond \"{err.status_code}: {err.message}\" {err.status_code}\n}")
+	resp := s.Do("GET", "/rt/a//b", "")
+	if body := caddytest.ReadAll(t, resp); resp.StatusCode != 400 || !strings.HasPrefix(body, "400: ") || !strings.Contains(body, "empty segment") {
 		t.Errorf("got %s %q", resp.Status, body)
 	}
 }
 
 func TestOthersPathsGoToTheNextHandler(t *testing.T) {
-	s := startSite(t, "realtime\nrespond \"next\"")
+	s := caddytest.Start(t, "realtime\nrespond \"next\"")
 	for target, want := range map[string]string{"/": "next", "/rt": "next", "/rtx/lobby": "next", "/a/rt/b": "next"} {
-		if got := readAll(t, s.do("GET", target, "")); got != want {
+		if got := caddytest.ReadAll(t, s.Do("GET", target, "")); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
 	}
@@ -323,12 +302,12 @@ func TestOthersPathsGoToTheNextHandler(t *testing.T) {
 
 func TestFromIsTheAuthenticatedUser(t *testing.T) {
 	// The password is "secret".
-	s := startSite(t, annOnly+"realtime {\n"+open+"}")
-	if resp := s.do("POST", "/rt/lobby", "x"); resp.StatusCode != http.StatusUnauthorized {
+	s := caddytest.Start(t, annOnly+"realtime {\n"+caddytest.Open+"}")
+	if resp := s.Do("POST", "/rt/lobby", "x"); resp.StatusCode != http.StatusUnauthorized {
 		t.Fatalf("without a password: %s", resp.Status)
 	}
-	s.post("lobby", `{"from":"me"}`, ann, "Content-Type: application/json")
-	p := s.page("lobby", ann)
+	s.Post("lobby", `{"from":"me"}`, ann, "Content-Type: application/json")
+	p := s.Page("lobby", ann)
 	if got := string(p.Messages[0].From); got != `{"id":"ann"}` {
 		t.Errorf("from is %s, want ann", got)
 	}
@@ -339,7 +318,7 @@ func TestFromIsTheAuthenticatedUser(t *testing.T) {
 }
 
 func TestFrameThatIsCutInTheMiddle(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -351,10 +330,10 @@ func TestFrameThatIsCutInTheMiddle(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("handshake: %v %v", resp, err)
 	}
-	eventually(t, "one member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 1 })
+	caddytest.Eventually(t, "one member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 1 })
 	_ = c.Close()
-	eventually(t, "no member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 0 })
-	if got := s.page("lobby").texts(); len(got) != 0 {
+	caddytest.Eventually(t, "no member", func() bool { return hubOf(t, "").SubscriberCount("lobby") == 0 })
+	if got := s.Page("lobby").Texts(); len(got) != 0 {
 		t.Errorf("half a message was published: %q", got)
 	}
 	if n := hubOf(t, "").Stats().Endings; n[causeGone] == 0 {
@@ -364,16 +343,16 @@ func TestFrameThatIsCutInTheMiddle(t *testing.T) {
 
 // Answers to commands by POST are bounded, too.
 func TestAnswersOfCommandsAreBounded(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for range 4 {
-		s.post("lobby", strings.Repeat("\x01", 60_000))
+		s.Post("lobby", strings.Repeat("\x01", 60_000))
 	}
 	lines := make([]string, 20)
 	for i := range lines {
 		lines[i] = `{"op":"history","room":"lobby","limit":1}`
 	}
 	lines = append(lines, `{"op":"publish","room":"lobby","data":"goes on"}`)
-	answers := s.commands("", lines...)
+	answers := s.Commands("", lines...)
 	if len(answers) != len(lines) || answers[0].Op != "ok" || answers[len(lines)-1].Op != "ok" {
 		t.Fatalf("%d answers", len(answers))
 	}

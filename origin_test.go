@@ -1,55 +1,14 @@
 package realtime
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
-
-// loggedSite runs Caddy with a site whose block is given, and returns what lines
-// of a message Caddy has logged so far.
-func loggedSite(t *testing.T, block string) (s *site, logged func(message string) []map[string]any) {
-	t.Helper()
-	s = &site{t: t, port: freePort(t)}
-	s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-	block = strings.ReplaceAll(block, "PORT", strconv.Itoa(s.port))
-	return s, s.logged(fmt.Sprintf("%s {\n%s\n}", s.URL, block))
-}
-
-// logged is loggedSite with whole sites.
-func (s *site) logged(sites string) func(message string) []map[string]any {
-	t := s.t
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "log")
-	stopAfter(t)
-	loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s\n", file, sites))
-	return func(message string) []map[string]any {
-		t.Helper()
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var found []map[string]any
-		for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
-			var line map[string]any
-			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-				t.Fatalf("%v in %q", err, lines.Bytes())
-			}
-			if line["msg"] == message {
-				found = append(found, line)
-			}
-		}
-		return found
-	}
-}
 
 const originRefused = "refused a page from another origin"
 
@@ -70,16 +29,16 @@ var transports = []struct {
 
 // A page that is refused can read why, whatever it asked for, and nothing else.
 func TestRefusalsCanBeRead(t *testing.T) {
-	s, logged := loggedSite(t, "realtime {\n"+open+"origins https://app.example.com\nui on\n}")
+	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"origins https://app.example.com\nui on\n}")
 	for _, from := range []string{"https://evil.example", "null", "file://", "https://app.example.com:8443", "nonsense"} {
 		for _, transport := range transports {
 			t.Run(from+", "+transport.name, func(t *testing.T) {
-				resp := s.do(transport.method, "/rt/lobby", "text=evil", append(transport.headers, "Origin: "+from)...)
+				resp := s.Do(transport.method, "/rt/lobby", "text=evil", append(transport.headers, "Origin: "+from)...)
 				if transport.method == "HEAD" {
 					if resp.StatusCode != http.StatusForbidden {
 						t.Errorf("got %s", resp.Status)
 					}
-				} else if p := refused(t, resp, 403, "origin refused"); !strings.Contains(p.Detail, from) {
+				} else if p := caddytest.Refused(t, resp, 403, "origin refused"); !strings.Contains(p.Detail, from) {
 					t.Errorf("%q does not name the origin", p.Detail)
 				}
 				if got := resp.Header.Get("Access-Control-Allow-Origin"); got != from {
@@ -98,16 +57,16 @@ func TestRefusalsCanBeRead(t *testing.T) {
 			t.Errorf("warned by %v", w)
 		}
 	}
-	if got := s.page("lobby").texts(); len(got) != 0 {
+	if got := s.Page("lobby").Texts(); len(got) != 0 {
 		t.Errorf("the room holds %q", got)
 	}
 }
 
 // A preflight of a refused origin lets its page ask, and be refused in words.
 func TestPreflightsOfRefusedOrigins(t *testing.T) {
-	s, logged := loggedSite(t, "realtime {\n"+open+"}")
+	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"}")
 	const foreign = "Origin: https://evil.example"
-	resp := s.do("OPTIONS", "/rt/lobby", "", foreign, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,x-requested-with")
+	resp := s.Do("OPTIONS", "/rt/lobby", "", foreign, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,x-requested-with")
 	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Origin") != "https://evil.example" {
 		t.Errorf("%s %v", resp.Status, resp.Header)
 	}
@@ -120,19 +79,19 @@ func TestPreflightsOfRefusedOrigins(t *testing.T) {
 	if n := len(logged(originRefused)); n != 1 {
 		t.Errorf("%d warnings", n)
 	}
-	refused(t, s.do("POST", "/rt/lobby", "evil", foreign, "Content-Type: application/json", "X-Requested-With: x"), 403, "origin refused")
-	refused(t, s.do("OPTIONS", "/rt/lobby", "", foreign), 403, "origin refused")
-	refused(t, s.do("POST", "/rt/", `{"op":"publish","room":"lobby","data":1}`, foreign, "Content-Type: application/x-ndjson"), 403, "origin refused")
-	if got := s.page("lobby").texts(); len(got) != 0 {
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "evil", foreign, "Content-Type: application/json", "X-Requested-With: x"), 403, "origin refused")
+	caddytest.Refused(t, s.Do("OPTIONS", "/rt/lobby", "", foreign), 403, "origin refused")
+	caddytest.Refused(t, s.Do("POST", "/rt/", `{"op":"publish","room":"lobby","data":1}`, foreign, "Content-Type: application/x-ndjson"), 403, "origin refused")
+	if got := s.Page("lobby").Texts(); len(got) != 0 {
 		t.Errorf("the room holds %q", got)
 	}
 }
 
 // Strangers cannot fill the log, nor the memory of what was logged.
 func TestRefusedOriginsAreLoggedInBounds(t *testing.T) {
-	s, logged := loggedSite(t, "realtime {\n"+open+"}")
+	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"}")
 	for i := range maxRefusedOrigins + 10 {
-		s.do("GET", "/rt/lobby", "", fmt.Sprintf("Origin: https://evil%d.example", i))
+		s.Do("GET", "/rt/lobby", "", fmt.Sprintf("Origin: https://evil%d.example", i))
 	}
 	if n := len(logged(originRefused)); n != maxRefusedOrigins {
 		t.Errorf("%d warnings, want %d", n, maxRefusedOrigins)
@@ -143,9 +102,9 @@ func TestRefusedOriginsAreLoggedInBounds(t *testing.T) {
 }
 
 func TestLongOriginsAreCut(t *testing.T) {
-	s, logged := loggedSite(t, "realtime {\n"+open+"}")
-	resp := s.do("GET", "/rt/lobby", "", "Origin: https://"+strings.Repeat("a", 10_000))
-	if resp.Header.Get("Access-Control-Allow-Origin") != "" || len(readAll(t, resp)) > 1000 {
+	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"}")
+	resp := s.Do("GET", "/rt/lobby", "", "Origin: https://"+strings.Repeat("a", 10_000))
+	if resp.Header.Get("Access-Control-Allow-Origin") != "" || len(caddytest.ReadAll(t, resp)) > 1000 {
 		t.Errorf("%v, want a short answer", resp.Header)
 	}
 	lines := logged(originRefused)
@@ -155,13 +114,13 @@ func TestLongOriginsAreCut(t *testing.T) {
 }
 
 func TestPreflightsAllowWhatIsAskedFor(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"origins https://app.example.com\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"origins https://app.example.com\n}")
 	preflight := func(asked ...string) http.Header {
 		headers := []string{"Origin: https://app.example.com", "Access-Control-Request-Method: POST"}
 		for _, a := range asked {
 			headers = append(headers, "Access-Control-Request-Headers: "+a)
 		}
-		resp := s.do("OPTIONS", "/rt/lobby", "", headers...)
+		resp := s.Do("OPTIONS", "/rt/lobby", "", headers...)
 		if resp.StatusCode != http.StatusNoContent {
 			t.Errorf("%q: %s", asked, resp.Status)
 		}
@@ -196,17 +155,17 @@ func TestPreflightsAllowWhatIsAskedFor(t *testing.T) {
 
 // A page without an origin is anonymous, like any other whose origin proves nothing.
 func TestNullIsListed(t *testing.T) {
-	s := startSite(t, annOnly+"realtime {\n"+open+"origins null\n}")
+	s := caddytest.Start(t, annOnly+"realtime {\n"+caddytest.Open+"origins null\n}")
 	for _, from := range []string{"null", "file://"} {
-		resp := s.do("POST", "/rt/lobby", from, ann, "Origin: "+from)
+		resp := s.Do("POST", "/rt/lobby", from, ann, "Origin: "+from)
 		if resp.StatusCode != http.StatusCreated || resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: %s %v", from, resp.Status, resp.Header)
 		}
 	}
-	refused(t, s.do("POST", "/rt/lobby", "x", ann, "Origin: https://evil.example"), 403, "origin refused")
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "x", ann, "Origin: https://evil.example"), 403, "origin refused")
 	form := []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html", ann, "Origin: null"}
-	refused(t, s.do("POST", "/rt/lobby", "text=sandboxed", append(form, "Sec-Fetch-Site: cross-site")...), 403, "another site")
-	messages := s.page("lobby", ann).Messages
+	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "text=sandboxed", append(form, "Sec-Fetch-Site: cross-site")...), 403, "another site")
+	messages := s.Page("lobby", ann).Messages
 	if len(messages) != 2 || len(messages[0].From) != 0 || len(messages[1].From) != 0 {
 		t.Errorf("the room holds %+v, want two messages of nobody", messages)
 	}
@@ -215,12 +174,12 @@ func TestNullIsListed(t *testing.T) {
 // A form on a page that hides where it is has the origin null, and is the site's
 // own all the same.
 func TestFormOfAPageThatHidesItsOrigin(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	form := []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html", "Origin: null"}
-	if resp := s.do("POST", "/rt/lobby", "text=own", append(form, "Sec-Fetch-Site: same-origin")...); resp.StatusCode != http.StatusNoContent {
+	if resp := s.Do("POST", "/rt/lobby", "text=own", append(form, "Sec-Fetch-Site: same-origin")...); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("got %s", resp.Status)
 	}
 	for _, site := range []string{"cross-site", "same-site", "none"} {
-		refused(t, s.do("POST", "/rt/lobby", "text=evil", append(form, "Sec-Fetch-Site: "+site)...), 403, "origin refused")
+		caddytest.Refused(t, s.Do("POST", "/rt/lobby", "text=evil", append(form, "Sec-Fetch-Site: "+site)...), 403, "origin refused")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // Directives before realtime may take its requests away. That is never silent: there is
@@ -42,16 +44,15 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 		"another answers":         {"handle_path /live/* {\n%s\nrespond \"else\"\n}", "/live/rt/lobby", "", "set prefix"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port := freePort(t)
+			s := caddytest.New(t)
 			log := filepath.Join(t.TempDir(), "log")
 			block := test.block
 			if strings.Contains(block, "%s") {
 				block = fmt.Sprintf(block, "realtime {\nrate off\n}")
 			}
-			loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nlevel WARN\n}\n}\nhttp://127.0.0.1:%d {\nroot * %s\n%s\n}\n", log, port, root, block))
+			caddytest.Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nlevel WARN\n}\n}\nhttp://127.0.0.1:%d {\nroot * %s\n%s\n}\n", log, s.Port, root, block))
 			t.Cleanup(func() { _ = caddy.Stop() })
-			s := &site{t: t, port: port, URL: fmt.Sprint("http://127.0.0.1:", port)}
-			s.wantTaken(test.target, test.names)
+			wantTaken(t, s, test.target, test.names)
 			b, _ := os.ReadFile(log) // there is none if nothing was logged
 			warned := ""
 			for line := range strings.Lines(string(b)) {
@@ -68,34 +69,34 @@ func TestRequestsThatAreTakenAway(t *testing.T) {
 
 // wantTaken asks for a room, and checks that the answers name what has taken the requests
 // away. If that is empty, the room is served; - means that another handler answers.
-func (s *site) wantTaken(target, names string) {
-	s.t.Helper()
+func wantTaken(t *testing.T, s *caddytest.Site, target, names string) {
+	t.Helper()
 	for _, headers := range [][]string{nil, {"Accept: application/x-ndjson"}, {"Accept: text/event-stream"}} {
-		resp := s.do("GET", target, "", headers...)
+		resp := s.Do("GET", target, "", headers...)
 		if names == "-" {
 			if resp.StatusCode != http.StatusNotFound {
-				s.t.Errorf("GET %s: %s", target, resp.Status)
+				t.Errorf("GET %s: %s", target, resp.Status)
 			}
 		} else if names != "" {
-			refused(s.t, resp, 404, names)
+			caddytest.Refused(t, resp, 404, names)
 		} else if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") == "" {
-			s.t.Errorf("GET %s: %s %v", target, resp.Status, resp.Header)
+			t.Errorf("GET %s: %s %v", target, resp.Status, resp.Header)
 		}
 	}
-	resp := s.do("POST", target, "hi")
+	resp := s.Do("POST", target, "hi")
 	if names != "" && names != "-" {
-		refused(s.t, resp, 404, names)
+		caddytest.Refused(t, resp, 404, names)
 	} else if names == "" && resp.StatusCode != http.StatusCreated {
-		s.t.Errorf("POST %s: %s", target, resp.Status)
+		t.Errorf("POST %s: %s", target, resp.Status)
 	}
 }
 
 // Files of a single page application are served as before, and a script of ours is
 // refused rather than replaced by a page.
 func TestOthersPathsBehindARewrite(t *testing.T) {
-	s := startSite(t, "rewrite /x /y\nrewrite /rt/* /index.html\nrealtime\nrespond \"{path}\"")
-	if got := readAll(t, s.do("GET", "/x", "")); got != "/y" {
+	s := caddytest.Start(t, "rewrite /x /y\nrewrite /rt/* /index.html\nrealtime\nrespond \"{path}\"")
+	if got := caddytest.ReadAll(t, s.Do("GET", "/x", "")); got != "/y" {
 		t.Errorf("another path: %q", got)
 	}
-	refused(t, s.do("GET", "/rt/-/realtime-chat.js", ""), 404, "handle /rt/*")
+	caddytest.Refused(t, s.Do("GET", "/rt/-/realtime-chat.js", ""), 404, "handle /rt/*")
 }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // The configurations of docs/PROXIES.md are under test, with the programs that they
@@ -90,100 +92,94 @@ func program(t *testing.T, name, config string, port int, arguments ...string) {
 }
 
 // nginx puts an nginx with a server before the site.
-func (s *site) nginx(server string, port int) *site {
-	s.t.Helper()
+func nginx(t *testing.T, s *caddytest.Site, server string, port int) *caddytest.Site {
+	t.Helper()
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;\n"
 	}
 	config := user + "daemon off;\nmaster_process off;\npid pid;\nerror_log stderr crit;\nevents {}\nhttp {\naccess_log off;\n" +
 		"client_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n" + server + "}\n"
-	program(s.t, "nginx", config, port, "-p", ".", "-c", "conf", "-e", "stderr")
-	return s.by(port)
+	program(t, "nginx", config, port, "-p", ".", "-c", "conf", "-e", "stderr")
+	return s.By(port)
 }
 
-// by returns the site as it is reached by another port.
-func (s *site) by(port int) *site {
-	return &site{t: s.t, port: port, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+func nginxOfDocs(t *testing.T, s *caddytest.Site) *caddytest.Site {
+	t.Helper()
+	port := caddytest.FreePort(t)
+	server := replaceOnce(t, proxyBlock(t, "nginx"), "listen 80;", fmt.Sprintf("listen 127.0.0.1:%d;", port))
+	server = replaceOnce(t, server, "http://127.0.0.1:8080;", s.URL+";")
+	return nginx(t, s, server, port)
 }
 
-func (s *site) nginxOfDocs() *site {
-	s.t.Helper()
-	port := freePort(s.t)
-	server := replaceOnce(s.t, proxyBlock(s.t, "nginx"), "listen 80;", fmt.Sprintf("listen 127.0.0.1:%d;", port))
-	server = replaceOnce(s.t, server, "http://127.0.0.1:8080;", s.URL+";")
-	return s.nginx(server, port)
-}
-
-func (s *site) haproxyOfDocs() *site {
-	s.t.Helper()
-	port := freePort(s.t)
-	config := replaceOnce(s.t, proxyBlock(s.t, "haproxy"), "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", port))
-	config = replaceOnce(s.t, config, "127.0.0.1:8080", strings.TrimPrefix(s.URL, "http://"))
-	program(s.t, "haproxy", config, port, "-db", "-f", "conf")
-	return s.by(port)
+func haproxyOfDocs(t *testing.T, s *caddytest.Site) *caddytest.Site {
+	t.Helper()
+	port := caddytest.FreePort(t)
+	config := replaceOnce(t, proxyBlock(t, "haproxy"), "bind :80", fmt.Sprintf("bind 127.0.0.1:%d", port))
+	config = replaceOnce(t, config, "127.0.0.1:8080", strings.TrimPrefix(s.URL, "http://"))
+	program(t, "haproxy", config, port, "-db", "-f", "conf")
+	return s.By(port)
 }
 
 // behindProxies starts a site that believes a proxy on this machine, and gives each
 // proxy before it a test.
-func behindProxies(t *testing.T, options string, test func(t *testing.T, direct, by *site)) {
+func behindProxies(t *testing.T, options string, test func(t *testing.T, direct, by *caddytest.Site)) {
 	t.Helper()
-	for name, start := range map[string]func(*site) *site{"nginx": (*site).nginxOfDocs, "haproxy": (*site).haproxyOfDocs} {
+	for name, start := range map[string]func(*testing.T, *caddytest.Site) *caddytest.Site{"nginx": nginxOfDocs, "haproxy": haproxyOfDocs} {
 		t.Run(name, func(t *testing.T) {
-			s := &site{t: t, port: freePort(t)}
-			s.URL = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-			loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}\n}\nhttp://:%d {\nrealtime {\n%s\n}\n}\n", s.port, options))
+			s := caddytest.New(t)
+			caddytest.Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}\n}\nhttp://:%d {\nrealtime {\n%s\n}\n}\n", s.Port, options))
 			t.Cleanup(func() {
 				if err := caddy.Stop(); err != nil {
 					t.Errorf("stopping Caddy: %v", err)
 				}
 			})
-			test(t, s, start(s))
+			test(t, s, start(t, s))
 		})
 	}
 }
 
 // As a browser does it: with the origin of the page, which is the proxy's.
 func TestProxiesOfTheDocs(t *testing.T) {
-	behindProxies(t, open, func(t *testing.T, direct, by *site) {
+	behindProxies(t, caddytest.Open, func(t *testing.T, direct, by *caddytest.Site) {
 		own := "Origin: " + by.URL
-		socket := by.dial("lobby", own)
-		events := by.stream("lobby", "text/event-stream", own)
-		events.until("retry: ")
-		lines := by.stream("lobby", "application/x-ndjson", own)
-		lines.until(`{"op":"ready"`)
-		first := by.post("lobby", "one", own)
-		if got := receive(t, socket); got != "one" {
+		socket := by.Dial("lobby", own)
+		events := by.Stream("lobby", "text/event-stream", own)
+		events.Until("retry: ")
+		lines := by.Stream("lobby", "application/x-ndjson", own)
+		lines.Until(`{"op":"ready"`)
+		first := by.Post("lobby", "one", own)
+		if got := caddytest.Receive(t, socket); got != "one" {
 			t.Errorf("by WebSocket: %q", got)
 		}
-		if got := events.until("data: "); got != "one" {
+		if got := events.Until("data: "); got != "one" {
 			t.Errorf("by events: %q", got)
 		}
-		if got := lines.next(); !strings.Contains(got, `"data":"one"`) {
+		if got := lines.Next(); !strings.Contains(got, `"data":"one"`) {
 			t.Errorf("by NDJSON: %q", got)
 		}
-		polled := make(chan page, 1)
+		polled := make(chan caddytest.Page, 1)
 		go func() {
 			defer close(polled)
-			polled <- by.page("lobby?wait=20&since="+first, own)
+			polled <- by.Page("lobby?wait=20&since="+first, own)
 		}()
 		if err := socket.Write(t.Context(), websocket.MessageText, []byte("two")); err != nil {
 			t.Fatal(err)
 		}
-		if got := (<-polled).texts(); !slices.Equal(got, []string{"two"}) {
+		if got := (<-polled).Texts(); !slices.Equal(got, []string{"two"}) {
 			t.Errorf("by long poll: %q", got)
 		}
-		if got := events.until("data: "); got != "two" {
+		if got := events.Until("data: "); got != "two" {
 			t.Errorf("by events: %q", got)
 		}
-		refused(t, by.do("POST", "/rt/lobby", "x", "Origin: https://evil.example"), 403, "origin refused")
+		caddytest.Refused(t, by.Do("POST", "/rt/lobby", "x", "Origin: https://evil.example"), 403, "origin refused")
 	})
 }
 
 // Clients behind one proxy are counted by their own addresses, and cannot choose
 // others.
 func TestAddressesBehindProxies(t *testing.T) {
-	behindProxies(t, "max_connections_per_address 1", func(t *testing.T, direct, by *site) {
+	behindProxies(t, "max_connections_per_address 1", func(t *testing.T, direct, by *caddytest.Site) {
 		from := func(address string, headers ...string) *http.Response {
 			t.Helper()
 			dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
@@ -232,14 +228,14 @@ func TestNginxThatChangesHost(t *testing.T) {
 		"without its port":    {"", "proxy_set_header Host $host;", "the ports differ"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, logged := loggedSite(t, "realtime {\n"+open+"}")
-			port := freePort(t)
-			by := s.nginx(fmt.Sprintf("server {\nlisten 127.0.0.1:%d;\nlocation / {\nproxy_pass %s;\n%s\n}\n}\n", port, s.URL, test.host), port)
+			s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"}")
+			port := caddytest.FreePort(t)
+			by := nginx(t, s, fmt.Sprintf("server {\nlisten 127.0.0.1:%d;\nlocation / {\nproxy_pass %s;\n%s\n}\n}\n", port, s.URL, test.host), port)
 			from := by.URL
 			if test.origin != "" {
 				from = test.origin
 			}
-			refused(t, by.do("POST", "/rt/lobby", "hi", "Origin: "+from), 403, from)
+			caddytest.Refused(t, by.Do("POST", "/rt/lobby", "hi", "Origin: "+from), 403, from)
 			lines := logged(originRefused)
 			if len(lines) != 1 || lines[0]["origin"] != from || !strings.Contains(lines[0]["remedy"].(string), test.remedy) {
 				t.Errorf("logged %v, want %q", lines, test.remedy)
@@ -289,7 +285,7 @@ func TestUnixSockets(t *testing.T) {
 	})
 	load := func(hub, servers, options string) {
 		t.Helper()
-		loadCaddyfile(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n%s\n}\nhttp:// {\nbind unix/%s\nrealtime {\nhub %s\n%s\n}\n}\n", servers, socket, hub, options))
+		caddytest.Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n%s\n}\nhttp:// {\nbind unix/%s\nrealtime {\nhub %s\n%s\n}\n}\n", servers, socket, hub, options))
 	}
 	load("unix1", "", "max_connections_per_address 1\nmax_connections 3")
 	for i, want := range []int{200, 200, 200, 503} {
@@ -318,7 +314,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for e := receiveEnvelope(t, c); e.Op != "error" || e.Status != 429; e = receiveEnvelope(t, c) {
+	for e := caddytest.ReceiveEnvelope(t, c); e.Op != "error" || e.Status != 429; e = caddytest.ReceiveEnvelope(t, c) {
 		if e.Op == "bye" {
 			t.Fatal("the connection ended")
 		}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 func init() {
@@ -83,16 +85,16 @@ func (*awkwardLoader) LoadConfig(caddy.Context) ([]byte, error) {
 	return nil, errAwkward
 }
 
-// with adds to a site's configuration, as JSON.
-func (s *site) with(block, app, loader string) []byte {
-	s.t.Helper()
-	config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, block))
+// configuration adds to a site's configuration, as JSON.
+func configuration(t *testing.T, s *caddytest.Site, block, app, loader string) []byte {
+	t.Helper()
+	config, _, err := caddytest.Adapt(s.Caddyfile(block))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var c map[string]any
 	if err := json.Unmarshal(config, &c); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if app != "" {
 		c["apps"].(map[string]any)["realtime_test"] = json.RawMessage(app)
@@ -102,7 +104,7 @@ func (s *site) with(block, app, loader string) []byte {
 	}
 	config, err = json.Marshal(c)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return config
 }
@@ -131,27 +133,27 @@ var smaller = []string{
 
 // holds says what is missing of what the first configuration has promised. One member
 // is in the room.
-func (s *site) holds(kept int) error {
-	if resp := s.do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusCreated {
-		return fmt.Errorf("a POST got %s %s", resp.Status, readAll(s.t, resp))
+func holds(t *testing.T, s *caddytest.Site, kept int) error {
+	if resp := s.Do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusCreated {
+		return fmt.Errorf("a POST got %s %s", resp.Status, caddytest.ReadAll(t, resp))
 	}
-	texts := s.page("lobby?last=100").texts()
+	texts := s.Page("lobby?last=100").Texts()
 	if len(texts) != kept+1 || texts[0] != "message 0" {
 		return fmt.Errorf("the history is %q, want %d messages", texts, kept+1)
 	}
 	// Such a request sees what another connection would see.
-	if resp := s.do("HEAD", "/rt/lobby", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "1" {
+	if resp := s.Do("HEAD", "/rt/lobby", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "1" {
 		return fmt.Errorf("a HEAD got %s and %q members", resp.Status, resp.Header.Get("Realtime-Members"))
 	}
 	return nil
 }
 
 func TestRefusedReloadHasNoEffect(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	s.stream("lobby", "text/event-stream").until("id: ")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	s.Stream("lobby", "text/event-stream").Until("id: ")
 	kept := 0
 	for ; kept < 10; kept++ {
-		s.post("lobby", "message "+strconv.Itoa(kept))
+		s.Post("lobby", "message "+strconv.Itoa(kept))
 	}
 	for how, refusal := range refusals {
 		for _, options := range smaller {
@@ -161,21 +163,21 @@ func TestRefusedReloadHasNoEffect(t *testing.T) {
 				loaded++
 				// Its servers answer now, as do the old ones.
 				for range 4 {
-					if err := s.holds(kept); err != nil {
+					if err := holds(t, s, kept); err != nil {
 						t.Errorf("%s: before it is refused: %v", name, err)
 					}
 					kept++
 				}
 			}
-			given := open
-			if word, _, _ := strings.Cut(options, " "); strings.Contains(open, word+" ") {
+			given := caddytest.Open
+			if word, _, _ := strings.Cut(options, " "); strings.Contains(caddytest.Open, word+" ") {
 				given = ""
 			}
-			err := caddy.Load(s.with("realtime {\n"+given+options+"\n}\n"+refusal.site, refusal.app, refusal.loader), true)
+			err := caddy.Load(configuration(t, s, "realtime {\n"+given+options+"\n}\n"+refusal.site, refusal.app, refusal.loader), true)
 			if err == nil || refusal.loader != "" && loaded != 1 {
 				t.Fatalf("%s: loading gave %v, after %d loads", name, err, loaded)
 			}
-			if err := s.holds(kept); err != nil {
+			if err := holds(t, s, kept); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 			kept++
@@ -183,18 +185,18 @@ func TestRefusedReloadHasNoEffect(t *testing.T) {
 	}
 	// What is good is taken up at once, and given up again.
 	for range 3 {
-		s.reload("realtime {\n" + open + "max_message_size 10\n}")
-		if resp := s.do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+		s.Reload("realtime {\n" + caddytest.Open + "max_message_size 10\n}")
+		if resp := s.Do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("after a good reload a POST got %s", resp.Status)
 		}
-		s.reload("realtime {\n" + open + "}")
-		if err := s.holds(kept); err != nil {
+		s.Reload("realtime {\n" + caddytest.Open + "}")
+		if err := holds(t, s, kept); err != nil {
 			t.Errorf("after the options were taken out: %v", err)
 		}
 		kept++
 	}
-	s.reload("realtime {\n" + open + "room * {\nhistory 1\n}\n}")
-	if texts := s.page("lobby?last=100").texts(); len(texts) != 1 {
+	s.Reload("realtime {\n" + caddytest.Open + "room * {\nhistory 1\n}\n}")
+	if texts := s.Page("lobby?last=100").Texts(); len(texts) != 1 {
 		t.Errorf("with history 1 there are %d messages", len(texts))
 	}
 }
@@ -202,9 +204,9 @@ func TestRefusedReloadHasNoEffect(t *testing.T) {
 // What our own Provision has refused, Cleanup undoes, however far it came. A panic
 // there would be an answer that breaks off.
 func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	s.post("lobby", "message 0")
-	s.stream("lobby", "text/event-stream").until("id: ")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	s.Post("lobby", "message 0")
+	s.Stream("lobby", "text/event-stream").Until("id: ")
 	for i, handlers := range []string{
 		`{"handler": "realtime", "prefix": "rt"}`,
 		`{"handler": "realtime", "hub": "a b"}`,
@@ -214,14 +216,14 @@ func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
 		`{"handler": "realtime", "hub": "new", "max_rooms": 5}, {"handler": "realtime", "hub": "new", "max_rooms": 6}`,
 		`{"handler": "realtime", "max_rooms": 5}, {"handler": "nobody"}`,
 	} {
-		config := fmt.Sprintf(`{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [":%d"], "routes": [{"handle": [%s]}]}}}}}`, s.port, handlers)
+		config := fmt.Sprintf(`{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [":%d"], "routes": [{"handle": [%s]}]}}}}}`, s.Port, handlers)
 		if err := caddy.Load([]byte(config), true); err == nil {
 			t.Fatalf("%s was loaded", handlers)
 		}
 		if _, kept := hubs.References(poolKey("new")); kept {
 			t.Errorf("%s: a hub was left behind", handlers)
 		}
-		if err := s.holds(i + 1); err != nil {
+		if err := holds(t, s, i+1); err != nil {
 			t.Errorf("%s: %v", handlers, err)
 		}
 	}
@@ -232,18 +234,18 @@ func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
 
 // New limits are applied as soon as Caddy itself says that they are in force.
 func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
-	s := startSite(t, "respond x")
+	s := caddytest.Start(t, "respond x")
 	for name, app := range map[string]string{
 		"another app stops slowly":      `{"wait": true}`,
 		"another app aborts the events": `{"abort": true}`,
 	} {
 		status := 0
-		awkwardStop = func() { status = s.do("POST", "/rt/lobby", "this is too long").StatusCode }
-		if err := caddy.Load(s.with("realtime {\n"+open+"}", app, ""), true); err != nil {
+		awkwardStop = func() { status = s.Do("POST", "/rt/lobby", "this is too long").StatusCode }
+		if err := caddy.Load(configuration(t, s, "realtime {\n"+caddytest.Open+"}", app, ""), true); err != nil {
 			t.Fatal(err)
 		}
-		s.post("lobby", "this is not too long")
-		s.reload("realtime {\n" + open + "max_message_size 10\n}")
+		s.Post("lobby", "this is not too long")
+		s.Reload("realtime {\n" + caddytest.Open + "max_message_size 10\n}")
 		if status == 0 {
 			awkwardStop()
 		}
@@ -256,8 +258,8 @@ func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
 // A hub that a configuration makes takes what any of its handlers says, whichever
 // of them came first.
 func TestNewHubTakesTheSettingsOfAnyHandler(t *testing.T) {
-	s := startSite(t, "realtime {\nhub two\n}\nrealtime /live/* {\nhub two\n"+open+"max_message_size 10\n}")
-	if resp := s.do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+	s := caddytest.Start(t, "realtime {\nhub two\n}\nrealtime /live/* {\nhub two\n"+caddytest.Open+"max_message_size 10\n}")
+	if resp := s.Do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("got %s, want 413", resp.Status)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // refusedReloads are configurations that Caddy refuses, each at another stage; the
@@ -33,24 +35,24 @@ var refusedReloads = map[string]func(block string) (site string, change func(map
 // A configuration that is refused has no effect, at whichever stage, and the next
 // one that is good has all of it.
 func TestRefusedReloadsChangeNothing(t *testing.T) {
-	const before = "realtime {\n" + open + "room * {\nhistory 50\n}\n}"
-	const small = "realtime {\n" + open + "max_message_size 10\nhistory_memory 1000\nroom * {\nhistory 1\npresence off\n}\n}"
+	const before = "realtime {\n" + caddytest.Open + "room * {\nhistory 50\n}\n}"
+	const small = "realtime {\n" + caddytest.Open + "max_message_size 10\nhistory_memory 1000\nroom * {\nhistory 1\npresence off\n}\n}"
 	for name, refuse := range refusedReloads {
 		t.Run(name, func(t *testing.T) {
-			s := startSite(t, before)
+			s := caddytest.Start(t, before)
 			for i := range 20 {
-				s.post("lobby", fmt.Sprint("message ", i))
+				s.Post("lobby", fmt.Sprint("message ", i))
 			}
-			c := s.dial("lobby?envelope=1")
-			receiveEnvelope(t, c)
+			c := s.Dial("lobby?envelope=1")
+			caddytest.ReceiveEnvelope(t, c)
 			block, change := refuse(small)
-			config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, block))
+			config, _, err := caddytest.Adapt(s.Caddyfile(block))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if change != nil {
 				var all map[string]any
-				decode(t, string(config), &all)
+				caddytest.Decode(t, string(config), &all)
 				change(all)
 				if config, err = json.Marshal(all); err != nil {
 					t.Fatal(err)
@@ -60,25 +62,25 @@ func TestRefusedReloadsChangeNothing(t *testing.T) {
 				t.Fatal("the bad configuration was loaded")
 			}
 			for range 3 {
-				s.post("lobby", "long enough for the old limit")
-				if got := receiveEnvelope(t, c); got.text() != "long enough for the old limit" {
+				s.Post("lobby", "long enough for the old limit")
+				if got := caddytest.ReceiveEnvelope(t, c); got.Text() != "long enough for the old limit" {
 					t.Errorf("got %+v", got)
 				}
 			}
-			if n := len(s.page("lobby?last=100").Messages); n != 23 {
+			if n := len(s.Page("lobby?last=100").Messages); n != 23 {
 				t.Errorf("%d messages are left, want 23", n)
 			}
-			if resp := s.do("GET", "/rt/lobby?members", ""); resp.StatusCode != http.StatusOK {
+			if resp := s.Do("GET", "/rt/lobby?members", ""); resp.StatusCode != http.StatusOK {
 				t.Errorf("presence: %s", resp.Status)
 			}
 
-			s.reload(small)
-			refused(t, s.do("POST", "/rt/lobby", "this is too long"), 413, "max_message_size is 10")
-			if n := len(s.page("lobby?last=100").Messages); n > 1 {
+			s.Reload(small)
+			caddytest.Refused(t, s.Do("POST", "/rt/lobby", "this is too long"), 413, "max_message_size is 10")
+			if n := len(s.Page("lobby?last=100").Messages); n > 1 {
 				t.Errorf("%d messages are left, want 1", n)
 			}
-			s.reload(before)
-			s.post("lobby", "long enough again for the old limit")
+			s.Reload(before)
+			s.Post("lobby", "long enough again for the old limit")
 			_ = c.Close(websocket.StatusNormalClosure, "")
 		})
 	}
@@ -86,18 +88,18 @@ func TestRefusedReloadsChangeNothing(t *testing.T) {
 
 // New options apply even if no request comes through the new configuration.
 func TestReloadsTakeEffectWithoutARequest(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for range 3 {
-		s.post("lobby", "x")
+		s.Post("lobby", "x")
 	}
-	s.reload("realtime {\n" + open + "room * {\nhistory 1\n}\n}")
-	eventually(t, "the new history", func() bool { return hubOf(t, "").Settings().Rooms != nil })
+	s.Reload("realtime {\n" + caddytest.Open + "room * {\nhistory 1\n}\n}")
+	caddytest.Eventually(t, "the new history", func() bool { return hubOf(t, "").Settings().Rooms != nil })
 }
 
 // Error routes are a server's: those of one site, or of other statuses, leave the
 // problem documents of all others alone.
 func TestProblemsBesideErrorRoutes(t *testing.T) {
-	port := freePort(t)
+	s := caddytest.New(t)
 	const names = "abcd"
 	sites := map[byte]string{
 		'a': "handle_errors {\nrespond \"custom {err.status_code}\"\n}",
@@ -108,19 +110,18 @@ func TestProblemsBesideErrorRoutes(t *testing.T) {
 	var all strings.Builder
 	all.WriteString("{\nadmin off\npersist_config off\nauto_https off\n}\n")
 	for _, name := range []byte(names) {
-		fmt.Fprintf(&all, "http://%c.localhost:%d {\nrealtime {\nhub %c\n}\n@denied path /denied\nerror @denied 403\n%s\n}\n", name, port, name, sites[name])
+		fmt.Fprintf(&all, "http://%c.localhost:%d {\nrealtime {\nhub %c\n}\n@denied path /denied\nerror @denied 403\n%s\n}\n", name, s.Port, name, sites[name])
 	}
-	loadCaddyfile(t, all.String())
+	caddytest.Load(t, all.String())
 	t.Cleanup(func() { _ = caddy.Stop() })
-	s := &site{t: t, port: port, URL: fmt.Sprint("http://127.0.0.1:", port)}
 	for target, status := range map[string]int{"/rt/bad/": 400, "/rt/-/none.js": 404} {
 		for _, name := range []byte(names) {
 			for _, method := range []string{"GET", "POST", "HEAD"} {
 				if method == "POST" && status == 404 {
 					continue // is 405
 				}
-				resp := s.do(method, target, "", fmt.Sprintf("Host: %c.localhost:%d", name, port))
-				body := readAll(t, resp)
+				resp := s.Do(method, target, "", fmt.Sprintf("Host: %c.localhost:%d", name, s.Port))
+				body := caddytest.ReadAll(t, resp)
 				custom := name == 'a' || name == 'c' && status == 404
 				isProblem := resp.Header.Get("Content-Type") == "application/problem+json"
 				if resp.StatusCode != status && !(custom && name == 'a') || isProblem == custom || (body == "") != (method == "HEAD") {
@@ -130,13 +131,13 @@ func TestProblemsBesideErrorRoutes(t *testing.T) {
 		}
 	}
 	// What is not ours is not touched.
-	if resp := s.do("GET", "/denied", "", fmt.Sprintf("Host: b.localhost:%d", port)); resp.StatusCode != 403 || readAll(t, resp) != "" {
+	if resp := s.Do("GET", "/denied", "", fmt.Sprintf("Host: b.localhost:%d", s.Port)); resp.StatusCode != 403 || caddytest.ReadAll(t, resp) != "" {
 		t.Errorf("another handler's error: %s", resp.Status)
 	}
 	for range 3 { // a server has one such route
-		loadCaddyfile(t, all.String())
+		caddytest.Load(t, all.String())
 	}
-	if resp := s.do("GET", "/rt/bad/", "", fmt.Sprintf("Host: b.localhost:%d", port)); resp.StatusCode != 400 || !slices.Contains(resp.Header["Content-Type"], "application/problem+json") {
+	if resp := s.Do("GET", "/rt/bad/", "", fmt.Sprintf("Host: b.localhost:%d", s.Port)); resp.StatusCode != 400 || !slices.Contains(resp.Header["Content-Type"], "application/problem+json") {
 		t.Errorf("after reloads: %s %v", resp.Status, resp.Header)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,36 +14,23 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(15 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 func TestReloadKeepsWebSocketsUnderNewSettings(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	c := s.dial("lobby?envelope=1")
-	first := receiveEnvelope(t, c)
-	s.post("lobby", "before")
-	before := receiveEnvelope(t, c)
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	c := s.Dial("lobby?envelope=1")
+	first := caddytest.ReceiveEnvelope(t, c)
+	s.Post("lobby", "before")
+	before := caddytest.ReceiveEnvelope(t, c)
 
-	s.reload("realtime {\n" + open + "max_message_size 10\n}")
-	s.post("lobby", "after")
-	if e := receiveEnvelope(t, c); e.text() != "after" || epoch(e.ID) != epoch(before.ID) || epoch(e.ID) != epoch(first.Cursor) {
+	s.Reload("realtime {\n" + caddytest.Open + "max_message_size 10\n}")
+	s.Post("lobby", "after")
+	if e := caddytest.ReceiveEnvelope(t, c); e.Text() != "after" || epoch(e.ID) != epoch(before.ID) || epoch(e.ID) != epoch(first.Cursor) {
 		t.Errorf("got %+v after the reload, want the next message of the same epoch", e)
 	}
-	if resp := s.do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+	if resp := s.Do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("POST over the new limit: %s", resp.Status)
 	}
 	if err := c.Write(t.Context(), websocket.MessageText, []byte("this is too long")); err != nil {
@@ -62,91 +48,91 @@ func epoch(id string) string {
 
 // Streams over HTTP/1.1 stay; those of later versions are in http2_test.go.
 func TestReloadKeepsStreamsAndEndsPolls(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	events := s.stream("lobby", "text/event-stream")
-	events.until("id: ")
-	ndjson := s.stream("lobby", "application/x-ndjson")
-	ndjson.next()
-	s.post("lobby", "one")
-	ndjson.next()
-	id := events.until("id: ")
-	polled := make(chan page, 1)
-	cursor := s.page("lobby").Cursor
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	events := s.Stream("lobby", "text/event-stream")
+	events.Until("id: ")
+	ndjson := s.Stream("lobby", "application/x-ndjson")
+	ndjson.Next()
+	s.Post("lobby", "one")
+	ndjson.Next()
+	id := events.Until("id: ")
+	polled := make(chan caddytest.Page, 1)
+	cursor := s.Page("lobby").Cursor
 	var poll sync.WaitGroup
-	poll.Go(func() { polled <- s.page("lobby?wait=60&since=" + cursor) })
-	eventually(t, "three members", func() bool {
-		return s.do("HEAD", "/rt/lobby", "").Header.Get("Realtime-Members") == "3"
+	poll.Go(func() { polled <- s.Page("lobby?wait=60&since=" + cursor) })
+	caddytest.Eventually(t, "three members", func() bool {
+		return s.Do("HEAD", "/rt/lobby", "").Header.Get("Realtime-Members") == "3"
 	})
 
-	s.reload("realtime {\n" + open + "heartbeat 20s\n}")
+	s.Reload("realtime {\n" + caddytest.Open + "heartbeat 20s\n}")
 	poll.Wait()
 	if p := <-polled; len(p.Messages) != 0 || p.Cursor != cursor {
 		t.Errorf("the poll got %+v, want nothing and its cursor", p)
 	}
-	s.post("lobby", "two")
+	s.Post("lobby", "two")
 	for range 2 {
-		events.until("data: ")
+		events.Until("data: ")
 	}
-	var e envelope
-	if decode(t, ndjson.next(), &e); e.text() != "two" {
+	var e caddytest.Envelope
+	if caddytest.Decode(t, ndjson.Next(), &e); e.Text() != "two" {
 		t.Errorf("NDJSON went on with %+v", e)
 	}
-	again := s.stream("lobby", "text/event-stream", "Last-Event-ID: "+id)
-	if got := again.until("data: "); got != "two" {
+	again := s.Stream("lobby", "text/event-stream", "Last-Event-ID: "+id)
+	if got := again.Until("data: "); got != "two" {
 		t.Errorf("resumed with %q, want two", got)
 	}
 
-	s.reload(`respond "nothing live here"`) // the hub ends
-	if rest := events.rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+	s.Reload(`respond "nothing live here"`) // the hub ends
+	if rest := events.Rest(); len(rest) < 2 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
 		t.Errorf("SSE ends with %q, want retry", rest)
 	}
-	if rest := ndjson.rest(); len(rest) != 1 || !strings.Contains(rest[0], `"op":"bye"`) {
+	if rest := ndjson.Rest(); len(rest) != 1 || !strings.Contains(rest[0], `"op":"bye"`) {
 		t.Errorf("NDJSON ends with %q, want bye", rest)
 	}
 }
 
 func TestReloadThatFailsChangesNothing(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	c := s.dial("lobby")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	c := s.Dial("lobby")
 	for name, bad := range map[string]string{
-		"in validation": "realtime {\n" + open + "max_message_size 10\n}\n@bad path_regexp ([\nrespond @bad x",
-		"at start":      "realtime {\n" + open + "max_message_size 10\n}\n}\nhttp://192.0.2.1:1 {\nbind 192.0.2.1",
+		"in validation": "realtime {\n" + caddytest.Open + "max_message_size 10\n}\n@bad path_regexp ([\nrespond @bad x",
+		"at start":      "realtime {\n" + caddytest.Open + "max_message_size 10\n}\n}\nhttp://192.0.2.1:1 {\nbind 192.0.2.1",
 	} {
-		config, _, err := adapt(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, bad))
+		config, _, err := caddytest.Adapt(s.Caddyfile(bad))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if err := caddy.Load(config, true); err == nil {
 			t.Fatalf("%s: the bad configuration was loaded", name)
 		}
-		s.post("lobby", "long enough for the old limit")
-		if got := receive(t, c); got != "long enough for the old limit" {
+		s.Post("lobby", "long enough for the old limit")
+		if got := caddytest.Receive(t, c); got != "long enough for the old limit" {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}
 }
 
 func TestReloadWithoutRealtimeSaysGoodbye(t *testing.T) {
-	s := startSite(t, "realtime")
-	c := s.dial("lobby")
-	s.reload(`respond "nothing live here"`)
+	s := caddytest.Start(t, "realtime")
+	c := s.Dial("lobby")
+	s.Reload(`respond "nothing live here"`)
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
 		t.Errorf("closed with %v, want 1012", err)
 	}
 }
 
 func TestReloadLeavesNoGoroutines(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	round := func(i int) {
-		c := s.dial("lobby?envelope=1")
-		receive(t, c)
-		events := s.stream("lobby", "text/event-stream")
-		events.until("id: ")
-		s.reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", open, 100+i))
-		s.post("lobby", "x")
-		receive(t, c)
-		events.until("data: ")
-		events.cancel()
+		c := s.Dial("lobby?envelope=1")
+		caddytest.Receive(t, c)
+		events := s.Stream("lobby", "text/event-stream")
+		events.Until("id: ")
+		s.Reload(fmt.Sprintf("realtime {\n%smax_rooms %d\n}", caddytest.Open, 100+i))
+		s.Post("lobby", "x")
+		caddytest.Receive(t, c)
+		events.Until("data: ")
+		events.Close()
 		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 			t.Error(err)
 		}
@@ -154,7 +140,7 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 	}
 	round(0)
 	var before int
-	eventually(t, "rest", func() bool {
+	caddytest.Eventually(t, "rest", func() bool {
 		n := runtime.NumGoroutine()
 		steady := n == before
 		before = n
@@ -165,7 +151,7 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 	}
 	// Ten rounds may leave a few of net/http's behind for a moment, never one a
 	// round for long.
-	eventually(t, fmt.Sprintf("no more goroutines than about %d", before), func() bool {
+	caddytest.Eventually(t, fmt.Sprintf("no more goroutines than about %d", before), func() bool {
 		http.DefaultClient.CloseIdleConnections()
 		return runtime.NumGoroutine() <= before+3
 	})
@@ -173,16 +159,15 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 
 // startProgram builds Caddy and starts it with a site. What its end comes to is sent to
 // exited.
-func startProgram(t *testing.T) (s *site, server *os.Process, exited chan error) {
+func startProgram(t *testing.T) (s *caddytest.Site, server *os.Process, exited chan error) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "caddy")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
-	s = &site{t: t, port: freePort(t)}
-	s.URL = "http://127.0.0.1:" + strconv.Itoa(s.port)
+	s = caddytest.New(t)
 	config := filepath.Join(t.TempDir(), "Caddyfile")
-	caddyfile := fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\nrealtime {\n%s}\n}\n", s.URL, open)
+	caddyfile := s.Caddyfile("realtime {\n" + caddytest.Open + "}")
 	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +178,7 @@ func startProgram(t *testing.T) (s *site, server *os.Process, exited chan error)
 	exited = make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	eventually(t, "the server", func() bool {
+	caddytest.Eventually(t, "the server", func() bool {
 		resp, err := http.Head(s.URL + "/rt/lobby")
 		if err == nil {
 			_ = resp.Body.Close()
@@ -207,14 +192,14 @@ func startProgram(t *testing.T) (s *site, server *os.Process, exited chan error)
 // cannot be seen from inside.
 func TestStopWithOpenStreams(t *testing.T) {
 	s, server, exited := startProgram(t)
-	streams := make([]*lines, 100)
+	streams := make([]*caddytest.Lines, 100)
 	for i := range streams {
-		streams[i] = s.stream("lobby", "text/event-stream")
-		streams[i].until("id: ")
+		streams[i] = s.Stream("lobby", "text/event-stream")
+		streams[i].Until("id: ")
 	}
 	sockets := make([]*websocket.Conn, 20)
 	for i := range sockets {
-		sockets[i] = s.dial("lobby")
+		sockets[i] = s.Dial("lobby")
 	}
 	var closes sync.WaitGroup
 	for _, c := range sockets {
@@ -229,7 +214,7 @@ func TestStopWithOpenStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range streams {
-		if rest := l.rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
+		if rest := l.Rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
 			t.Errorf("a stream ends with %q, want retry", rest)
 		}
 	}

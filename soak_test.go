@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/bench/soak"
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 // TestSoak is the small run of bench soak.
 func TestSoak(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"room * {\nhistory 1000\n}\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\nhistory 1000\n}\n}")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	p, err := soak.Run(ctx, soak.Options{URL: s.URL + "/rt/soak", Clients: 60, Messages: 400, Cuts: 10, Every: 5 * time.Millisecond})

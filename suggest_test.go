@@ -3,6 +3,8 @@ package realtime
 import (
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 func TestSuggestions(t *testing.T) {
@@ -24,7 +26,7 @@ func TestSuggestedOptionsExist(t *testing.T) {
 		block string
 	}{{handlerOptions, "realtime {\n%\n}"}, {roomOptions, "realtime {\nroom a {\n%\n}\n}"}} {
 		for _, name := range list.names {
-			_, _, err := adapt("http://localhost:8080\n\n" + strings.Replace(list.block, "%", name, 1))
+			_, _, err := caddytest.Adapt("http://localhost:8080\n\n" + strings.Replace(list.block, "%", name, 1))
 			if err == nil || strings.Contains(err.Error(), "unrecognized") || !strings.Contains(err.Error(), "wrong argument count") {
 				t.Errorf("%s without an argument: %v", name, err)
 			}

@@ -7,25 +7,27 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
 func TestEveryTransportSeesWhatEveryOtherPublishes(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	raw := s.dial("lobby")
-	wrapped := s.dial("lobby?envelope=1")
-	if e := receiveEnvelope(t, wrapped); e.Op != "ready" || e.Cursor == "" || e.Conn == "" {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	raw := s.Dial("lobby")
+	wrapped := s.Dial("lobby?envelope=1")
+	if e := caddytest.ReceiveEnvelope(t, wrapped); e.Op != "ready" || e.Cursor == "" || e.Conn == "" {
 		t.Fatalf("first frame is %+v, want ready with cursor and conn", e)
 	}
-	events := s.stream("lobby", "text/event-stream")
-	events.until("id: ")
-	ndjson := s.stream("lobby", "application/x-ndjson")
-	if first := ndjson.next(); !strings.HasPrefix(first, `{"op":"ready","conn":"`) {
+	events := s.Stream("lobby", "text/event-stream")
+	events.Until("id: ")
+	ndjson := s.Stream("lobby", "application/x-ndjson")
+	if first := ndjson.Next(); !strings.HasPrefix(first, `{"op":"ready","conn":"`) {
 		t.Fatalf("first line is %q, want ready", first)
 	}
-	cursor := s.page("lobby").Cursor
+	cursor := s.Page("lobby").Cursor
 
 	publish := map[string]func(text string){
-		"POST": func(text string) { s.post("lobby", text) },
+		"POST": func(text string) { s.Post("lobby", text) },
 		"raw WebSocket": func(text string) {
 			if err := raw.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
 				t.Fatal(err)
@@ -40,22 +42,22 @@ func TestEveryTransportSeesWhatEveryOtherPublishes(t *testing.T) {
 	for name, send := range publish {
 		text := "by " + name
 		send(text)
-		if got := receive(t, raw); got != text {
+		if got := caddytest.Receive(t, raw); got != text {
 			t.Errorf("raw WebSocket got %q, want %q", got, text)
 		}
-		if e := receiveEnvelope(t, wrapped); e.text() != text || e.ID == "" || e.Room != "lobby" || e.At == "" {
+		if e := caddytest.ReceiveEnvelope(t, wrapped); e.Text() != text || e.ID == "" || e.Room != "lobby" || e.At == "" {
 			t.Errorf("WebSocket got %+v, want %q", e, text)
 		}
-		if got := events.until("data: "); got != text {
+		if got := events.Until("data: "); got != text {
 			t.Errorf("SSE got %q, want %q", got, text)
 		}
-		var e envelope
-		decode(t, ndjson.next(), &e)
-		if e.text() != text {
+		var e caddytest.Envelope
+		caddytest.Decode(t, ndjson.Next(), &e)
+		if e.Text() != text {
 			t.Errorf("NDJSON got %+v, want %q", e, text)
 		}
-		p := s.page("lobby?wait=10&since=" + cursor)
-		if got := p.texts(); !slices.Equal(got, []string{text}) {
+		p := s.Page("lobby?wait=10&since=" + cursor)
+		if got := p.Texts(); !slices.Equal(got, []string{text}) {
 			t.Errorf("long-poll got %q, want %q", got, text)
 		}
 		cursor = p.Cursor
@@ -63,36 +65,36 @@ func TestEveryTransportSeesWhatEveryOtherPublishes(t *testing.T) {
 }
 
 func TestCursorOfOneTransportResumesOnEveryOther(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	s.post("lobby", "before")
-	cursor := s.page("lobby").Cursor
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	s.Post("lobby", "before")
+	cursor := s.Page("lobby").Cursor
 	want := []string{"one", "two", "three"}
 	for _, text := range want {
-		s.post("lobby", text)
+		s.Post("lobby", text)
 	}
 	for _, test := range []struct {
 		name string
 		read func() []string
 	}{
-		{"page", func() []string { return s.page("lobby?since=" + cursor).texts() }},
-		{"long-poll", func() []string { return s.page("lobby?wait=5&since=" + cursor).texts() }},
-		{"page, If-None-Match", func() []string { return s.page("lobby", `If-None-Match: W/"x", "`+cursor+`"`).texts() }},
+		{"page", func() []string { return s.Page("lobby?since=" + cursor).Texts() }},
+		{"long-poll", func() []string { return s.Page("lobby?wait=5&since=" + cursor).Texts() }},
+		{"page, If-None-Match", func() []string { return s.Page("lobby", `If-None-Match: W/"x", "`+cursor+`"`).Texts() }},
 		{"WebSocket", func() []string {
-			c := s.dial("lobby?since=" + cursor)
-			return []string{receive(t, c), receive(t, c), receive(t, c)}
+			c := s.Dial("lobby?since=" + cursor)
+			return []string{caddytest.Receive(t, c), caddytest.Receive(t, c), caddytest.Receive(t, c)}
 		}},
 		{"SSE, header before query", func() []string {
-			l := s.stream("lobby?since=bad.1", "text/event-stream", "Last-Event-ID: "+cursor)
-			return []string{l.until("data: "), l.until("data: "), l.until("data: ")}
+			l := s.Stream("lobby?since=bad.1", "text/event-stream", "Last-Event-ID: "+cursor)
+			return []string{l.Until("data: "), l.Until("data: "), l.Until("data: ")}
 		}},
 		{"NDJSON", func() []string {
-			l := s.stream("lobby?since="+cursor, "application/x-ndjson")
-			l.next()
+			l := s.Stream("lobby?since="+cursor, "application/x-ndjson")
+			l.Next()
 			var got []string
 			for range want {
-				var e envelope
-				decode(t, l.next(), &e)
-				got = append(got, e.text())
+				var e caddytest.Envelope
+				caddytest.Decode(t, l.Next(), &e)
+				got = append(got, e.Text())
 			}
 			return got
 		}},
@@ -106,55 +108,55 @@ func TestCursorOfOneTransportResumesOnEveryOther(t *testing.T) {
 }
 
 func TestGapIsAnnouncedOnEveryTransport(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"room * {\nhistory 2\n}\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\nhistory 2\n}\n}")
 	const foreign = "otherepoch.7"
 	for _, text := range []string{"one", "two", "three"} {
-		s.post("lobby", text)
+		s.Post("lobby", text)
 	}
-	p := s.page("lobby?since=" + foreign)
-	if p.Gap == nil || p.Gap.Reason != "epoch" || p.Gap.To == "" || !slices.Equal(p.texts(), []string{"two", "three"}) {
+	p := s.Page("lobby?since=" + foreign)
+	if p.Gap == nil || p.Gap.Reason != "epoch" || p.Gap.To == "" || !slices.Equal(p.Texts(), []string{"two", "three"}) {
 		t.Errorf("page: %+v, want a gap of reason epoch, then two, three", p)
 	}
-	if p = s.page("lobby?wait=5&since=" + foreign); p.Gap == nil || len(p.Messages) != 2 {
+	if p = s.Page("lobby?wait=5&since=" + foreign); p.Gap == nil || len(p.Messages) != 2 {
 		t.Errorf("long-poll: %+v, want a gap, then two, three", p)
 	}
-	l := s.stream("lobby", "text/event-stream", "Last-Event-ID: no cursor at all")
-	if line := l.next(); !strings.HasPrefix(line, "retry: ") {
+	l := s.Stream("lobby", "text/event-stream", "Last-Event-ID: no cursor at all")
+	if line := l.Next(); !strings.HasPrefix(line, "retry: ") {
 		t.Errorf("SSE begins with %q, want retry", line)
 	}
-	if id := l.until("id: "); id != p.Gap.To {
+	if id := l.Until("id: "); id != p.Gap.To {
 		t.Errorf("the gap's id is %q, want %q", id, p.Gap.To)
 	}
-	if event := l.next(); event != "event: gap" {
+	if event := l.Next(); event != "event: gap" {
 		t.Errorf("SSE has %q after the id, want event: gap", event)
 	}
-	if l.until("data: {"); l.until("data: ") != "two" {
+	if l.Until("data: {"); l.Until("data: ") != "two" {
 		t.Error("SSE does not go on with the oldest message kept")
 	}
-	ndjson := s.stream("lobby", "application/x-ndjson", "Last-Event-ID: no cursor at all")
-	if first := ndjson.next(); strings.Contains(first, "cursor") {
+	ndjson := s.Stream("lobby", "application/x-ndjson", "Last-Event-ID: no cursor at all")
+	if first := ndjson.Next(); strings.Contains(first, "cursor") {
 		t.Errorf("NDJSON begins with %q: whoever drops here would miss the gap", first)
 	}
-	if second := ndjson.next(); !strings.HasPrefix(second, `{"op":"gap"`) {
+	if second := ndjson.Next(); !strings.HasPrefix(second, `{"op":"gap"`) {
 		t.Errorf("NDJSON goes on with %q, want gap", second)
 	}
-	w := s.dial("lobby?envelope=1&since=" + foreign)
-	if e := receiveEnvelope(t, w); e.Op != "ready" || e.Cursor != foreign {
+	w := s.Dial("lobby?envelope=1&since=" + foreign)
+	if e := caddytest.ReceiveEnvelope(t, w); e.Op != "ready" || e.Cursor != foreign {
 		t.Errorf("WebSocket begins with %+v, want ready with the client's own cursor", e)
 	}
-	if e := receiveEnvelope(t, w); e.Op != "gap" || e.Reason != "epoch" {
+	if e := caddytest.ReceiveEnvelope(t, w); e.Op != "gap" || e.Reason != "epoch" {
 		t.Errorf("WebSocket goes on with %+v, want gap", e)
 	}
-	_, _, err := s.dial("lobby?since=" + foreign).Read(t.Context())
+	_, _, err := s.Dial("lobby?since=" + foreign).Read(t.Context())
 	if code := websocket.CloseStatus(err); code != 4410 {
 		t.Errorf("raw WebSocket closed with %v (%v), want 4410", code, err)
 	}
 }
 
 func TestPlainAndConditionalPolling(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
-	s.post("lobby", "hi")
-	resp := s.do("GET", "/rt/lobby", "")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	s.Post("lobby", "hi")
+	resp := s.Do("GET", "/rt/lobby", "")
 	tag := resp.Header.Get("ETag")
 	for header, want := range map[string]string{
 		"Cache-Control": "no-store, no-transform", "X-Content-Type-Options": "nosniff",
@@ -164,56 +166,56 @@ func TestPlainAndConditionalPolling(t *testing.T) {
 			t.Errorf("%s is %q, want %q", header, got, want)
 		}
 	}
-	if resp := s.do("GET", "/rt/lobby", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified || resp.Header.Get("ETag") == "" {
+	if resp := s.Do("GET", "/rt/lobby", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified || resp.Header.Get("ETag") == "" {
 		t.Errorf("with the same tag: %s, ETag %q, want 304 with one", resp.Status, resp.Header.Get("ETag"))
 	}
-	if resp := s.do("GET", "/rt/lobby?wait=1", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified {
+	if resp := s.Do("GET", "/rt/lobby?wait=1", "", "If-None-Match: "+tag); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("waiting with the same tag: %s, want 304", resp.Status)
 	}
-	s.post("lobby", "ho")
-	if got := s.page("lobby", "If-None-Match: "+tag).texts(); !slices.Equal(got, []string{"ho"}) {
+	s.Post("lobby", "ho")
+	if got := s.Page("lobby", "If-None-Match: "+tag).Texts(); !slices.Equal(got, []string{"ho"}) {
 		t.Errorf("after a message: %q, want ho", got)
 	}
-	resp = s.do("HEAD", "/rt/lobby", "")
+	resp = s.Do("HEAD", "/rt/lobby", "")
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Realtime-Members") != "0" || resp.Header.Get("ETag") == tag {
 		t.Errorf("HEAD: %s, members %q, ETag %q", resp.Status, resp.Header.Get("Realtime-Members"), resp.Header.Get("ETag"))
 	}
-	s.dial("lobby")
-	if resp = s.do("HEAD", "/rt/lobby", ""); resp.Header.Get("Realtime-Members") != "1" {
+	s.Dial("lobby")
+	if resp = s.Do("HEAD", "/rt/lobby", ""); resp.Header.Get("Realtime-Members") != "1" {
 		t.Errorf("members are %q with one WebSocket, want 1", resp.Header.Get("Realtime-Members"))
 	}
 }
 
 func TestPagingBackwards(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for text := range strings.FieldsSeq("a b c d e") {
-		s.post("lobby", text)
+		s.Post("lobby", text)
 	}
-	newest := s.page("lobby?limit=2")
-	if !slices.Equal(newest.texts(), []string{"d", "e"}) || !newest.More {
-		t.Fatalf("newest: %q, more %v, want d e and more", newest.texts(), newest.More)
+	newest := s.Page("lobby?limit=2")
+	if !slices.Equal(newest.Texts(), []string{"d", "e"}) || !newest.More {
+		t.Fatalf("newest: %q, more %v, want d e and more", newest.Texts(), newest.More)
 	}
-	older := s.page("lobby?limit=2&before=" + newest.Messages[0].ID)
-	if !slices.Equal(older.texts(), []string{"b", "c"}) || !older.More || older.Cursor != "" {
-		t.Errorf("older: %q, more %v, cursor %q, want b c, more, no cursor", older.texts(), older.More, older.Cursor)
+	older := s.Page("lobby?limit=2&before=" + newest.Messages[0].ID)
+	if !slices.Equal(older.Texts(), []string{"b", "c"}) || !older.More || older.Cursor != "" {
+		t.Errorf("older: %q, more %v, cursor %q, want b c, more, no cursor", older.Texts(), older.More, older.Cursor)
 	}
-	oldest := s.page("lobby?limit=2&before=" + older.Messages[0].ID)
-	if !slices.Equal(oldest.texts(), []string{"a"}) || oldest.More {
-		t.Errorf("oldest: %q, more %v, want a and no more", oldest.texts(), oldest.More)
+	oldest := s.Page("lobby?limit=2&before=" + older.Messages[0].ID)
+	if !slices.Equal(oldest.Texts(), []string{"a"}) || oldest.More {
+		t.Errorf("oldest: %q, more %v, want a and no more", oldest.Texts(), oldest.More)
 	}
-	if got := s.page("lobby?limit=1&since=" + oldest.Messages[0].ID); !slices.Equal(got.texts(), []string{"b"}) || !got.More {
-		t.Errorf("since a: %q, more %v, want b and more", got.texts(), got.More)
+	if got := s.Page("lobby?limit=1&since=" + oldest.Messages[0].ID); !slices.Equal(got.Texts(), []string{"b"}) || !got.More {
+		t.Errorf("since a: %q, more %v, want b and more", got.Texts(), got.More)
 	}
-	if got := s.page("lobby?last=3").texts(); !slices.Equal(got, []string{"c", "d", "e"}) {
+	if got := s.Page("lobby?last=3").Texts(); !slices.Equal(got, []string{"c", "d", "e"}) {
 		t.Errorf("last=3: %q", got)
 	}
-	if got := s.page("lobby?last=10m").texts(); len(got) != 5 {
+	if got := s.Page("lobby?last=10m").Texts(); len(got) != 5 {
 		t.Errorf("last=10m: %q", got)
 	}
 }
 
 func TestWhatAMessageIsMadeOf(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for _, test := range []struct {
 		name, contentType, body string
 		want                    string // data in the envelope
@@ -228,15 +230,15 @@ func TestWhatAMessageIsMadeOf(t *testing.T) {
 		{"markup stays", "text/plain", "<b>&\u2028", `"<b>&\u2028"`, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := s.stream("lobby", "text/event-stream")
-			l.until("id: ")
-			s.post("lobby", test.body, "Content-Type: "+test.contentType)
-			p := s.page("lobby?last=1")
+			l := s.Stream("lobby", "text/event-stream")
+			l.Until("id: ")
+			s.Post("lobby", test.body, "Content-Type: "+test.contentType)
+			p := s.Page("lobby?last=1")
 			if got := string(p.Messages[0].Data); got != test.want {
 				t.Errorf("data is %s, want %s", got, test.want)
 			}
 			for _, want := range test.sse {
-				if got := l.until("data: "); got != want {
+				if got := l.Until("data: "); got != want {
 					t.Errorf("SSE has %q, want %q", got, want)
 				}
 			}

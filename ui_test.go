@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/base64"
 	"html"
@@ -10,13 +9,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// browser is what a browser that navigates accepts.
-const browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-
 func TestUIPage(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
 	for _, test := range []struct {
 		name, target string
 		title, log   string // log: what the frame shows, as the browser takes it
@@ -29,8 +27,8 @@ func TestUIPage(t *testing.T) {
 		{"markup", "/rt/%3C%2Ftitle%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%7B%7B.%7D%7D", "&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;&#34;{{.}}", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			resp := s.do("GET", test.target, "", browser)
-			body := readAll(t, resp)
+			resp := s.Do("GET", test.target, "", caddytest.Browser)
+			body := caddytest.ReadAll(t, resp)
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/HTML; charset=utf-8" ||
 				resp.Header.Get("Cache-Control") != "no-store, no-transform" || resp.Header.Get("Vary") != "Accept, Origin, Prefer" {
 				t.Fatalf("%s %v\n%s", resp.Status, resp.Header, body)
@@ -47,7 +45,7 @@ func TestUIPage(t *testing.T) {
 				t.Fatal(err)
 			}
 			script := page.ResolveReference(link(t, body, `<script type="module" src="([^"]+)"`))
-			if got := s.do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
+			if got := s.Do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
 				t.Errorf("script %s: %s", script, got.Status)
 			}
 			if src := page.ResolveReference(link(t, body, `<realtime-chat src="([^"]+)"`)); !strings.EqualFold(src.RequestURI(), "/rt/") {
@@ -58,7 +56,7 @@ func TestUIPage(t *testing.T) {
 			}
 			// What the form posts arrives in this room.
 			action := page.ResolveReference(link(t, body, `<form method="post" action="([^"]+)"`))
-			posted := s.do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", browser,
+			posted := s.Do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", caddytest.Browser,
 				"Content-Type: application/x-www-form-urlencoded", "Referer: "+page.String(), "Origin: "+s.URL)
 			if posted.StatusCode != http.StatusSeeOther || posted.Header.Get("Location") != page.RequestURI() {
 				t.Errorf("posting: %s to %q", posted.Status, posted.Header.Get("Location"))
@@ -69,8 +67,8 @@ func TestUIPage(t *testing.T) {
 				q.Set("room", room)
 			}
 			read.RawQuery = q.Encode()
-			var got struct{ Messages []envelope }
-			decode(t, readAll(t, s.do("GET", read.RequestURI(), "")), &got)
+			var got struct{ Messages []caddytest.Envelope }
+			caddytest.Decode(t, caddytest.ReadAll(t, s.Do("GET", read.RequestURI(), "")), &got)
 			if want := `{"text":"a\nb","name":"Ann <3"}`; len(got.Messages) != 1 || string(got.Messages[0].Data) != want {
 				t.Errorf("published %+v, want %s", got.Messages, want)
 			}
@@ -109,50 +107,50 @@ func checkPolicy(t *testing.T, policy, body string) {
 }
 
 func TestUILog(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"ui on\n}")
-	s.post("lobby", "before <b>")
-	resp := s.do("GET", "/rt/lobby?log&last=50", "", browser)
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
+	s.Post("lobby", "before <b>")
+	resp := s.Do("GET", "/rt/lobby?log&last=50", "", caddytest.Browser)
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/HTML; charset=utf-8" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Fatalf("%s %v", resp.Status, resp.Header)
 	}
-	log := &lines{t: t, Scanner: bufio.NewScanner(resp.Body), cancel: func() { _ = resp.Body.Close() }}
-	checkPolicy(t, resp.Header.Get("Content-Security-Policy"), log.next()+"</style>")
-	if got := log.until("<article>"); !strings.Contains(got, ">before &lt;b&gt;</p>") {
+	log := caddytest.NewLines(t, resp)
+	checkPolicy(t, resp.Header.Get("Content-Security-Policy"), log.Next()+"</style>")
+	if got := log.Until("<article>"); !strings.Contains(got, ">before &lt;b&gt;</p>") {
 		t.Errorf("it begins with %s", got)
 	}
-	s.post("lobby", `{"text":"live","name":"Ann"}`, "Content-Type: application/json")
-	if got := log.until("<article>"); !strings.Contains(got, "<bdi>Ann</bdi>") || !strings.Contains(got, ">live</p>") {
+	s.Post("lobby", `{"text":"live","name":"Ann"}`, "Content-Type: application/json")
+	if got := log.Until("<article>"); !strings.Contains(got, "<bdi>Ann</bdi>") || !strings.Contains(got, ">live</p>") {
 		t.Errorf("it goes on with %s", got)
 	}
-	if got := s.do("GET", "/rt/lobby?log&last=many", "", browser); got.StatusCode != http.StatusBadRequest {
+	if got := s.Do("GET", "/rt/lobby?log&last=many", "", caddytest.Browser); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("last=many: %s", got.Status)
 	}
-	if got := s.do("GET", "/rt/lobby?log&before=e.1", "", browser); got.StatusCode != http.StatusBadRequest {
+	if got := s.Do("GET", "/rt/lobby?log&before=e.1", "", caddytest.Browser); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("before: %s", got.Status)
 	}
 }
 
 // At a reload the log stays, or the browser has to come back.
 func TestUILogInEveryVersionOfHTTP(t *testing.T) {
-	for proto, c := range clients(t) {
+	for proto, c := range caddytest.Clients(t) {
 		t.Run(proto, func(t *testing.T) {
-			s := startTLS(t, "realtime {\n"+open+"ui on\n}")
+			s := caddytest.StartTLS(t, "realtime {\n"+caddytest.Open+"ui on\n}")
 			room := strings.NewReplacer("/", "", ".", "").Replace(proto)
-			log := &lines{t: t, Scanner: bufio.NewScanner(s.fetch(c, proto, "GET", room+"?log", "", browser).Body)}
-			log.until("<!doctype html>")
+			log := caddytest.NewLines(t, s.Fetch(c, proto, "GET", room+"?log", "", caddytest.Browser))
+			log.Until("<!doctype html>")
 			publish := func(text string) {
-				s.fetch(c, proto, "POST", room, text)
-				if got := log.until("<article>"); !strings.Contains(got, ">"+text+"</p>") {
+				s.Fetch(c, proto, "POST", room, text)
+				if got := log.Until("<article>"); !strings.Contains(got, ">"+text+"</p>") {
 					t.Errorf("got %s, want %s", got, text)
 				}
 			}
 			publish("one")
-			s.reloadTLS("realtime {\n" + open + "ui on\nheartbeat 20s\n}\nheader X-Round " + room)
+			s.ReloadTLS("realtime {\n" + caddytest.Open + "ui on\nheartbeat 20s\n}\nheader X-Round " + room)
 			if proto == "HTTP/1.1" {
 				publish("two")
 				return
 			}
-			if rest := log.rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-1], `<meta http-equiv="refresh"`) {
+			if rest := log.Rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-1], `<meta http-equiv="refresh"`) {
 				t.Errorf("at a reload it ends with %q", rest)
 			}
 		})
@@ -160,27 +158,27 @@ func TestUILogInEveryVersionOfHTTP(t *testing.T) {
 }
 
 func TestUIRefusesForeignOrigins(t *testing.T) {
-	s := startSite(t, "realtime {\n"+open+"ui on\n}")
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
 	for _, target := range []string{"lobby", "lobby?log"} {
-		refused(t, s.do("GET", "/rt/"+target, "", browser, "Origin: https://evil.example"), 403, "origin")
+		caddytest.Refused(t, s.Do("GET", "/rt/"+target, "", caddytest.Browser, "Origin: https://evil.example"), 403, "origin")
 	}
-	form := s.do("POST", "/rt/lobby", "text=x&name=y", browser, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: cross-site")
-	refused(t, form, 403, "another site")
+	form := s.Do("POST", "/rt/lobby", "text=x&name=y", caddytest.Browser, "Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: cross-site")
+	caddytest.Refused(t, form, 403, "another site")
 }
 
 // Browsers get the page; other clients get what they got before.
 func TestUINegotiation(t *testing.T) {
 	const problem = "application/problem+json"
-	s := startSite(t, "realtime {\n"+open+"ui on\n}")
-	check := func(s *site, method, target, accept string, status int, contentType string) {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
+	check := func(s *caddytest.Site, method, target, accept string, status int, contentType string) {
 		t.Helper()
-		resp := s.do(method, "/rt/"+target, "", "Accept: "+accept)
+		resp := s.Do(method, "/rt/"+target, "", "Accept: "+accept)
 		if got := resp.Header.Get("Content-Type"); resp.StatusCode != status || got != contentType {
 			t.Errorf("%s %s, Accept %q: %s %s, want %d %s", method, target, accept, resp.Status, got, status, contentType)
 		}
 	}
 	const page = "text/HTML; charset=utf-8"
-	accepted := strings.TrimPrefix(browser, "Accept: ")
+	accepted := strings.TrimPrefix(caddytest.Browser, "Accept: ")
 	check(s, "GET", "lobby", accepted, 200, page)
 	check(s, "GET", "lobby", "text/html", 200, page)
 	check(s, "GET", "lobby", "text/*", 200, "text/event-stream")
@@ -192,9 +190,9 @@ func TestUINegotiation(t *testing.T) {
 	check(s, "HEAD", "lobby", accepted, 200, "application/json")
 	check(s, "GET", "", accepted, 400, problem)
 	check(s, "GET", "a//b", accepted, 400, problem)
-	s.dial("lobby", browser)
+	s.Dial("lobby", caddytest.Browser)
 
-	s.reload("realtime {\n" + open + "}")
+	s.Reload("realtime {\n" + caddytest.Open + "}")
 	check(s, "GET", "lobby", accepted, 200, "application/json")
 	check(s, "GET", "lobby?log", accepted, 200, "application/json")
 	check(s, "GET", "lobby", "text/html", 406, problem)
@@ -202,11 +200,11 @@ func TestUINegotiation(t *testing.T) {
 
 // A prefix that was stripped is not known to us, and known to the browser.
 func TestUIBehindHandlePath(t *testing.T) {
-	s := startSite(t, "handle_path /chat/* {\nrealtime {\nprefix /\nui on\n}\n}")
-	body := readAll(t, s.do("GET", "/chat/a/b", "", browser))
+	s := caddytest.Start(t, "handle_path /chat/* {\nrealtime {\nprefix /\nui on\n}\n}")
+	body := caddytest.ReadAll(t, s.Do("GET", "/chat/a/b", "", caddytest.Browser))
 	page, _ := url.Parse("/chat/a/b")
 	script := page.ResolveReference(link(t, body, `<script type="module" src="([^"]+)"`))
-	if got := s.do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.HasPrefix(script.Path, "/chat/-/") {
+	if got := s.Do("GET", script.Path, ""); got.StatusCode != http.StatusOK || !strings.HasPrefix(script.Path, "/chat/-/") {
 		t.Errorf("script %s: %s", script, got.Status)
 	}
 	if src := page.ResolveReference(link(t, body, `<realtime-chat src="([^"]+)"`)); src.Path != "/chat/" {

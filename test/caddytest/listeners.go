@@ -1,4 +1,4 @@
-package realtime
+package caddytest
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 // it does not accept is reset. There is no waiting where there is no /proc.
 func awaitOldListeners(t *testing.T) {
 	t.Helper()
-	eventually(t, "the old listeners are closed", func() bool {
+	Eventually(t, "the old listeners are closed", func() bool {
 		seen := map[string]bool{}
 		for _, address := range listening() {
 			if seen[address] {

@@ -1,0 +1,52 @@
+package caddytest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Logged returns the lines of a message that Caddy has logged so far.
+type Logged func(message string) []map[string]any
+
+// StartLogged runs Caddy with a site whose block is given, in which PORT stands for the
+// port, and returns what it logs.
+func StartLogged(t *testing.T, block string) (*Site, Logged) {
+	t.Helper()
+	s := New(t)
+	block = strings.ReplaceAll(block, "PORT", strconv.Itoa(s.Port))
+	return s, s.LoadLogged(fmt.Sprintf("%s {\n%s\n}", s.URL, block))
+}
+
+// LoadLogged is StartLogged with whole sites.
+func (s *Site) LoadLogged(sites string) Logged {
+	t := s.t
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "log")
+	StopAfter(t)
+	Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s\n", file, sites))
+	return func(message string) []map[string]any {
+		t.Helper()
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []map[string]any
+		for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
+			var line map[string]any
+			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+				t.Fatalf("%v in %q", err, lines.Bytes())
+			}
+			if line["msg"] == message {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+}
