@@ -15,8 +15,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
@@ -29,7 +27,15 @@ var churnTime = flag.Duration("churn.time", 2*time.Second, "how long TestChurn r
 func TestChurn(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	s.Within += *churnTime
-	h := hubOf(t, "")
+	publisher := s.Dial("", caddytest.Session)
+	caddytest.Hear(t, publisher, `"op":"ready"`)
+	publisher.CloseRead(t.Context()) // no command fails, so nothing comes
+	publish := func(text string) {
+		line := fmt.Sprintf(`{"op":"publish","room":"lobby","data":%q}`, text)
+		if err := publisher.Write(t.Context(), websocket.MessageText, []byte(line)); err != nil {
+			t.Error(err)
+		}
+	}
 	stays, events := s.Dial("lobby?envelope=1"), s.Stream("lobby", "text/event-stream")
 	events.Until("id: ")
 	caddytest.Receive(t, stays) // ready
@@ -40,16 +46,10 @@ func TestChurn(t *testing.T) {
 	var joins atomic.Int64
 	all.Go(func() {
 		for n := 1; ctx.Err() == nil; n++ {
-			p := hub.Publication{Room: "lobby", Kind: message.Text, Data: fmt.Appendf(nil, "n%d", n)}
-			if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
-				t.Error(err)
-			}
+			publish(fmt.Sprint("n", n))
 			<-time.After(time.Millisecond)
 		}
-		p := hub.Publication{Room: "lobby", Kind: message.Text, Data: []byte("end")}
-		if _, err := h.Caller(hub.Client{}).Publish(context.WithoutCancel(ctx), p); err != nil {
-			t.Error(err)
-		}
+		publish("end")
 	})
 	for i := range 6 {
 		all.Go(func() {

@@ -8,27 +8,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
-
-const causeGone = hub.CauseGone
-
-// hubOf returns a running hub.
-func hubOf(t *testing.T, name string) *hub.Hub {
-	t.Helper()
-	var found *hub.Hub
-	hubs.Range(func(key, value any) bool {
-		if key == poolKey(name) {
-			found = value.(*pooledHub).hub
-		}
-		return true
-	})
-	if found == nil {
-		t.Fatalf("no hub %q", name)
-	}
-	return found
-}
 
 func TestForeignOriginsAreRefused(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")

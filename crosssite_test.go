@@ -12,7 +12,8 @@ import (
 // have no user.
 func TestForeignPagesChangeNothing(t *testing.T) {
 	// The password is "secret".
-	s := caddytest.Start(t, annOnly+"realtime {\n"+caddytest.Open+"ui on\norigins https://app.example.com *\n}")
+	const options = "ui on\norigins https://app.example.com *\n"
+	s := caddytest.Start(t, annOnly+"realtime {\n"+options+"rate 1/h 1\nroom * {\nrate off\n}\n}")
 	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
 	for name, test := range map[string]struct {
 		method, target string
@@ -52,9 +53,11 @@ func TestForeignPagesChangeNothing(t *testing.T) {
 		}
 	}
 	caddytest.Refused(t, s.Do("POST", "/rt/?commands", `{"op":"join","room":"r"}`, ann, "Sec-Fetch-Site: cross-site"), 403, "Sec-Fetch-Site")
-	if n := hubOf(t, "").Stats().Rooms; n != 0 {
-		t.Errorf("%d rooms were made", n)
-	}
+	// No room was made: the one that this address may make within an hour is the next.
+	s.Post("new", "hi", ann)
+	caddytest.Refused(t, s.Do("POST", "/rt/newer", "hi", ann), 429, "rate of new rooms")
+
+	s.Reload(annOnly + "realtime {\n" + caddytest.Open + options + "}")
 	// The site's own pages, people, and listed pages, which say their origin.
 	for name, headers := range map[string][]string{
 		"same origin": {"Sec-Fetch-Site: same-origin"}, "typed": {"Sec-Fetch-Site: none"}, "no browser": nil,

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -14,7 +15,9 @@ import (
 // The cause is also right for streams that stay with net/http, because they are
 // compressed or came over HTTP/2 or 3.
 func TestWhyAStreamEndsThatStays(t *testing.T) {
-	s := caddytest.StartTLS(t, "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n"+caddytest.Open+"}\n}")
+	const block = "route {\nencode gzip\nheader >Cache-Control no-cache\nrealtime {\n" + caddytest.Open + "}\n}"
+	s := caddytest.StartTLS(t, block)
+	logged := s.LoadLogged(fmt.Sprintf("%s {\ntls internal\n%s\n}", s.URL, block))
 	for _, test := range []struct {
 		name, proto, alpn string
 		reset             bool
@@ -28,8 +31,7 @@ func TestWhyAStreamEndsThatStays(t *testing.T) {
 	} {
 		t.Run(test.name+" "+test.proto, func(t *testing.T) {
 			s := s.In(t)
-			h := hubOf(t, "")
-			before := h.Stats().Endings[test.want]
+			before := len(logged("connection ended"))
 			c := caddytest.Clients(t)["HTTP/3.0"]
 			var tcp *net.TCPConn
 			if test.alpn != "" {
@@ -53,9 +55,9 @@ func TestWhyAStreamEndsThatStays(t *testing.T) {
 			} else {
 				_ = resp.Body.Close()
 			}
-			caddytest.Eventually(t, "the end", func() bool { return h.Stats().Sessions == 0 })
-			if got := h.Stats().Endings; got[test.want] != before+1 {
-				t.Errorf("endings %v, want one more of %v", got, test.want)
+			caddytest.Eventually(t, "the end", func() bool { return len(logged("connection ended")) > before })
+			if ended := logged("connection ended")[before:]; len(ended) != 1 || ended[0]["cause"] != test.want.String() {
+				t.Errorf("endings %v, want one of %v", ended, test.want)
 			}
 		})
 	}

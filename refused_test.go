@@ -89,11 +89,19 @@ func TestRefusedReloadsChangeNothing(t *testing.T) {
 // New options apply even if no request comes through the new configuration.
 func TestReloadsTakeEffectWithoutARequest(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
+	c := s.Dial("", caddytest.Session)
 	for range 3 {
 		s.Post("lobby", "x")
 	}
+	kept := func() int {
+		caddytest.Speak(t, c, `{"op":"history","room":"lobby","ref":1}`)
+		return strings.Count(caddytest.Hear(t, c, `"ref":1`), `"data":"x"`)
+	}
+	if n := kept(); n != 3 {
+		t.Errorf("%d messages, want 3", n)
+	}
 	s.Reload("realtime {\n" + caddytest.Open + "room * {\nhistory 1\n}\n}")
-	caddytest.Eventually(t, "the new history", func() bool { return hubOf(t, "").Settings().Rooms != nil })
+	caddytest.Eventually(t, "the new history", func() bool { return kept() == 1 })
 }
 
 // Error routes are a server's: those of one site, or of other statuses, leave the

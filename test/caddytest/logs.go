@@ -1,9 +1,6 @@
 package caddytest
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +9,7 @@ import (
 	"testing"
 )
 
-// Logged returns the lines of a message that Caddy has logged so far.
+// Logged returns the lines of a message that Caddy has logged so far, at any level.
 type Logged func(message string) []map[string]any
 
 // StartLogged runs Caddy with a site whose block is given, in which PORT stands for the
@@ -30,7 +27,7 @@ func (s *Site) LoadLogged(sites string) Logged {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "log")
 	StopAfter(t)
-	Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nlog {\noutput file %s\nformat json\n}\n}\n%s\n", file, sites))
+	Load(t, fmt.Sprintf("{\nadmin off\npersist_config off\nskip_install_trust\nauto_https disable_redirects\nlog {\noutput file %s\nformat json\nlevel DEBUG\n}\n}\n%s\n", file, sites))
 	return func(message string) []map[string]any {
 		t.Helper()
 		content, err := os.ReadFile(file)
@@ -38,11 +35,12 @@ func (s *Site) LoadLogged(sites string) Logged {
 			t.Fatal(err)
 		}
 		var found []map[string]any
-		for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
-			var line map[string]any
-			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-				t.Fatalf("%v in %q", err, lines.Bytes())
+		for text := range strings.Lines(string(content)) {
+			if !strings.HasSuffix(text, "\n") {
+				break // it is being written
 			}
+			var line map[string]any
+			Decode(t, text, &line)
 			if line["msg"] == message {
 				found = append(found, line)
 			}
