@@ -19,6 +19,9 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
+// sessionSubprotocol is the one with which lines may be received in any order.
+const sessionSubprotocol = "realtime.v1"
+
 // console runs the commands one after the other.
 func (r *docRunner) console(b docBlock) {
 	for _, c := range b.commands() {

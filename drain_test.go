@@ -122,6 +122,9 @@ func TestRefusalsReachTheirClientInEveryVersionOfHTTP(t *testing.T) {
 	}
 }
 
+// maxCommandBytes is the bound of internal/serve.
+const maxCommandBytes = 8 << 20
+
 // TestTooManyCommandBytes: the bound of commands is far above what is dropped.
 func TestTooManyCommandBytes(t *testing.T) {
 	s := caddytest.Start(t, refusing)

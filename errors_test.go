@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/internal/serve"
@@ -104,6 +106,52 @@ func TestErrorRoutesOfOneSiteLeaveTheProblemsOfOthers(t *testing.T) {
 				t.Errorf("%s %s %d: %q, want %q", method, c.host, c.status, body, c.body)
 			}
 		}
+	}
+}
+
+// Error routes are a server's: those of one site, or of other statuses, leave the
+// problem documents of all others alone.
+func TestProblemsBesideErrorRoutes(t *testing.T) {
+	s := caddytest.New(t)
+	const names = "abcd"
+	sites := map[byte]string{
+		'a': "handle_errors {\nrespond \"custom {err.status_code}\"\n}",
+		'b': "",
+		'c': "handle_errors 404 {\nrespond \"not here\"\n}",
+		'd': "handle_errors {\nroot * /nonexistent\nrewrite * /error.html\nfile_server\n}",
+	}
+	var all strings.Builder
+	all.WriteString("{\nadmin off\npersist_config off\nauto_https off\n}\n")
+	for _, name := range []byte(names) {
+		fmt.Fprintf(&all, "http://%c.localhost:%d {\nrealtime {\nhub %c\n}\n@denied path /denied\nerror @denied 403\n%s\n}\n", name, s.Port, name, sites[name])
+	}
+	caddytest.Load(t, all.String())
+	t.Cleanup(func() { _ = caddy.Stop() })
+	for target, status := range map[string]int{"/rt/bad/": 400, "/rt/-/none.js": 404} {
+		for _, name := range []byte(names) {
+			for _, method := range []string{"GET", "POST", "HEAD"} {
+				if method == "POST" && status == 404 {
+					continue // is 405
+				}
+				resp := s.Do(method, target, "", fmt.Sprintf("Host: %c.localhost:%d", name, s.Port))
+				body := caddytest.ReadAll(t, resp)
+				custom := name == 'a' || name == 'c' && status == 404
+				isProblem := resp.Header.Get("Content-Type") == "application/problem+json"
+				if resp.StatusCode != status && !(custom && name == 'a') || isProblem == custom || (body == "") != (method == "HEAD") {
+					t.Errorf("%s %s on %c: %s, %q, %q", method, target, name, resp.Status, resp.Header.Get("Content-Type"), body)
+				}
+			}
+		}
+	}
+	// What is not ours is not touched.
+	if resp := s.Do("GET", "/denied", "", fmt.Sprintf("Host: b.localhost:%d", s.Port)); resp.StatusCode != 403 || caddytest.ReadAll(t, resp) != "" {
+		t.Errorf("another handler's error: %s", resp.Status)
+	}
+	for range 3 { // a server has one such route
+		caddytest.Load(t, all.String())
+	}
+	if resp := s.Do("GET", "/rt/bad/", "", fmt.Sprintf("Host: b.localhost:%d", s.Port)); resp.StatusCode != 400 || !slices.Contains(resp.Header["Content-Type"], "application/problem+json") {
+		t.Errorf("after reloads: %s %v", resp.Status, resp.Header)
 	}
 }
 

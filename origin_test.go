@@ -10,6 +10,13 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
+// What internal/serve allows, and its bounds.
+const (
+	preflightHeaders  = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Realtime-Conn, Realtime-Event, TTL"
+	maxRefusedOrigins = 32
+	maxLoggedOrigin   = 256
+)
+
 const originRefused = "refused a page from another origin"
 
 // transports are the headers by which each way of reading and writing is asked for.

@@ -201,37 +201,6 @@ func TestRefusedReloadHasNoEffect(t *testing.T) {
 	}
 }
 
-// What our own Provision has refused, Cleanup undoes, however far it came. A panic
-// there would be an answer that breaks off.
-func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
-	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
-	s.Post("lobby", "message 0")
-	s.Stream("lobby", "text/event-stream").Until("id: ")
-	for i, handlers := range []string{
-		`{"handler": "realtime", "prefix": "rt"}`,
-		`{"handler": "realtime", "hub": "a b"}`,
-		`{"handler": "realtime", "max_rooms": -5}`,
-		`{"handler": "realtime", "hub": "new", "max_message_size": 100, "history_memory": 50}`,
-		`{"handler": "realtime", "max_rooms": 5}, {"handler": "realtime", "max_rooms": 6}`,
-		`{"handler": "realtime", "hub": "new", "max_rooms": 5}, {"handler": "realtime", "hub": "new", "max_rooms": 6}`,
-		`{"handler": "realtime", "max_rooms": 5}, {"handler": "nobody"}`,
-	} {
-		config := fmt.Sprintf(`{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [":%d"], "routes": [{"handle": [%s]}]}}}}}`, s.Port, handlers)
-		if err := caddy.Load([]byte(config), true); err == nil {
-			t.Fatalf("%s was loaded", handlers)
-		}
-		if _, kept := hubs.References(poolKey("new")); kept {
-			t.Errorf("%s: a hub was left behind", handlers)
-		}
-		if err := holds(t, s, i+1); err != nil {
-			t.Errorf("%s: %v", handlers, err)
-		}
-	}
-	if err := new(Handler).Cleanup(); err != nil {
-		t.Error(err)
-	}
-}
-
 // New limits are applied as soon as Caddy itself says that they are in force.
 func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
 	s := caddytest.Start(t, "respond x")

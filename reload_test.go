@@ -162,7 +162,7 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 func startProgram(t *testing.T) (s *caddytest.Site, server *os.Process, exited chan error) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "caddy")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/caddy-realtime/realtime/cmd/caddy").CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
 	s = caddytest.New(t)
