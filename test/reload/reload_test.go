@@ -1,4 +1,4 @@
-package realtime
+package reload
 
 import (
 	"fmt"
@@ -46,7 +46,7 @@ func epoch(id string) string {
 	return e
 }
 
-// Streams over HTTP/1.1 stay; those of later versions are in http2_test.go.
+// Streams over HTTP/1.1 stay; those of later versions are in test/http2.
 func TestReloadKeepsStreamsAndEndsPolls(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	events := s.Stream("lobby", "text/event-stream")
