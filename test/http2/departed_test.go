@@ -1,4 +1,4 @@
-package realtime
+package http2
 
 import (
 	"context"
