@@ -1,4 +1,4 @@
-package realtime
+package surroundings
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ import (
 // proxyBlock returns the document's configuration of a program.
 func proxyBlock(t *testing.T, language string) string {
 	t.Helper()
-	document, err := os.ReadFile("docs/PROXIES.md")
+	document, err := os.ReadFile("../../docs/PROXIES.md")
 	if err != nil {
 		t.Fatal(err)
 	}
