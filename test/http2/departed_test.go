@@ -6,11 +6,39 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
+
+// A stream that breaks and one that its client ends have different causes.
+func TestWhyAStreamEnds(t *testing.T) {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\npresence on off\n}\n}")
+	for why, end := range map[string]func(*net.TCPConn){
+		"left":    func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"timeout": func(c *net.TCPConn) { _ = c.SetLinger(0) }, // a reset
+	} {
+		watcher := s.Stream(why+"?members", "text/event-stream")
+		watcher.Until("event: presence")
+		var d net.Dialer
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		t.Cleanup(cancel)
+		conn, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /rt/%s?state=1 HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", why, strings.TrimPrefix(s.URL, "http://"))
+		watcher.Until(`data: {"op":"presence","room":"` + why + `","members":1,"enter"`)
+		end(conn.(*net.TCPConn))
+		_ = conn.Close()
+		if got := watcher.Until(`data: {"op":"presence","room":"` + why + `","members":0`); !strings.Contains(got, `"why":"`+why+`"`) {
+			t.Errorf("%s: %s", why, got)
+		}
+	}
+}
 
 // The cause is also right for streams that stay with net/http, because they are
 // compressed or came over HTTP/2 or 3.
