@@ -29,7 +29,8 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard" // what else sites are made of
 )
 
-// Open is what most tests say to realtime: no limits of rates and addresses.
+// Open is what most tests say to realtime: no limit of rates, nor of connections by
+// address.
 const Open = "rate off\nmax_connections_per_address off\n"
 
 // Run is what TestMain does: it runs the tests with a folder of this process for Caddy's

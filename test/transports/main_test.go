@@ -1,5 +1,5 @@
 // Package transports tests with a whole Caddy what rooms do on every transport: cursors,
-// gaps, pages, commands, presence, the page for people, and many clients at once.
+// gaps, pages, commands, presence, and the page for people.
 package transports
 
 import (
