@@ -147,6 +147,7 @@ func TestUILogInEveryVersionOfHTTP(t *testing.T) {
 			publish("one")
 			s.ReloadTLS("realtime {\n" + caddytest.Open + "ui on\nheartbeat 20s\n}\nheader X-Round " + room)
 			if proto == "HTTP/1.1" {
+				c.CloseIdleConnections() // the old server is closing them
 				publish("two")
 				return
 			}
