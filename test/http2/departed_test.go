@@ -19,7 +19,7 @@ func TestWhyAStreamEnds(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\npresence on off\n}\n}")
 	for why, end := range map[string]func(*net.TCPConn){
 		"left":    func(c *net.TCPConn) { _ = c.CloseWrite() },
-		"timeout": func(c *net.TCPConn) { _ = c.SetLinger(0) }, // a reset
+		"timeout": func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, // a reset
 	} {
 		watcher := s.Stream(why+"?members", "text/event-stream")
 		watcher.Until("event: presence")
@@ -30,10 +30,10 @@ func TestWhyAStreamEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = conn.Close() }) // at once, it would answer with a reset what still comes
 		fmt.Fprintf(conn, "GET /rt/%s?state=1 HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", why, strings.TrimPrefix(s.URL, "http://"))
 		watcher.Until(`data: {"op":"presence","room":"` + why + `","members":1,"enter"`)
 		end(conn.(*net.TCPConn))
-		_ = conn.Close()
 		if got := watcher.Until(`data: {"op":"presence","room":"` + why + `","members":0`); !strings.Contains(got, `"why":"`+why+`"`) {
 			t.Errorf("%s: %s", why, got)
 		}
