@@ -58,7 +58,13 @@ func TestForeignPagesChangeNothing(t *testing.T) {
 	caddytest.Refused(t, s.Do("POST", "/rt/newer", "hi", ann), 429, "rate of new rooms")
 
 	s.Reload(annOnly + "realtime {\n" + caddytest.Open + options + "}")
-	// The site's own pages, people, and listed pages, which say their origin.
+	wantServed(t, s)
+}
+
+// wantServed checks that the site's own pages, people, and listed pages, which say their
+// origin, are served.
+func wantServed(t *testing.T, s *caddytest.Site) {
+	t.Helper()
 	for name, headers := range map[string][]string{
 		"same origin": {"Sec-Fetch-Site: same-origin"}, "typed": {"Sec-Fetch-Site: none"}, "no browser": nil,
 		"listed": {"Sec-Fetch-Site: cross-site", "Origin: https://app.example.com"},

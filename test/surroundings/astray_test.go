@@ -63,16 +63,22 @@ func TestRoomsThatAreRewrittenAreNotSilent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+caddytest.Open+"}")
 			s, logged := caddytest.StartLogged(t, "root * "+www(t)+"\n"+block)
-			for _, message := range []string{rewritten, elsewhere, further} {
-				if n := len(logged(message)); n > 0 != (message == c.warned) || n > 1 {
-					t.Errorf("%q is logged %d times", message, n)
-				}
-			}
+			wantWarned(t, logged, c.warned)
 			if c.target == "" {
 				c.target = "/rt/lobby"
 			}
 			wantProblems(t, s, c.target, c.says, c.silent)
 		})
+	}
+}
+
+// wantWarned checks that of the messages only one is logged, and once; "": none is.
+func wantWarned(t *testing.T, logged caddytest.Logged, warned string) {
+	t.Helper()
+	for _, message := range []string{rewritten, elsewhere, further} {
+		if n := len(logged(message)); n > 1 || (n == 1) != (message == warned) {
+			t.Errorf("%q is logged %d times", message, n)
+		}
 	}
 }
 
@@ -139,11 +145,7 @@ func TestRoomsBesideRewritesAreServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			block := strings.ReplaceAll(c.block, "REALTIME", "realtime {\n"+caddytest.Open+"}")
 			s, logged := caddytest.StartLogged(t, "root * "+www(t)+"\n"+block)
-			for _, message := range []string{rewritten, elsewhere, further} {
-				if n := len(logged(message)); n > 1 || (n == 1) != (message == c.warned) {
-					t.Errorf("%q is logged %d times", message, n)
-				}
-			}
+			wantWarned(t, logged, c.warned)
 			if c.room == "" {
 				c.room = "/rt/lobby"
 			}
