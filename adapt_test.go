@@ -86,7 +86,7 @@ func FuzzUnmarshalCaddyfile(f *testing.F) {
 		if h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)) != nil {
 			return
 		}
-		// What parses must be good settings, and good JSON.
+		// A Caddyfile that parses must give valid settings and valid JSON.
 		if _, _, err := h.settings(); err != nil {
 			t.Errorf("%q parses, and is then refused: %v", input, err)
 		}

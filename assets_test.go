@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// Whatever stands before a request for a script, it comes: pages of any origin
-// may load it, and Accept is the browser's affair.
+// A script is served to pages of any origin, with any Accept, and below any other
+// handlers.
 func TestAssets(t *testing.T) {
 	s := caddytest.Start(t, "realtime")
 	resp := s.Do("GET", "/rt/-/realtime-chat.js", "", "Origin: https://elsewhere.example", "Accept-Encoding: br;q=1, gzip;q=0.9, zstd;q=0.1",
@@ -56,7 +56,7 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// What the command prints is what the handler serves.
+// The command prints the scripts that the handler serves.
 func TestAssetsCommand(t *testing.T) {
 	if _, ok := caddycmd.Commands()["realtime"]; !ok {
 		t.Fatal("caddy has no command realtime")

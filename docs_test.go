@@ -180,8 +180,8 @@ func (r *docRunner) errorf(line int, format string, args ...any) {
 	r.t.Errorf("%s:%d: %s", r.file, line, fmt.Sprintf(format, args...))
 }
 
-// docID is what the documents write for an id or a conn, and docReal what one
-// looks like, by its first letter.
+// docID matches what the documents write for an id or a conn. docReal has, by first
+// letter, the pattern of a real one.
 var (
 	docID   = regexp.MustCompile(`k3f9\.\d+|c7q2-\d+`)
 	docReal = map[byte]string{'k': `[0-9a-z]+\.\d+`, 'c': `[0-9A-Za-z_-]{38}`}

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// What our own Provision has refused, Cleanup undoes, however far it came. A panic
-// there would be an answer that breaks off.
+// If our own Provision fails, Cleanup undoes what it did until then. A panic there
+// would be an answer that breaks off.
 func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	s.Post("lobby", "before")

@@ -55,7 +55,7 @@ func TestJSONOptions(t *testing.T) {
 			t.Errorf("%s: %v, %v", config, time.Duration(h.Heartbeat), err)
 		}
 	}
-	// What is written is what is read.
+	// The options that are written are read back the same.
 	before := Handler{Prefix: "/live/", Heartbeat: caddy.Duration(time.Minute), MaxRooms: -1, Origins: []string{"*"}, Rate: &Rate{PerSecond: 2}, Rooms: []Room{{
 		Pattern: "a", History: &History{Count: 5, Age: off}, Presence: &Presence{Mode: "count", Grace: caddy.Duration(time.Second)},
 	}}}

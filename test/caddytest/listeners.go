@@ -9,8 +9,8 @@ import (
 
 // awaitOldListeners waits until the listeners of the configuration before are closed.
 // Caddy opens the new ones beside them (SO_REUSEPORT) and closes the old ones in the
-// background: until then the old server may still accept what a test dials, and what
-// it does not accept is reset. There is no waiting where there is no /proc.
+// background: until then the old server may still accept what a test dials, and what it
+// does not accept is reset. Without /proc it does not wait.
 func awaitOldListeners(t *testing.T) {
 	t.Helper()
 	Eventually(t, "the old listeners are closed", func() bool {

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// A stream that breaks and one that its client ends have different causes.
+// A stream that breaks has another cause than a stream that its client ends.
 func TestWhyAStreamEnds(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room * {\npresence on off\n}\n}")
 	for why, end := range map[string]func(*net.TCPConn){

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// abandoned counts this process's sockets whose connection the system gives up
-// after so many milliseconds without an acknowledgement.
+// abandoned counts this process's sockets whose connection the system gives up after
+// the given milliseconds without an acknowledgement.
 func abandoned(t *testing.T, after int) (n int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")

@@ -139,7 +139,7 @@ func visit(ctx context.Context, s *caddytest.Site, n int) error {
 		defer resp.Body.Close()
 	}
 	defer c.CloseNow()
-	if n%5 == 2 { // one that publishes, reads a little and says goodbye
+	if n%5 == 2 { // a client that publishes, reads a little and closes
 		if err := c.Write(ctx, websocket.MessageText, []byte("visitor")); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func visit(ctx context.Context, s *caddytest.Site, n int) error {
 		}
 		return c.Close(websocket.StatusNormalClosure, "")
 	}
-	<-time.After(10 * time.Millisecond) // one that reads nothing, and is gone
+	<-time.After(10 * time.Millisecond) // a client that reads nothing and disappears
 	return nil
 }
 

@@ -184,7 +184,7 @@ func TestRefusedReloadHasNoEffect(t *testing.T) {
 			kept++
 		}
 	}
-	// What is good is taken up at once, and given up again.
+	// A valid configuration takes effect at once, and can be replaced again.
 	for range 3 {
 		s.Reload("realtime {\n" + caddytest.Open + "max_message_size 10\n}")
 		if resp := s.Do("POST", "/rt/lobby", "long enough for the old limit"); resp.StatusCode != http.StatusRequestEntityTooLarge {
@@ -225,8 +225,7 @@ func TestReloadTakesEffectWhileTheOldOneStops(t *testing.T) {
 	}
 }
 
-// A hub that a configuration makes takes what any of its handlers says, whichever
-// of them came first.
+// A hub that a configuration makes takes the options of all its handlers, in any order.
 func TestNewHubTakesTheSettingsOfAnyHandler(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\nhub two\n}\nrealtime /live/* {\nhub two\n"+caddytest.Open+"max_message_size 10\n}")
 	if resp := s.Do("POST", "/rt/lobby", "this is too long"); resp.StatusCode != http.StatusRequestEntityTooLarge {
@@ -257,8 +256,8 @@ var refusedReloads = map[string]func(block string) (site string, change func(map
 	},
 }
 
-// A configuration that is refused has no effect, at whichever stage, and the next
-// one that is good has all of it.
+// A configuration that is refused at any stage has no effect, and the next valid one
+// takes effect completely.
 func TestRefusedReloadsChangeNothing(t *testing.T) {
 	const before = "realtime {\n" + caddytest.Open + "room * {\nhistory 50\n}\n}"
 	const small = "realtime {\n" + caddytest.Open + "max_message_size 10\nhistory_memory 1000\nroom * {\nhistory 1\npresence off\n}\n}"

@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// A text frame that is not UTF-8 ends every client of the room, so nothing of
-// the kind is taken in, by whatever way.
+// A text frame that is not UTF-8 ends every client of the room, so no such text is
+// accepted, on any transport.
 func TestBytesThatAreNoTextAreRefused(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	watcher := s.Dial("lobby?presence=1", caddytest.Session)

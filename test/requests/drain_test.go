@@ -46,7 +46,7 @@ const refusing = "realtime {\n" + caddytest.Open + "room tiny {\nmax_message_siz
 // unsized hides how long a body is, so that it is sent in chunks.
 type unsized struct{ io.Reader }
 
-// attempt sends a body of so many bytes and returns what went wrong.
+// attempt sends a body of the given size and returns the error.
 func attempt(t *testing.T, s *caddytest.Site, c *http.Client, method, target string, size int, chunked bool, status int, headers ...string) error {
 	var body io.Reader = bytes.NewReader(make([]byte, size))
 	if chunked {

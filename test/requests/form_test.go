@@ -48,7 +48,7 @@ func TestFormData(t *testing.T) {
 	s.Post("lobby", body, header)
 	body, header = formData(t, "name", "Ann", "text", "hi")
 	s.Post("lobby", body, header)
-	// A page's form, with the same answers as one that is percent-encoded.
+	// A multipart form gets the same answers as a form that is percent-encoded.
 	body, header = formData(t, "text", "by form")
 	resp := s.Do("POST", "/rt/lobby", body, header, "Accept: text/html", "Referer: "+s.URL+"/chat", "Sec-Fetch-Site: same-origin")
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/chat" {
@@ -86,7 +86,7 @@ func TestFormSizes(t *testing.T) {
 	body, header = formData(t, "text", strings.Repeat("x", 100_000))
 	caddytest.Refused(t, s.Do("POST", "/rt/lobby", body, header), 413, "max_message_size is 64")
 	caddytest.Refused(t, s.Do("POST", "/rt/lobby", "text="+strings.Repeat("x", 100_000), "Content-Type: application/x-www-form-urlencoded", "Accept: text/html"), 413, "max_message_size is 64")
-	// Fields beside the text are no part of the message.
+	// Fields other than the text are not part of the message.
 	body, header = formData(t, "text", "hi", "token", strings.Repeat("t", 8000))
 	s.Post("lobby", body, header)
 }
@@ -102,7 +102,8 @@ func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 		if name == "commands" {
 			target = "/rt/"
 		}
-		// Of unknown length: Caddy looks at what comes, and not at Content-Length.
+		// The length is unknown: Caddy counts the bytes that come, and does not look at
+		// Content-Length.
 		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+target, struct{ *strings.Reader }{strings.NewReader("more than ten bytes")})
 		if err != nil {
 			t.Fatal(err)
@@ -123,7 +124,7 @@ func TestTheSitesOwnLimitOfBodies(t *testing.T) {
 	}
 }
 
-// What others write into a link does not make it unreadable.
+// Parameters that others add to a link do not make it unreadable.
 func TestSemicolonsInAQuery(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"ui on\n}")
 	s.Post("lobby?event=note&utm=a;b=c", "one")

@@ -19,7 +19,7 @@ const (
 
 const originRefused = "refused a page from another origin"
 
-// transports are the headers by which each way of reading and writing is asked for.
+// transports are the headers that ask for each way of reading and writing.
 var transports = []struct {
 	name, method string
 	headers      []string
@@ -34,7 +34,7 @@ var transports = []struct {
 	{"form", "POST", []string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html"}},
 }
 
-// A page that is refused can read why, whatever it asked for, and nothing else.
+// A page that is refused can read why, for every kind of request, and nothing else.
 func TestRefusalsCanBeRead(t *testing.T) {
 	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"origins https://app.example.com\nui on\n}")
 	for _, from := range []string{"https://evil.example", "null", "file://", "https://app.example.com:8443", "nonsense"} {
@@ -151,7 +151,7 @@ func TestPreflightsAllowWhatIsAskedFor(t *testing.T) {
 	if got := preflight("x-a", "x-b").Get("Access-Control-Allow-Headers"); !strings.Contains(got, "x-a, x-b") {
 		t.Errorf("in two lines: %q", got)
 	}
-	// What is no name, or too much, is not allowed.
+	// Invalid names, and more than the limit, are not allowed.
 	for _, asked := range []string{"*", "a b", `x"y`, "x:y", "(x)", strings.Repeat("x-long,", 1000)} {
 		got := preflight(asked).Get("Access-Control-Allow-Headers")
 		if got != preflightHeaders && asked != "*" || strings.Contains(got, asked+",") {

@@ -137,7 +137,7 @@ func TestProblemsBesideErrorRoutes(t *testing.T) {
 			}
 		}
 	}
-	// What is not ours is not touched.
+	// Errors of other handlers are not touched.
 	if resp := s.Do("GET", "/denied", "", fmt.Sprintf("Host: b.localhost:%d", s.Port)); resp.StatusCode != 403 || caddytest.ReadAll(t, resp) != "" {
 		t.Errorf("another handler's error: %s", resp.Status)
 	}

@@ -54,8 +54,8 @@ var streams = map[string]struct {
 	"log":       {"text/html", "?log", "<p dir=\"auto\">after</p>"},
 }
 
-// Whatever handlers stand around realtime: a stream has a head, and all of it
-// comes, unless they hold it back; then it ends, to be asked for again.
+// With any handlers around realtime a stream has a head and arrives whole. If they hold
+// it back, it ends, and the client asks again.
 func TestStreamsBehindOtherHandlers(t *testing.T) {
 	for name, chain := range chains {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestStreamsBehindOtherHandlers(t *testing.T) {
 func checkStream(t *testing.T, s *caddytest.Site, c *http.Client, proto, room, accept, query, body, coding string, held bool) {
 	t.Helper()
 	since := ""
-	if held { // it gets what is there, and no more
+	if held { // it gets the messages that are there, and no more
 		s.Fetch(c, proto, "POST", room, "before")
 		s.Fetch(c, proto, "POST", room, "after")
 		since = "?"
@@ -156,7 +156,7 @@ func TestPagesBehindOtherHandlers(t *testing.T) {
 			if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 				t.Errorf("closing: %v", err)
 			}
-			// What people have said is nothing that a server runs.
+			// A server must not execute what people have written.
 			page := caddytest.ReadAll(t, s.Do("GET", "/rt/"+"%7B%7B%22evil%22%7Cupper%7D%7D", "", caddytest.Browser))
 			if strings.Contains(page, "EVIL") || !strings.Contains(page, "evil") {
 				t.Errorf("the page is %s", page)

@@ -180,8 +180,7 @@ func TestProxiesOfTheDocs(t *testing.T) {
 	})
 }
 
-// Clients behind one proxy are counted by their own addresses, and cannot choose
-// others.
+// Clients behind one proxy count under their own addresses, and cannot choose others.
 func TestAddressesBehindProxies(t *testing.T) {
 	behindProxies(t, "max_connections_per_address 1", func(t *testing.T, direct, by *caddytest.Site) {
 		from := func(address string, headers ...string) *http.Response {

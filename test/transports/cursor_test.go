@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// Whatever cursor a client is given it may come back with, on any transport.
+// A client may come back with any cursor that it was given, on any transport.
 func TestCursorsThatAreIssuedAreAccepted(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")
 	for name, test := range map[string]struct {

@@ -272,7 +272,8 @@ func TestPresenceOnEveryTransport(t *testing.T) {
 		t.Errorf("%d members", n)
 	}
 
-	// A member that leaves has left at once; one whose connection ends, after the grace.
+	// A member that sends leave is gone at once; a member whose connection ends is gone
+	// after the grace.
 	caddytest.Speak(t, v1, `{"op":"leave","room":"lobby","ref":1}`)
 	caddytest.Hear(t, v1, `"ref":1`)
 	if n, here := members(t, s, "lobby"); n != 5 || here != `"ndjson" "poll" "sse"` {

@@ -54,7 +54,7 @@ func TestUIPage(t *testing.T) {
 			if log := page.ResolveReference(link(t, body, `<iframe src="([^"]+)"`)); test.log != "" && log.RequestURI() != test.log {
 				t.Errorf("the frame shows %s, want %s", log.RequestURI(), test.log)
 			}
-			// What the form posts arrives in this room.
+			// The form's post arrives in this room.
 			action := page.ResolveReference(link(t, body, `<form method="post" action="([^"]+)"`))
 			posted := s.Do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", caddytest.Browser,
 				"Content-Type: application/x-www-form-urlencoded", "Referer: "+page.String(), "Origin: "+s.URL)
