@@ -86,19 +86,10 @@ func TestLongHistory(t *testing.T) {
 			ann.wait(`part('log')`)
 			ann.eval(`watchLog()`)
 			ann.wait(`texts().at(-1)?.startsWith('message ` + fmt.Sprint(end) + `') && part('log').role === 'log'`)
-			report := func(what string) {
-				t.Logf("%s: %s", what, js[string](ann, `[
-					parts('message').length + ' messages are elements',
-					'at most ' + most + ', and ' + atOnce + ' at once',
-					frames50.length + ' frames over 50 ms' + (frames50.length ? ', the longest ' + Math.round(Math.max(...frames50)) + ' ms' : ''),
-					tasks.length + ' tasks over 50 ms' + (tasks.length ? ', the longest ' + Math.round(Math.max(...tasks)) + ' ms' : ''),
-				].join('; ')`))
-				ann.eval(`frames50.length = tasks.length = 0`)
-			}
-			report("loading the page and " + test.history + " messages")
+			ann.report(t, "loading the page and "+test.history+" messages")
 			ann.eval(fmt.Sprintf(`void climb(%d)`, test.until))
 			ann.wait(`window.climbed`)
-			report("scrolling back")
+			ann.report(t, "scrolling back")
 			climbed := js[[]int](ann, `climbed`)
 			if want := end - climbed[0] + 1; climbed[0] > test.until || len(climbed) != want {
 				t.Errorf("%d messages came by, from %d on; want all %d", len(climbed), climbed[0], want)
@@ -128,4 +119,16 @@ func TestLongHistory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// report logs what was measured since the last report.
+func (p *chatPage) report(t *testing.T, what string) {
+	t.Helper()
+	t.Logf("%s: %s", what, js[string](p, `[
+		parts('message').length + ' messages are elements',
+		'at most ' + most + ', and ' + atOnce + ' at once',
+		frames50.length + ' frames over 50 ms' + (frames50.length ? ', the longest ' + Math.round(Math.max(...frames50)) + ' ms' : ''),
+		tasks.length + ' tasks over 50 ms' + (tasks.length ? ', the longest ' + Math.round(Math.max(...tasks)) + ' ms' : ''),
+	].join('; ')`))
+	p.eval(`frames50.length = tasks.length = 0`)
 }

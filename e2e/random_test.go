@@ -162,6 +162,11 @@ func (s *site) faults(t *testing.T, random *rand.Rand, tabs []*randomTab) []faul
 			}
 		}
 	}
+	sign := func(cookie string) {
+		tab := any()
+		tab.eval(`document.cookie = '` + cookie + `; path=/'`)
+		tab.eval(`document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))`)
+	}
 	return []fault{
 		{"all connections are reset", func() { s.Cut(faultproxy.RST) }},
 		{"a tab navigates", func() {
@@ -186,17 +191,9 @@ func (s *site) faults(t *testing.T, random *rand.Rand, tabs []*randomTab) []faul
 			s.Resume()
 		}},
 		{"whoever was frozen is not", thaw},
-		{"the user signs in", func() {
-			tab := any()
-			tab.eval(`document.cookie = 'user=ann; path=/'`)
-			tab.eval(`document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))`)
-		}},
+		{"the user signs in", func() { sign("user=ann") }},
 		{"no WebSocket gets through from now on", func() { s.BlockUpgrade(faultproxy.UpgradeRefused); s.Cut(faultproxy.RST) }},
-		{"the user signs out", func() {
-			tab := any()
-			tab.eval(`document.cookie = 'user=; path=/; max-age=0'`)
-			tab.eval(`document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))`)
-		}},
+		{"the user signs out", func() { sign("user=; max-age=0") }},
 		{"something that is refused is asked for", func() {
 			tab := any()
 			tab.eval(`{

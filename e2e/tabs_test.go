@@ -20,6 +20,17 @@ func (s *site) wantOne(t *testing.T, nth int) {
 	}
 }
 
+// tabsOf opens tabs of the holder's browser, each of which is connected.
+func (s *site) tabsOf(t *testing.T, holder *chatPage, names ...string) (tabs []*chatPage) {
+	t.Helper()
+	for _, name := range names {
+		p := holder.Tab(s.address(t), name)
+		p.WaitTransport("websocket")
+		tabs = append(tabs, p)
+	}
+	return tabs
+}
+
 // The tabs of one browser share a connection. When the tab that has it goes, another
 // takes it over, and the others go on: nothing is lost, nothing comes twice, and nobody
 // sees them leave.
@@ -27,12 +38,7 @@ func TestTabs(t *testing.T) {
 	s := startSite(t)
 	// The browser ends with the page that was opened first, so that is another one.
 	holder := openPage(t, s.URL()+"/e2e/blank", "no")
-	var tabs []*chatPage
-	for _, name := range []string{"first", "second", "third"} {
-		p := holder.Tab(s.address(t), name)
-		p.WaitTransport("websocket")
-		tabs = append(tabs, p)
-	}
+	tabs := s.tabsOf(t, holder, "first", "second", "third")
 	tabs[0].Name("Ann")
 	s.wantOne(t, 1)
 	var said []string

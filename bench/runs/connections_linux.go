@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -240,11 +241,8 @@ func (s *session) churnOne(server *peers.Server) error {
 	with, err := h.stream(st)
 	stop.Store(true)
 	j := <-result
-	if err != nil {
+	if err = errors.Join(err, j.err); err != nil {
 		return err
-	}
-	if j.err != nil {
-		return j.err
 	}
 	s.pause(300 * time.Millisecond) // the last ones leave
 	used, err := server.CPU()

@@ -91,13 +91,9 @@ func TestConnPanics(t *testing.T) {
 							t.Errorf("%d has %q", i, got)
 						}
 					}
-					if test.want == 0 {
-						if cause := c.session.Ended(); cause != 0 {
-							t.Errorf("ended by %v", cause)
-						}
-						return
+					if test.want != 0 {
+						<-c.done
 					}
-					<-c.done
 					if cause := c.session.Ended(); cause != test.want {
 						t.Errorf("ended by %v, want %v", cause, test.want)
 					}

@@ -285,6 +285,12 @@ func TestPresenceOnEveryTransport(t *testing.T) {
 	_ = raw.CloseNow()
 	caddytest.Eventually(t, "all have gone but one", func() bool { n, _ := members(t, s, "lobby"); return n == 1 })
 
+	presenceModes(t, s)
+}
+
+// presenceModes checks what rooms tell that do not tell who is there.
+func presenceModes(t *testing.T, s *caddytest.Site) {
+	t.Helper()
 	for room, want := range map[string]string{"stadium": `{"room":"stadium","members":1,`, "quiet": "no presence"} {
 		c := s.Dial("", caddytest.Session)
 		caddytest.Speak(t, c, `{"op":"join","room":"`+room+`","state":1}`)

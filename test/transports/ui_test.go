@@ -54,25 +54,29 @@ func TestUIPage(t *testing.T) {
 			if log := page.ResolveReference(link(t, body, `<iframe src="([^"]+)"`)); test.log != "" && log.RequestURI() != test.log {
 				t.Errorf("the frame shows %s, want %s", log.RequestURI(), test.log)
 			}
-			// The form's post arrives in this room.
-			action := page.ResolveReference(link(t, body, `<form method="post" action="([^"]+)"`))
-			posted := s.Do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", caddytest.Browser,
-				"Content-Type: application/x-www-form-urlencoded", "Referer: "+page.String(), "Origin: "+s.URL)
-			if posted.StatusCode != http.StatusSeeOther || posted.Header.Get("Location") != page.RequestURI() {
-				t.Errorf("posting: %s to %q", posted.Status, posted.Header.Get("Location"))
-			}
-			read := *page
-			q := url.Values{"last": {"1"}}
-			if room := page.Query().Get("room"); room != "" {
-				q.Set("room", room)
-			}
-			read.RawQuery = q.Encode()
-			var got struct{ Messages []caddytest.Envelope }
-			caddytest.Decode(t, caddytest.ReadAll(t, s.Do("GET", read.RequestURI(), "")), &got)
-			if want := `{"text":"a\nb","name":"Ann <3"}`; len(got.Messages) != 1 || string(got.Messages[0].Data) != want {
-				t.Errorf("published %+v, want %s", got.Messages, want)
-			}
+			postForm(t, s, page, page.ResolveReference(link(t, body, `<form method="post" action="([^"]+)"`)))
 		})
+	}
+}
+
+// postForm posts the page's form, and checks that it arrives in the page's room.
+func postForm(t *testing.T, s *caddytest.Site, page, action *url.URL) {
+	t.Helper()
+	posted := s.Do("POST", action.RequestURI(), "text=a%0D%0Ab&name=+Ann%20%3C3+", caddytest.Browser,
+		"Content-Type: application/x-www-form-urlencoded", "Referer: "+page.String(), "Origin: "+s.URL)
+	if posted.StatusCode != http.StatusSeeOther || posted.Header.Get("Location") != page.RequestURI() {
+		t.Errorf("posting: %s to %q", posted.Status, posted.Header.Get("Location"))
+	}
+	read := *page
+	q := url.Values{"last": {"1"}}
+	if room := page.Query().Get("room"); room != "" {
+		q.Set("room", room)
+	}
+	read.RawQuery = q.Encode()
+	var got struct{ Messages []caddytest.Envelope }
+	caddytest.Decode(t, caddytest.ReadAll(t, s.Do("GET", read.RequestURI(), "")), &got)
+	if want := `{"text":"a\nb","name":"Ann <3"}`; len(got.Messages) != 1 || string(got.Messages[0].Data) != want {
+		t.Errorf("published %+v, want %s", got.Messages, want)
 	}
 }
 
