@@ -18,8 +18,9 @@ import (
 // know, so a new field needs no new version. A new version is read for one minor
 // release before it is written, since two nodes run two releases during an update.
 //
-// Numbers are never used for anything else. 14 (the offset of the room's message before)
-// and 15 (the fingerprint of a publication with a key) are reserved.
+// Numbers are never used for anything else. Reserved are 14 (the offset of the room's
+// message before), 15 (the fingerprint of a publication with a key), 16 (the offset of the
+// message that an edit replaces) and 17 (the item that a message is about).
 const (
 	encodingVersion = 1
 
