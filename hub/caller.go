@@ -75,20 +75,14 @@ func (c *Caller) admit(verb Verb, room string) error {
 	return c.decide(verb, room)
 }
 
-// admitMember is admit for a caller that becomes a member and shows state, unless that
-// is nil.
-func (c *Caller) admitMember(room string, state []byte) error {
-	err := c.admit(VerbSubscribe, room)
-	if err == nil && state != nil {
-		err = c.admit(VerbShow, room)
+// shown returns the state that a caller shows who becomes a member: none without the right to
+// show one, like where presence is off.
+func (c *Caller) shown(room string, state []byte) []byte {
+	if c.decide(VerbShow, room) != nil {
+		return nil
 	}
-	return err
+	return state
 }
-
-// decide decides whether the client may do this in the room, by the client, the verb
-// and the name of the room alone. Today everybody may do everything in the rooms of
-// their scope.
-func (c *Caller) decide(_ Verb, room string) error { return c.client.inScope(room) }
 
 // ask spends a token of what may be asked for beside publishing: of the session and
 // of all sessions of its address or, without a session, of the address.
@@ -142,11 +136,14 @@ func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 // misses nothing. It returns ErrState, ErrRooms above [settings.MaxRoomsJoined], ErrDraining,
 // or the engine's error, and has then changed nothing.
 func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joined, error) {
-	if err := c.admitMember(room, start.State); err != nil {
+	if err := c.admit(VerbSubscribe, room); err != nil {
 		return Joined{}, err
 	}
 	if c.session != nil {
 		return c.session.subscribe(ctx, room, start)
+	}
+	if start.State = c.shown(room, start.State); c.decide(VerbHistory, room) != nil {
+		start.Last, start.Age = 0, 0 // it begins now
 	}
 	return c.look(ctx, room, start)
 }
@@ -157,7 +154,7 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 		return Joined{}, err
 	}
 	h := c.hub
-	joined := Joined{Presence: h.settings.Load().Policy(room).Presence.Mode}
+	joined := Joined{Can: c.Can(room), Presence: h.settings.Load().Policy(room).Presence.Mode}
 	if c.client.ID != "" && joined.Presence != settings.PresenceOff {
 		if err := h.renew(ctx, &c.client, room, start.State); err != nil {
 			return Joined{}, err
@@ -171,7 +168,9 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
+	if joined.Can.Has(VerbMembers) {
+		joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
+	}
 	return joined, nil
 }
 
@@ -195,11 +194,11 @@ func (c *Caller) Unsubscribe(room string) error {
 // ErrPresence where the room has no presence, and with a session ErrNotJoined,
 // without one what Renew returns.
 func (c *Caller) Show(ctx context.Context, room string, state []byte) error {
-	if c.session == nil {
-		return c.Renew(ctx, room, state)
-	}
 	if err := c.admit(VerbShow, room); err != nil {
 		return err
+	}
+	if c.session == nil {
+		return c.Renew(ctx, room, state)
 	}
 	return c.session.show(room, state)
 }
@@ -209,9 +208,10 @@ func (c *Caller) Show(ctx context.Context, room string, state []byte) error {
 // session. It returns ErrConn, ErrPresence where the room has no presence, ErrState,
 // ErrDraining, or the engine's error.
 func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
-	if err := c.admitMember(room, state); err != nil {
+	if err := c.admit(VerbSubscribe, room); err != nil {
 		return err
 	}
+	state = c.shown(room, state)
 	if c.client.ID == "" {
 		return ErrConn
 	}
@@ -221,12 +221,22 @@ func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
 	return c.hub.renew(ctx, &c.client, room, state)
 }
 
-// Read reads a room's log. It never makes a room. It returns the engine's error.
+// Read reads a room's log. It never makes a room. A query that goes on from a cursor, and one for
+// the tail, need only the right to subscribe; without the right to read history they
+// reach back for [RecentAge]. It returns the engine's error.
 func (c *Caller) Read(ctx context.Context, room string, q Query) (Page, error) {
-	if err := c.admit(VerbHistory, room); err != nil {
+	verb := VerbHistory
+	if goesOn(q) {
+		verb = VerbSubscribe
+	}
+	if err := c.admit(verb, room); err != nil {
 		return Page{}, err
 	}
-	return c.hub.read(ctx, room, q)
+	page, err := c.hub.read(ctx, room, q)
+	if err == nil && verb == VerbSubscribe && c.decide(VerbHistory, room) != nil {
+		page = recent(page, q)
+	}
+	return page, err
 }
 
 // Tail returns the cursor after which nothing has been published yet. It returns the
@@ -261,14 +271,24 @@ func (c *Caller) Presence(room string) (*Presence, error) {
 // next time. The zero Position, or one of another epoch, gives all of them.
 func (c *Caller) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
 	h := c.hub
-	cursor = Position{Epoch: h.epoch, Offset: h.flushed.Load()}
+	newest := h.flushed.Load() // a frame that comes meanwhile is asked for again
 	for _, room := range rooms {
 		if c.admit(VerbMembers, room) != nil {
 			continue
 		}
-		if p, err := h.presenceAfter(room, since); err == nil && p != nil {
-			changed = append(changed, p)
+		p, err := h.presenceAfter(room, since)
+		if err != nil {
+			continue
 		}
+		if cursor.IsZero() {
+			cursor.Epoch = h.epoch
+		}
+		if p == nil {
+			cursor.Offset = max(cursor.Offset, since.Offset) // which is of this epoch
+			continue
+		}
+		changed = append(changed, p)
+		cursor.Offset = max(cursor.Offset, min(p.Cursor.Offset, newest))
 	}
 	return changed, cursor
 }

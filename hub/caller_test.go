@@ -21,6 +21,7 @@ func TestOneDoor(t *testing.T) {
 		"NewConn":        "makes an id and looks at no room",
 		"Owns":           "looks at an id and at no room",
 		"Configure":      "the operator's",
+		"Authorize":      "the operator's: it says what the door decides",
 		"Settings":       "the operator's",
 		"SetLogger":      "the operator's",
 		"Logger":         "the operator's",
@@ -75,6 +76,13 @@ func triesOf(caller *hub.Caller) map[string]func(ctx context.Context, room strin
 		},
 		"PresenceSince": func(_ context.Context, room string) error {
 			if all, _ := caller.PresenceSince([]string{room}, hub.Position{}); len(all) == 0 {
+				return hub.ErrScope
+			}
+			return nil
+		},
+		"May": func(_ context.Context, room string) error { return caller.May(hub.VerbPublish, room) },
+		"Can": func(_ context.Context, room string) error {
+			if caller.Can(room) == 0 {
 				return hub.ErrScope
 			}
 			return nil

@@ -18,6 +18,7 @@ const (
 	CauseOvertaken       // retention overtook a client whose transport has no gaps
 	CauseDraining        // this server hands over to another one
 	CauseStopping        // the hub is closing
+	CauseForbidden       // it may not be in its room any more
 	CauseInternal        // our own fault
 	numCauses
 )
@@ -25,7 +26,7 @@ const (
 var causeNames = [numCauses]string{
 	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid", CauseCommand: "command",
 	CauseTooLarge: "too_large", CauseRate: "rate", CauseSlow: "slow", CauseOvertaken: "overtaken",
-	CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
+	CauseForbidden: "forbidden", CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
 }
 
 // String returns the cause's label, as logs and metrics carry it.

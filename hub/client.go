@@ -13,9 +13,16 @@ type Client struct {
 	User *User
 	// Address is what limits by address count; invalid: they don't.
 	Address netip.Addr
+	// Facts are what was found out about the client when it connected, for the
+	// [Authorizer]; nil: nothing. Clients with the same facts share them.
+	Facts *Facts
 	// Scope lists the only rooms in which the client may do anything: those of a URL
 	// that others have judged before the hub. nil: any room.
 	Scope []string
+	// Tell makes a notice of rights that have changed; nil: the client is told nothing.
+	Tell func(Rights) []byte
+	// Bound ends the session with [CauseForbidden] when it loses one of its rooms.
+	Bound bool
 	// NoEcho leaves out messages that this session published itself. Signals of
 	// its own it never gets.
 	NoEcho bool

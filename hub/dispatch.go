@@ -66,6 +66,7 @@ type Batch struct {
 	// Messages are due to every subscription for which [Subscription.Advance] returns true.
 	Messages []*Message
 	from, to *readPosition
+	presence bool   // among them are presence frames
 	own      bool   // among them are signals that a connection published
 	count    uint64 // of messages other than presence frames
 }
@@ -102,6 +103,8 @@ func (f *SubscriberGroup) Next(buf []*Message, bytes int) (batch Batch, more boo
 			batch.own = batch.own || m.Signal && m.Publisher != ""
 			if m.Presence == nil {
 				batch.count++
+			} else {
+				batch.presence = true
 			}
 		}
 	}
@@ -158,6 +161,7 @@ type Subscription struct {
 	sent   atomic.Uint64                // messages taken in batches
 	waker  Waker                        // the session's
 	noEcho bool                         // likewise
+	blind  atomic.Bool                  // it may not see members
 
 	session *Session
 	room    *room
@@ -165,6 +169,7 @@ type Subscription struct {
 	index   int              // in group.subscriptions, guarded by group.mu
 
 	// Guarded by session.mu.
+	can    Verbs           // what it may do in the room, as its client knows
 	joined uint64          // the ring's sequence at Join: older signals are not for it
 	gap    *Gap            // to be sent first
 	stale  bool            // a presence snapshot is to be sent, unless it is that of shown
@@ -180,7 +185,7 @@ func (m *Subscription) Waker() Waker { return m.waker }
 // [Session.Next] returns what is due. Advance and Next of one session are for one
 // goroutine at a time.
 func (m *Subscription) Advance(s *Batch) bool {
-	if s.from == nil || m.at.Load() != s.from || (m.noEcho || s.own) && m.echoes(s) {
+	if s.from == nil || m.at.Load() != s.from || s.presence && m.blind.Load() || (m.noEcho || s.own) && m.echoes(s) {
 		return false
 	}
 	if !m.at.CompareAndSwap(s.from, s.to) {

@@ -19,16 +19,17 @@ import (
 
 // Hub holds the rooms and the sessions. All methods are safe for concurrent use.
 type Hub struct {
-	engine   Engine
-	keeper   Keeper // the engine, if it is one; otherwise nil
-	budget   *Budget
-	settings atomic.Pointer[settings.Settings]
-	log      atomic.Pointer[slog.Logger]
-	endings  [numCauses]atomic.Uint64
-	bitten   sync.Map // limits that have been logged since the last Configure
-	stop     chan struct{}
-	born     time.Time
-	janitor  sync.WaitGroup
+	engine     Engine
+	keeper     Keeper // the engine, if it is one; otherwise nil
+	budget     *Budget
+	settings   atomic.Pointer[settings.Settings]
+	authorizer atomic.Pointer[Authorizer] // nil: everybody may do everything
+	log        atomic.Pointer[slog.Logger]
+	endings    [numCauses]atomic.Uint64
+	bitten     sync.Map // limits that have been logged since the last Configure
+	stop       chan struct{}
+	born       time.Time
+	janitor    sync.WaitGroup
 
 	mu       sync.RWMutex
 	closed   bool

@@ -14,11 +14,13 @@ type Start struct {
 	InvalidCursor bool
 	// After begins after this cursor.
 	After Position
-	// Last begins with the newest n messages.
+	// Last begins with the newest n messages. Without the right to read history it begins
+	// now, and so does Age.
 	Last int
 	// Age begins with the messages of this last span of time.
 	Age time.Duration
-	// State is JSON that the client shows to other members; nil: it shows none.
+	// State is JSON that the client shows to other members; nil: it shows none. Without the
+	// right to show one it has no effect.
 	State []byte
 	// Answer, if set, makes a notice of the outcome, which comes before
 	// everything of the room. It is called with locks held.
@@ -35,7 +37,9 @@ type Joined struct {
 	// room's first Item.
 	Gap *Gap
 	// Members is the number of members now; 0 where Presence is off.
-	Members  int
+	Members int
+	// Can is what the client may do in the room.
+	Can      Verbs
 	Presence settings.PresenceMode
 }
 

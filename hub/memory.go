@@ -27,6 +27,7 @@ import (
 type Memory struct {
 	epoch  string
 	last   atomic.Uint64 // the newest offset given out
+	birth  uint64        // the oldest
 	clock  func() uint64 // microseconds; the wall's, which may step either way
 	budget *Budget
 	keys   *receipts.Store[Receipt]
@@ -40,7 +41,8 @@ type Memory struct {
 // log is one room's history.
 type log struct {
 	mu       sync.Mutex
-	gone     bool // forgotten: look it up again
+	gone     bool   // forgotten: look it up again
+	tail     uint64 // the newest offset of the room, as far as it is known
 	keep     settings.History
 	messages deque.Deque[kept]
 	over     int                  // how many of them have no message any more
@@ -65,7 +67,8 @@ func NewMemory() *Memory {
 	}
 	// Receipts have a quarter of the memory, beside that of messages.
 	e.keys = receipts.New[Receipt](func() int64 { return e.budget.Max() / 4 })
-	e.last.Store(e.clock())
+	e.birth = e.clock()
+	e.last.Store(e.birth)
 	return e
 }
 
@@ -93,6 +96,7 @@ func (e *Memory) append(m *Message) Receipt {
 	m.Time = time.Now()
 	if !m.Signal {
 		m.Position = e.next()
+		l.tail = m.Offset
 		if l.keep.Count > 0 {
 			e.budget.Hold(m)
 			l.push(m)
@@ -133,6 +137,7 @@ func (e *Memory) lock(room string) *log {
 			e.mu.Lock()
 			if l = e.logs[room]; l == nil {
 				l = &log{lost: e.traces.take(room)}
+				l.tail = e.tailAfter(l.lost)
 				e.logs[room] = l
 			}
 			e.mu.Unlock()
@@ -156,45 +161,49 @@ func (e *Memory) Subscribe(_ context.Context, room string, r Reader) (Position, 
 		defer l.mu.Unlock()
 		l.readers = slices.DeleteFunc(l.readers, func(other *reader) bool { return other == own })
 	}
-	return Position{Epoch: e.epoch, Offset: e.last.Load()}, stop, nil
+	return Position{Epoch: e.epoch, Offset: l.tail}, stop, nil
 }
+
+// tailAfter returns where a room ends of which only that is known. A cursor must not tell
+// anything of other rooms, so it is not the newest offset of all.
+func (e *Memory) tailAfter(l loss) uint64 { return max(e.birth, l.offset, l.brief) }
 
 // Read implements [Engine].
 func (e *Memory) Read(_ context.Context, room string, q Query) (Page, error) {
 	for {
-		// The tail is taken before the log is looked up: all messages of a log that is
-		// made later come after it.
-		tail := Position{Epoch: e.epoch, Offset: e.last.Load()}
 		e.mu.RLock()
 		l, lost := e.logs[room], e.traces.of(room)
 		e.mu.RUnlock()
 		if l == nil {
-			return (&log{lost: lost}).read(room, q, tail), nil
+			return (&log{lost: lost, tail: e.tailAfter(lost)}).read(room, q, e.epoch, e.last.Load()), nil
 		}
 		l.mu.Lock()
 		if !l.gone {
 			defer l.mu.Unlock()
 			e.trim(l, time.Now())
-			tail.Offset = e.last.Load()
-			return l.read(room, q, tail), nil
+			return l.read(room, q, e.epoch, e.last.Load()), nil
 		}
 		l.mu.Unlock()
 	}
 }
 
-// read answers q. Called with mu held; everything of this room up to tail has
-// been appended.
-func (l *log) read(room string, q Query, tail Position) Page {
+// read answers q. last is the newest offset of all rooms, above which there are no cursors.
+// Called with mu held.
+func (l *log) read(room string, q Query, epoch string, last uint64) Page {
 	now := time.Now()
+	tail := Position{Epoch: epoch, Offset: l.tail}
+	if q.After.Epoch == epoch && q.After.Offset <= last {
+		tail.Offset = max(l.tail, q.After.Offset) // nothing of this room lies between
+	}
 	page := Page{Cursor: tail, Start: tail}
-	floor := Position{Epoch: tail.Epoch, Offset: l.lost.at(now)}
+	floor := Position{Epoch: epoch, Offset: l.lost.at(now)}
 	from, to := l.messages.Len(), l.messages.Len()
 	backwards, age := false, time.Duration(0)
 	switch {
 	case q.InvalidCursor, !q.After.IsZero():
 		page.Start = q.After
 		switch {
-		case q.InvalidCursor || q.After.Epoch != tail.Epoch || q.After.Offset > tail.Offset:
+		case q.InvalidCursor || q.After.Epoch != epoch || q.After.Offset > last:
 			page.Gap = &Gap{Room: room, From: q.After, To: floor, Reason: message.GapEpoch}
 			page.Start = floor
 		case q.After.Offset < floor.Offset:
@@ -205,7 +214,7 @@ func (l *log) read(room string, q Query, tail Position) Page {
 	case !q.Before.IsZero():
 		backwards = true
 		from, to = 0, 0
-		if q.Before.Epoch == tail.Epoch {
+		if q.Before.Epoch == epoch {
 			to = l.messages.Search(func(k kept) bool { return k.offset >= q.Before.Offset })
 		}
 	case q.Last > 0:

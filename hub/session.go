@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -18,11 +19,12 @@ import (
 type Session struct {
 	Caller
 
-	waker Waker
-	began time.Duration // after Hub.born
-	cause atomic.Uint32
-	sent  atomic.Uint64 // messages handed out by Next, and in rooms that were left
-	got   atomic.Uint64 // messages published
+	waker   Waker
+	began   time.Duration // after Hub.born
+	cause   atomic.Uint32
+	sent    atomic.Uint64 // messages handed out by Next, and in rooms that were left
+	got     atomic.Uint64 // messages published
+	revoked atomic.Uint32 // how often it has lost a room, or the members of one
 
 	mu          sync.Mutex
 	rooms       []*Subscription
@@ -59,8 +61,23 @@ func (s *Session) Counts() (sent, published uint64) {
 	return sent, s.got.Load()
 }
 
-// subscribe subscribes the session to a room.
+// subscribe subscribes the session to a room. If rights are taken away meanwhile, it begins again.
 func (s *Session) subscribe(ctx context.Context, name string, start Start) (Joined, error) {
+	for {
+		joined, err := s.trySubscribe(ctx, name, start)
+		if !errors.Is(err, errAgain) {
+			return joined, err
+		}
+	}
+}
+
+// errAgain says that a session had more rights when it began to subscribe.
+var errAgain = errors.New("rights have changed")
+
+func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (Joined, error) {
+	if start.State = s.shown(name, start.State); s.decide(VerbHistory, name) != nil {
+		start.Last, start.Age = 0, 0 // it begins now
+	}
 	state, err := s.hub.stateOf(start.State, &s.client, name)
 	if err != nil {
 		return Joined{}, err
@@ -78,14 +95,30 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 	defer r.unpin()
 
 	m := &Subscription{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
+	m.allow(s.Can(name))
 	joined, err := m.begin(ctx, s.hub, start)
 	if err != nil {
 		return Joined{}, err
 	}
+	return s.enter(m, joined, state, start.Answer)
+}
+
+// enter makes a subscription that has begun one of the session's, unless something has changed
+// meanwhile.
+func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer func(Joined) []byte) (Joined, error) {
+	r, name := m.room, m.room.name
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause.Load() != 0 {
 		return Joined{}, ErrEnded
+	}
+	switch can := s.Can(name); { // Authorize may have been here meanwhile
+	case !can.Has(VerbSubscribe):
+		return Joined{}, s.refusal()
+	case m.can&^can != 0:
+		return Joined{}, errAgain
+	default:
+		m.allow(can)
 	}
 	i := s.find(name)
 	if i < 0 && len(s.rooms) >= settings.MaxRoomsJoined {
@@ -100,9 +133,12 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 	} else {
 		s.rooms = append(s.rooms, m)
 	}
-	joined.Members, joined.Presence = r.memberCount(), r.policy.Load().Presence.Mode
-	if start.Answer != nil {
-		s.queue(start.Answer(joined))
+	joined.Presence, joined.Can = r.policy.Load().Presence.Mode, m.can
+	if m.can.Has(VerbMembers) {
+		joined.Members = r.memberCount()
+	}
+	if answer != nil {
+		s.queue(answer(joined))
 	}
 	// The session was not notified of messages between begin and enter.
 	s.waker.Wake()

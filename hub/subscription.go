@@ -12,7 +12,7 @@ import (
 
 // begin finds the position at which the subscription begins.
 func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, error) {
-	m.stale = m.session.client.Presence != PresenceNothing
+	m.stale = m.watches()
 	m.room.mu.Lock()
 	m.joined = m.room.ring.next()
 	m.room.mu.Unlock()
@@ -26,6 +26,11 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 	if err != nil {
 		return Joined{}, err
 	}
+	if resumes && !m.can.Has(VerbHistory) {
+		if page, err = m.onlyRecent(ctx, h, q, page); err != nil {
+			return Joined{}, err
+		}
+	}
 	joined := Joined{Cursor: page.Start, Gap: page.Gap}
 	pos := page.Start
 	if resumes && !page.More {
@@ -37,6 +42,26 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 		joined.Cursor = m.gap.From
 	}
 	return joined, nil
+}
+
+// watches reports whether the subscription gets presence frames.
+func (m *Subscription) watches() bool {
+	return m.session.client.Presence != PresenceNothing && m.can.Has(VerbMembers)
+}
+
+// onlyRecent returns where the subscription begins without the right to read history: page,
+// or a later one with a gap, if that is more than [RecentAge] back.
+func (m *Subscription) onlyRecent(ctx context.Context, h *Hub, q Query, page Page) (Page, error) {
+	q.Limit = settings.Off
+	all, err := m.room.readAll(ctx, h.engine, q)
+	if err != nil {
+		return page, err
+	}
+	if all = recent(all, q); all.Start != page.Start {
+		page.Start, page.Gap, page.More = all.Start, all.Gap, len(all.Messages) > 0
+		page.Cursor = all.Cursor
+	}
+	return page, nil
 }
 
 // next appends what the subscription has not read yet.
@@ -74,6 +99,9 @@ func (m *Subscription) catchUp(buf []Item) []Item {
 		return buf
 	}
 	m.stale = false
+	if !m.watches() {
+		return buf
+	}
 	if m.room.policy.Load().Presence.Mode == settings.PresenceOff {
 		return buf
 	}
@@ -95,7 +123,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	before := m.at.Load()
 	p := *before
 	if !p.live || p.seq < r.ring.first {
-		watches := s.client.Presence != PresenceNothing
+		watches := m.watches()
 		if p.live && watches || !r.ring.covers(p.pos, now) {
 			m.at.Store(&readPosition{pos: p.pos})
 			m.stale = watches // it has missed changes
@@ -106,7 +134,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
 		e := r.ring.at(p.seq)
 		wanted := !e.Expired(now) && !s.echoes(e) &&
-			(e.Presence == nil || s.client.Presence != PresenceNothing)
+			(e.Presence == nil || m.watches())
 		if e.Signal {
 			wanted = wanted && p.seq >= m.joined
 		} else {

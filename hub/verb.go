@@ -11,6 +11,14 @@ var (
 	ErrConn = errors.New("no connection was named")
 )
 
+// Errors of the door. They depend on the client, the verb and the room's name alone.
+var (
+	// ErrUnauthorized refuses what an anonymous client may not do.
+	ErrUnauthorized = errors.New("not allowed without signing in")
+	// ErrForbidden refuses what a user may not do.
+	ErrForbidden = errors.New("not allowed")
+)
+
 // Verb is something that a client does in a room, and for which it needs a right.
 type Verb uint8
 
@@ -23,3 +31,16 @@ const (
 	VerbMembers // list and count members
 	VerbShow    // show a state to the other members
 )
+
+var verbNames = [...]string{
+	VerbSubscribe: "subscribe", VerbPublish: "publish", VerbSignal: "signal",
+	VerbHistory: "history", VerbMembers: "members", VerbShow: "show",
+}
+
+// String returns the verb's name, as configurations write it.
+func (v Verb) String() string {
+	if int(v) >= len(verbNames) {
+		return "unknown"
+	}
+	return verbNames[v]
+}

@@ -39,6 +39,7 @@ var endings = map[hub.Cause]Ending{
 	hub.CauseOvertaken: {http.StatusGone, 4410, "cursor cannot be honoured: come back without since"},
 	hub.CauseDraining:  {http.StatusServiceUnavailable, 1012, "restarting: come back with the cursor"},
 	hub.CauseStopping:  {http.StatusServiceUnavailable, 1012, "stopping: come back with the cursor"},
+	hub.CauseForbidden: {http.StatusForbidden, 4403, "not allowed any more"},
 	hub.CauseInternal:  {http.StatusInternalServerError, 1011, "internal error"},
 }
 

@@ -61,6 +61,7 @@ func CheckRoom(name string) error {
 var reservedEvents = map[string]bool{
 	"open": true, "error": true, "ok": true, "ready": true, "left": true, "state": true, "gap": true,
 	"presence": true, "signal": true, "edit": true, "retract": true, "bye": true,
+	"auth": true, "can": true, "clear": true, "held": true, "lock": true,
 }
 
 // CheckEvent returns an error that wraps [ErrEvent] and names the

@@ -37,7 +37,7 @@ func TestCheckEventName(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for bad := range strings.FieldsSeq("open error ok ready left state gap presence signal edit retract bye a/b é a=b " + strings.Repeat("x", 65)) {
+	for bad := range strings.FieldsSeq("open error ok ready left state gap presence signal edit retract bye auth can clear held lock a/b é a=b " + strings.Repeat("x", 65)) {
 		if err := names.CheckEvent(bad); !errors.Is(err, names.ErrEvent) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -1,0 +1,267 @@
+package hub
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+// Authorizer decides what clients may do. It does not change, and is safe for concurrent
+// use. It is asked for each step of a client, with locks held: it must not take long, and
+// not call the hub.
+type Authorizer interface {
+	// Decide reports whether the client may use the verb in the room, whose name is valid.
+	// The answer depends on these three alone: never on whether the room exists.
+	Decide(c *Client, verb Verb, room string) bool
+}
+
+// Facts are what was found out about a client when it connected. What they mean is the
+// authorizer's to know.
+type Facts struct{ IDs []string }
+
+// Has reports whether id is among the facts. nil has none.
+func (f *Facts) Has(id string) bool { return f != nil && slices.Contains(f.IDs, id) }
+
+// Verbs is a set of verbs.
+type Verbs uint8
+
+// AllVerbs are all of them.
+const AllVerbs Verbs = 1<<(VerbShow+1) - 1
+
+// Has reports whether v is among the verbs.
+func (vs Verbs) Has(v Verb) bool { return vs&(1<<v) != 0 }
+
+// Rights are what a client may do in a room it is in, after they have changed.
+type Rights struct {
+	Room string
+	Can  Verbs
+	// Left says that the session has left the room, since it may not subscribe.
+	Left     bool
+	Presence settings.PresenceMode
+}
+
+// Authorize puts an authorizer in force; nil lets everybody do everything. Live
+// subscriptions are decided again: those that it does not allow end. Clients are told, see
+// [Client.Tell] and [Client.Bound].
+func (h *Hub) Authorize(a Authorizer) {
+	if a == nil {
+		h.authorizer.Store(nil)
+	} else {
+		h.authorizer.Store(&a)
+	}
+	for _, s := range h.Sessions() {
+		s.reauthorize()
+	}
+}
+
+// decide decides whether the client may do this in the room, by the client, the verb
+// and the name of the room alone.
+func (c *Caller) decide(verb Verb, room string) error {
+	if err := c.client.inScope(room); err != nil {
+		return err
+	}
+	if a := c.hub.authorizer.Load(); a == nil || (*a).Decide(&c.client, verb, room) {
+		return nil
+	}
+	return c.refusal()
+}
+
+// refusal returns the error for what the client may not do.
+func (c *Caller) refusal() error {
+	if c.client.User == nil {
+		return ErrUnauthorized
+	}
+	return ErrForbidden
+}
+
+// Can returns what the caller may do in the room.
+func (c *Caller) Can(room string) (can Verbs) {
+	if c.client.inScope(room) != nil {
+		return 0
+	}
+	a := c.hub.authorizer.Load() // one for all verbs
+	for v := VerbSubscribe; v <= VerbShow; v++ {
+		if a == nil || (*a).Decide(&c.client, v, room) {
+			can |= 1 << v
+		}
+	}
+	return can
+}
+
+// May returns the error with which the door refuses the verb in the room, or nil. It is
+// for what has to be decided before a request is read.
+func (c *Caller) May(verb Verb, room string) error { return c.admit(verb, room) }
+
+// reauthorize decides again about the session's subscriptions.
+func (s *Session) reauthorize() {
+	lost, cause := s.decideAgain()
+	if cause != 0 {
+		s.End(cause)
+	}
+	if w, ok := s.waker.(Revoker); ok && lost {
+		w.Revoke()
+	}
+}
+
+// Revoker is a [Waker] that keeps what it has taken from its session, and must not keep it when
+// the session has lost a room.
+type Revoker interface {
+	// Revoke lets go of it, or ends the connection if that cannot be done otherwise.
+	Revoke()
+}
+
+// decideAgain does so. It reports whether the session has lost a room, and the cause with which
+// it has to end, if there is one.
+func (s *Session) decideAgain() (lost bool, cause Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	can := make(map[*Subscription]Verbs, len(s.rooms)) // asked for first: an authorizer may panic
+	for _, m := range s.rooms {
+		can[m] = s.Can(m.room.name)
+	}
+	changed := false
+	s.rooms = slices.DeleteFunc(s.rooms, func(m *Subscription) bool {
+		was, is := m.can, can[m]
+		if was == is {
+			return false
+		}
+		changed = true
+		m.allow(is)
+		left := !is.Has(VerbSubscribe)
+		if left || was.Has(VerbMembers) && !is.Has(VerbMembers) {
+			s.revoked.Add(1)
+		}
+		if was.Has(VerbShow) && !is.Has(VerbShow) && !left {
+			m.unshow()
+		}
+		if was.Has(VerbHistory) && !is.Has(VerbHistory) && !left {
+			m.skipHistory()
+		}
+		if s.client.Tell != nil {
+			s.queue(s.client.Tell(Rights{Room: m.room.name, Can: is, Left: left, Presence: m.room.policy.Load().Presence.Mode}))
+		}
+		if left {
+			lost = true
+			s.leave(m, WhyLeft, 0)
+			if s.client.Bound {
+				cause = CauseForbidden
+			}
+		}
+		return left
+	})
+	if cause == 0 && s.noticeBytes > maxAnswerBytes {
+		cause = CauseSlow
+	}
+	if changed {
+		s.waker.Wake()
+	}
+	return lost, cause
+}
+
+// allow notes what the client may do in the room.
+func (m *Subscription) allow(can Verbs) {
+	saw, sees := m.can.Has(VerbMembers), can.Has(VerbMembers)
+	m.can = can
+	if !sees {
+		m.stale = false
+	} else if !saw && m.session.client.Presence != PresenceNothing {
+		m.stale, m.shown = true, 0 // it gets a snapshot, before any batch
+		m.standAlone()
+	}
+	m.blind.Store(!sees)
+}
+
+// standAlone takes the subscription out of its dispatcher's batches, until it has read for itself.
+func (m *Subscription) standAlone() {
+	for at := m.at.Load(); at != nil; at = m.at.Load() {
+		own := *at
+		if m.at.CompareAndSwap(at, &own) {
+			return
+		}
+	}
+}
+
+// unshow takes back the state that the client has shown. It stays a member.
+func (m *Subscription) unshow() {
+	if m.lease == nil {
+		return
+	}
+	m.room.attendance.release(m.lease, WhyLeft, 0)
+	m.lease = m.room.attendance.hold(&m.session.client, nil, false)
+}
+
+// skipHistory passes what the subscription was still to read and is older than [RecentAge], which
+// becomes a gap.
+func (m *Subscription) skipHistory() {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := m.at.Load()
+	if at == nil {
+		return
+	}
+	to := *r.tailPosition() // what is only in the log is old
+	if at.live && at.seq >= r.ring.first {
+		to = *at
+		for seq, now := at.seq, time.Now(); seq < r.ring.next(); seq++ {
+			if e := r.ring.at(seq); !e.Signal && now.Sub(e.Time) > RecentAge {
+				to.pos, to.seq = e.Position, seq+1
+			}
+		}
+	}
+	if to.pos != at.pos && m.at.CompareAndSwap(at, &to) {
+		m.gap = &Gap{Room: r.name, From: at.pos, To: to.pos, Reason: message.GapExpired}
+	}
+}
+
+// Revocations returns how often the session has lost a room, or the right to see the members of
+// one. If that has changed, what was taken from the session and not sent yet has to pass Still.
+func (s *Session) Revocations() uint32 { return s.revoked.Load() }
+
+// Still returns those of the items that the session may still be sent: what is of a room that
+// it has left is not.
+func (s *Session) Still(items []Item) []Item {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(items, func(it Item) bool {
+		room := ""
+		switch {
+		case it.Message != nil:
+			room = it.Message.Room
+		case it.Presence != nil:
+			room = it.Presence.Room
+		case it.Gap != nil:
+			room = it.Gap.Room
+		}
+		i := s.find(room)
+		return room != "" && (i < 0 || it.Presence != nil && !s.rooms[i].can.Has(VerbMembers))
+	})
+}
+
+// RecentAge is how far back a client may go on from its cursor that may subscribe, and not
+// read history.
+const RecentAge = 2 * time.Minute
+
+// goesOn reports whether a query goes on from a cursor, or asks only for the tail.
+func goesOn(q Query) bool {
+	return q.InvalidCursor || !q.After.IsZero() || q.Before.IsZero() && q.Last == 0 && q.Age == 0
+}
+
+// recent returns the page without what is older than [RecentAge], which becomes a gap.
+func recent(page Page, q Query) Page {
+	old := 0
+	for now := time.Now(); old < len(page.Messages) && now.Sub(page.Messages[old].Time) > RecentAge; {
+		old++
+	}
+	if old == 0 {
+		return page
+	}
+	gap := Gap{Room: page.Messages[0].Room, From: q.After, To: page.Messages[old-1].Position, Reason: message.GapExpired}
+	if page.Gap != nil {
+		gap.From, gap.Reason = page.Gap.From, page.Gap.Reason
+	}
+	page.Messages, page.Gap, page.Start = page.Messages[old:], &gap, gap.To
+	return page
+}
