@@ -4,40 +4,39 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-realtime/realtime/hub/settings"
+	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
-// App applies the settings of the realtime handlers to their hubs. It has no options;
-// the handlers load it.
+// App applies the settings and the rules of the realtime handlers to their hubs. It has no
+// options; the handlers load it.
 //
 // Hubs outlive configurations. So a configuration must not change a hub that another
 // one uses as long as it can still be refused, which is possible in Provision, in
 // Start, and even while its servers already answer. Only the end of the previous
-// configuration is proof. Handlers leave their hub's settings here when they are
+// configuration is proof. Handlers leave their hub's options here when they are
 // provisioned. A new hub gets them at once, the others when the old configuration
 // stops. A configuration that is refused has nothing to undo.
 type App struct {
-	adopted map[string]*adoption // by the hub's name
-	refused serve.RefusedOrigins
-	settled sync.Once
-	servers map[*caddyhttp.Server]bool // that keepConns has been called for
+	adopted    map[string]*adoption // by the hub's name
+	refused    serve.RefusedOrigins
+	settled    sync.Once
+	servers    map[*caddyhttp.Server]bool // that keepConns has been called for
+	generation string                     // unlike that of any other configuration
 }
 
-// adoption holds the settings of one configuration for one hub.
+// adoption holds the options of one configuration for one hub.
 type adoption struct {
-	pooled   *pooledHub
-	made     bool // this configuration has made the hub: no other uses it
-	settings *settings.Settings
-	own      bool // settings are the options of a handler, not the defaults
-	log      *slog.Logger
+	hubOptions
+	pooled *pooledHub
+	made   bool // this configuration has made the hub: no other uses it
+	log    *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -50,7 +49,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision subscribes to the event "stopping", the end of this configuration: another
 // one is in force then. Caddy emits it before it waits for anything.
-func (*App) Provision(ctx caddy.Context) error {
+func (a *App) Provision(ctx caddy.Context) error {
+	a.generation = secret.NewID()
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
@@ -58,23 +58,26 @@ func (*App) Provision(ctx caddy.Context) error {
 	return events.(*caddyevents.App).On("stopping", successor{})
 }
 
-// adopt notes the settings of a handler for its hub. made says that the hub was made
-// for the handler, own that the handler has set options.
-func (a *App) adopt(name string, p *pooledHub, made bool, s *settings.Settings, own bool, log *slog.Logger) error {
+// adopt notes the options of a handler for its hub. made says that the hub was made for
+// the handler.
+func (a *App) adopt(name string, p *pooledHub, made bool, o hubOptions, log *slog.Logger) error {
 	if a.adopted == nil {
 		a.adopted = make(map[string]*adoption)
 	}
 	was := a.adopted[name]
 	switch {
 	case was == nil:
-		a.adopted[name] = &adoption{pooled: p, made: made, settings: s, own: own, log: log}
-	case own && was.own && !reflect.DeepEqual(s, was.settings):
+		was = &adoption{hubOptions: o, pooled: p, made: made, log: log}
+		a.adopted[name] = was
+	case o.own && was.own && !was.equal(o):
 		return fmt.Errorf("hub %q has conflicting options: %w", name, errConfigured)
-	case own:
-		was.settings, was.own = s, true
-		if was.made {
-			return p.hub.Configure(s)
-		}
+	case o.own:
+		was.hubOptions = o
+	default:
+		return nil
+	}
+	if was.made {
+		return p.apply(o)
 	}
 	return nil
 }
@@ -92,24 +95,23 @@ func (a *App) keepConns(srv *caddyhttp.Server) {
 	srv.RegisterConnContext(serve.WithConn)
 }
 
-// settle applies the settings: Caddy now runs this configuration. Errors are not
-// expected, since the settings have been checked.
+// settle applies the options: Caddy now runs this configuration. Errors are not
+// expected, since the options have been checked.
 func (a *App) settle() {
 	a.settled.Do(func() {
 		for name, o := range a.adopted {
 			if o.made {
 				continue
 			}
-			if err := o.pooled.hub.Configure(o.settings); err != nil {
-				o.log.Error("applying the hub's settings", "hub", name, "error", err)
+			if err := o.pooled.apply(o.hubOptions); err != nil {
+				o.log.Error("applying the hub's options", "hub", name, "error", err)
 			}
 			o.pooled.hub.SetLogger(o.log)
 		}
 	})
 }
 
-// successor handles the end of a configuration: it applies the settings of the next
-// one.
+// successor handles the end of a configuration: it applies the options of the next one.
 type successor struct{}
 
 // Handle implements caddyevents.Handler.
@@ -127,7 +129,7 @@ func (successor) Handle(context.Context, caddy.Event) error {
 func (*App) Start() error { return nil }
 
 // Stop implements caddy.App. Another handler may have aborted the event, so this is the
-// last opportunity to apply the settings of the next configuration.
+// last opportunity to apply the options of the next configuration.
 func (*App) Stop() error { return successor{}.Handle(context.Background(), caddy.Event{}) }
 
 // Interface guards

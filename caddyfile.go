@@ -35,7 +35,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		return nil, err
 	}
 	m := new(Handler)
-	if err := m.UnmarshalCaddyfile(h.Dispenser); err != nil {
+	if err := m.unmarshal(h.Dispenser, h.MatcherToken); err != nil {
 		return nil, err
 	}
 	if m.Prefix == "" && (named || len(matcher) > 0) {
@@ -95,7 +95,11 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //			max_message_size <size>|off
 //			rate             <n>[/s|/m|/h] [<burst>] | off
 //			presence         on|count|off [<grace>|off]
+//			allow            <verb...> <who>
 //		}
+//		allow                       <verb...> <who>
+//		user                        <template> [trusted]
+//		name                        <template>
 //		max_message_size            <size>|off
 //		max_rooms                   <n>|off
 //		max_connections             <n>|off
@@ -111,8 +115,14 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //	}
 //
 // If the prefix is left out it is taken from the matcher, which must be one path like
-// /rt/*; without a matcher it is /rt/.
+// /rt/*; without a matcher it is /rt/. A verb is subscribe, publish, signal, history, members,
+// show, presence or all; who is anyone, nobody, users, user <id...>, owner, or a named matcher,
+// which only the directive in a site knows.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return h.unmarshal(d, noMatchers)
+}
+
+func (h *Handler) unmarshal(d *caddyfile.Dispenser, named namedMatcher) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("unexpected argument %q: realtime takes only a matcher", d.Val())
@@ -120,16 +130,20 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		if seen[name] && name != "room" {
+		if seen[name] && name != "room" && name != "allow" {
 			return d.Errf("%s already specified", name)
 		}
 		seen[name] = true
-		if err := h.unmarshalOption(d, name); err != nil {
+		if err := h.unmarshalOption(d, name, named); err != nil {
 			return err
 		}
 	}
 	// Errors that concern several options name the directive's line.
-	if _, _, err := h.settings(); err != nil {
+	_, err := h.hubOptions()
+	if err == nil {
+		err = h.checkIdentity()
+	}
+	if err != nil {
 		d.Reset()
 		d.Next()
 		return d.WrapErr(err)
@@ -137,14 +151,22 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) (err error) {
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named namedMatcher) (err error) {
 	switch name {
 	case "prefix":
 		h.Prefix, err = word(d, checkPrefix)
 	case "hub":
 		h.Hub, err = word(d, checkHubName)
 	case "room":
-		return h.unmarshalRoom(d)
+		return h.unmarshalRoom(d, named)
+	case "allow":
+		var a Allow
+		a, err = allow(d, "", named)
+		h.Allow = append(h.Allow, a)
+	case "user":
+		err = h.unmarshalUser(d)
+	case "name":
+		h.Name, err = word(d, nil)
 	case "max_message_size":
 		h.MaxMessageSize, err = size(d)
 	case "max_rooms":
@@ -194,7 +216,7 @@ func endOfOption(d *caddyfile.Dispenser, name string) error {
 	return nil
 }
 
-func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
+func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser, named namedMatcher) error {
 	pattern, err := word(d, h.checkPattern)
 	if err != nil {
 		return err
@@ -211,34 +233,45 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		if seen[name] {
+		if seen[name] && name != "allow" {
 			return d.Errf("room %s: %s already specified", pattern, name)
 		}
 		seen[name] = true
-		switch name {
-		case "history":
-			room.History, err = history(d)
-		case "max_message_size":
-			room.MaxMessageSize, err = size(d)
-		case "rate":
-			room.Rate, err = rate(d)
-		case "presence":
-			room.Presence, err = presence(d)
-		default:
-			return d.WrapErr(unknownRoomOption(name, pattern))
-		}
-		if err != nil {
-			return err
-		}
-		if err := endOfOption(d, name); err != nil {
+		if err := room.unmarshalOption(d, name, named); err != nil {
 			return err
 		}
 	}
 	if len(seen) == 0 {
-		return d.Errf("room %s has no options: set history, max_message_size, rate or presence", pattern)
+		return d.Errf("room %s has no options: set history, max_message_size, rate, presence or allow", pattern)
 	}
 	h.Rooms = append(h.Rooms, room)
 	return nil
+}
+
+func (r *Room) unmarshalOption(d *caddyfile.Dispenser, name string, named namedMatcher) (err error) {
+	if name != "allow" && slices.Contains(roomOptions, name) && strings.Contains(r.Pattern, userSegment) {
+		return d.Errf("room %s: %s is not possible for a pattern with {user}, which takes only allow", r.Pattern, name)
+	}
+	switch name {
+	case "history":
+		r.History, err = history(d)
+	case "max_message_size":
+		r.MaxMessageSize, err = size(d)
+	case "rate":
+		r.Rate, err = rate(d)
+	case "presence":
+		r.Presence, err = presence(d)
+	case "allow":
+		var a Allow
+		a, err = allow(d, r.Pattern, named)
+		r.Allow = append(r.Allow, a)
+	default:
+		return d.WrapErr(unknownRoomOption(name, r.Pattern))
+	}
+	if err != nil {
+		return err
+	}
+	return endOfOption(d, name)
 }
 
 // checkPattern checks the pattern of a room. A prefix that comes from the matcher is
@@ -246,6 +279,9 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser) error {
 func (h *Handler) checkPattern(pattern string) error {
 	if strings.HasPrefix(pattern, "/") {
 		return checkRoom(h.prefix(), pattern)
+	}
+	if strings.Contains(pattern, userSegment) {
+		return checkUserPattern(pattern)
 	}
 	return settings.CheckPattern(pattern)
 }

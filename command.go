@@ -14,12 +14,11 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "realtime",
-		Usage: "assets [--prefix <path>]",
+		Usage: "assets|explain",
 		Short: "Commands of the realtime module",
 		Long: `
-Commands of the realtime module. None of them needs a running Caddy or a
-configuration.`,
-		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(assetsCommand()) },
+Commands of the realtime module. None of them needs a running Caddy.`,
+		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(assetsCommand(), explainCommand()) },
 	})
 }
 

@@ -40,7 +40,7 @@ func init() {
 //
 // Without further configuration every room is public: everybody who reaches the site
 // can read and write. To change that, put an authentication handler before this one;
-// messages then carry the user's id.
+// messages then carry the user's id. `allow` says who may do what in which room.
 type Handler struct {
 	// The path below which rooms live. It must begin and end with a slash; letter
 	// case is ignored. Requests outside it go to the next handler. If several
@@ -57,6 +57,23 @@ type Handler struct {
 	// over a shorter one. An option that a rule leaves out comes from the next less
 	// specific rule that matches, then from the hub.
 	Rooms []Room `json:"rooms,omitempty"`
+
+	// Who may do what in the rooms that no room's `allow` is about. A reload applies to
+	// open connections, too. Default: everybody may do everything.
+	Allow []Allow `json:"allow,omitempty"`
+
+	// Placeholders that give the id of a request's user. If one of them is unknown or
+	// empty, the client is anonymous. Default: `{http.auth.user.id}`, which authentication
+	// handlers set. What clients can set themselves, like a header, needs `user_trusted`.
+	User string `json:"user,omitempty"`
+
+	// Clients cannot set what `user` and `name` read from requests: a proxy before Caddy,
+	// or `forward_auth` with `copy_headers` in front of every path of this handler, sets
+	// or removes it in every request. This is not checked. Default: off.
+	UserTrusted bool `json:"user_trusted,omitempty"`
+
+	// Placeholders that give the name of a request's user, which others see. Default: none.
+	Name string `json:"name,omitempty"`
 
 	// The maximum size of a message's data, in bytes; -1 for no limit. A larger
 	// message is refused with 413, or close code 1009. It must not exceed
@@ -135,6 +152,7 @@ type Handler struct {
 	poolKey string
 	server  *serve.Server                // serves the requests that are ours
 	srv     *caddyhttp.Server            // may be nil
+	facts   *facts                       // what the matchers of allow tell; nil: there are none
 	errors  []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
 	late    *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
 	down    chan struct{}                // closed when the handler's server shuts down
@@ -146,8 +164,13 @@ type Handler struct {
 // Room sets options for the rooms that match a pattern.
 type Room struct {
 	// The name of a room, or the beginning of names followed by one `*`, which also
-	// matches slashes.
+	// matches slashes. One segment may be `{user}`, for the rooms of each user, as in
+	// `dm/{user}/*`: it matches any segment, and its owner is the user whose id it is (each
+	// byte but letters, digits, `-` and `_` as %XX). Such a pattern takes only `allow`.
 	Pattern string `json:"pattern"`
+	// Who may do what in the room. Default: as the next less specific pattern says, then the
+	// hub, for each verb.
+	Allow []Allow `json:"allow,omitempty"`
 	// Which messages the room keeps. Default: the last 100, up to 24 hours old.
 	History *History `json:"history,omitempty"`
 	// The maximum size of a message's data, in bytes; -1 for no limit. Default: the
@@ -214,32 +237,39 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Heartbeat == 0 {
 		h.Heartbeat = defaultHeartbeat
 	}
+	if h.User == "" {
+		h.User = defaultUser
+	}
 	if err := h.check(); err != nil {
 		return err
 	}
-	settings, own, err := h.settings()
-	if err != nil {
-		return err
-	}
-	app, err := ctx.App("realtime")
+	loaded, err := ctx.App("realtime")
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
+	app := loaded.(*App)
+	if h.facts, err = h.provisionFacts(ctx, app.generation); err != nil {
+		return err
+	}
+	options, err := h.hubOptions()
+	if err != nil {
+		return err
+	}
 	h.poolKey = poolKey(h.Hub)
-	pooled, made, err := takeHub(h.poolKey, settings, h.log)
+	pooled, made, err := takeHub(h.poolKey, options.settings, h.log)
 	if err != nil {
 		return err
 	}
 	h.taken = true
-	if err := app.(*App).adopt(h.Hub, pooled, made, settings, own, h.log); err != nil {
+	if err := app.adopt(h.Hub, pooled, made, options, h.log); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.srv = srv
-		app.(*App).keepConns(srv)
+		app.keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
-	h.server = h.newServer(pooled, &app.(*App).refused)
+	h.server = h.newServer(pooled, &app.refused)
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.srv, h)
 	h.findAstray(around, asked)
@@ -263,7 +293,7 @@ func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.
 		UI:               h.UI,
 		Prefix:           h.Prefix,
 		Refused:          refused,
-		Identify:         identify,
+		Identify:         h.identify,
 		LiftWriteTimeout: liftWriteTimeout,
 	}
 	if h.DisablePoller {
@@ -338,6 +368,9 @@ func (h *Handler) check() error {
 		return err
 	}
 	if err := h.checkRooms(); err != nil {
+		return err
+	}
+	if err := h.checkIdentity(); err != nil {
 		return err
 	}
 	var errs []error

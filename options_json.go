@@ -49,6 +49,15 @@ func (p *Presence) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
+func (a *Allow) UnmarshalJSON(b []byte) error {
+	type plain Allow
+	if err := unmarshalOptions(b, (*plain)(a), "", nil); err != nil {
+		return fmt.Errorf("allow: %w", err)
+	}
+	return nil
+}
+
 // unmarshalOptions decodes a struct without methods. name is the field with its one
 // duration, which is decoded into d; empty if it has none.
 func unmarshalOptions(b []byte, to any, name string, d *caddy.Duration) error {

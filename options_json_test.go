@@ -27,6 +27,9 @@ func TestJSONErrorsNameTheirField(t *testing.T) {
 		{"an unknown field", `{"heartbeet": "25s"}`, []string{"heartbeet"}},
 		{"an unknown field of a room", `{"rooms": [{"pattern": "lobby", "histroy": {}}]}`, []string{"lobby", "histroy"}},
 		{"an unknown field of history", `{"rooms": [{"pattern": "lobby", "history": {"size": 5}}]}`, []string{"lobby", "history", "size"}},
+		{"a field of allow", `{"allow": [{"verbs": "publish"}]}`, []string{"allow", "verbs"}},
+		{"an unknown field of allow", `{"allow": [{"verb": ["publish"]}]}`, []string{"allow", "verb"}},
+		{"an unknown field of a room's allow", `{"rooms": [{"pattern": "lobby", "allow": [{"whom": "users"}]}]}`, []string{"lobby", "allow", "whom"}},
 		{"an unknown field of rate", `{"rate": {"burts": 5}}`, []string{"burts"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -58,7 +61,8 @@ func TestJSONOptions(t *testing.T) {
 	// The options that are written are read back the same.
 	before := Handler{Prefix: "/live/", Heartbeat: caddy.Duration(time.Minute), MaxRooms: -1, Origins: []string{"*"}, Rate: &Rate{PerSecond: 2}, Rooms: []Room{{
 		Pattern: "a", History: &History{Count: 5, Age: off}, Presence: &Presence{Mode: "count", Grace: caddy.Duration(time.Second)},
-	}}}
+		Allow: []Allow{{Verbs: []string{"publish"}, Who: "user", IDs: []string{"ann"}}},
+	}}, Allow: []Allow{{Verbs: []string{"all"}, Who: "matcher", Name: "@staff", MatchRaw: caddy.ModuleMap{"method": json.RawMessage(`["GET"]`)}}}, User: "{http.vars.user}", UserTrusted: true}
 	b, err := json.Marshal(&before)
 	if err != nil {
 		t.Fatal(err)

@@ -24,9 +24,42 @@ var hubs = caddy.NewUsagePool()
 
 // pooledHub is a hub, and its connections that have left net/http.
 type pooledHub struct {
-	hub   *hub.Hub
-	conns outbound.Group
-	idle  netpoll.Poller // where they wait while they are idle
+	hub        *hub.Hub
+	conns      outbound.Group
+	idle       netpoll.Poller // where they wait while they are idle
+	rules      string         // the key of the rules in force; owned by those who load configurations
+	authorizer hub.Authorizer // the rules themselves; nil: none
+}
+
+// apply puts a configuration's options in force. Live subscriptions are decided again only
+// if the rules have changed.
+func (p *pooledHub) apply(o hubOptions) error {
+	if p.rules == o.key {
+		return p.hub.Configure(o.settings)
+	}
+	var next hub.Authorizer
+	if o.rules != nil {
+		next = o.rules
+	}
+	// Who may do more from now on must not do it under the old settings.
+	p.hub.Authorize(both{p.authorizer, next})
+	err := p.hub.Configure(o.settings)
+	p.hub.Authorize(next)
+	p.rules, p.authorizer = o.key, next
+	return err
+}
+
+// both allows what two authorizers allow; nil allows everything.
+type both [2]hub.Authorizer
+
+// Decide implements [hub.Authorizer].
+func (b both) Decide(c *hub.Client, verb hub.Verb, room string) bool {
+	for _, a := range b {
+		if a != nil && !a.Decide(c, verb, room) {
+			return false
+		}
+	}
+	return true
 }
 
 // poolKey returns the key of a hub in the pool. It has what cannot change while the hub

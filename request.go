@@ -3,7 +3,6 @@ package realtime
 import (
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,15 +11,14 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 )
 
-// identify returns the client that sent a request. Its user comes from an
-// authentication handler before us, never from what the client claims.
-func identify(r *http.Request) hub.Client {
+// identify returns the client that sent a request: its user, its address, and what the
+// matchers of allow tell about it.
+func (h *Handler) identify(r *http.Request) hub.Client {
 	var c hub.Client
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		if id, _ := repl.GetString("http.auth.user.id"); id != "" {
-			c.User = &hub.User{ID: strings.Clone(id)}
-		}
+		c.User = h.userOf(repl)
 	}
+	c.Facts = h.facts.of(r)
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
 		c.Address, _ = netip.ParseAddr(ip) // stays invalid for a unix socket
 	}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -17,8 +19,30 @@ import (
 // off is the value for "no limit" in JSON.
 const off = -1
 
-// settings converts the hub's options to the hub's settings. own reports whether any of
-// them is set: of several handlers with one hub, one may set them for all.
+// hubOptions are what a handler says about its hub.
+type hubOptions struct {
+	settings *settings.Settings
+	rules    *access.Rules // nil: everybody may do everything
+	key      string        // of the rules, see keyOf
+	own      bool          // a handler has set them: they are not the defaults
+}
+
+// equal reports whether the options are the same.
+func (o *hubOptions) equal(p hubOptions) bool {
+	return o.key == p.key && reflect.DeepEqual(o.settings, p.settings)
+}
+
+// hubOptions returns the hub's options. Of several handlers with one hub, one may set them
+// for all.
+func (h *Handler) hubOptions() (o hubOptions, err error) {
+	if o.settings, o.own, err = h.settings(); err == nil {
+		o.rules, o.key, err = h.rights()
+	}
+	return o, err
+}
+
+// settings converts the hub's options to the hub's settings. own reports whether any option
+// of the hub is set.
 func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 	s = settings.Defaults()
 	s.MaxConnections = min(s.MaxConnections, maxFiles()*9/10)
@@ -44,13 +68,19 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 		return nil, false, err
 	}
 	s.HistoryMemory = int64(memory)
-	own = own || given || h.Rate != nil || len(h.Rooms) > 0
+	own = own || given || h.Rate != nil || len(h.Rooms) > 0 || len(h.Allow) > 0
 	if h.Rate != nil {
 		if s.Rate, err = h.Rate.settings(); err != nil {
 			return nil, false, err
 		}
 	}
 	for _, r := range h.Rooms {
+		if strings.Contains(r.Pattern, userSegment) {
+			if err := r.checkOwned(); err != nil {
+				return nil, false, fmt.Errorf("room %q: %w", r.Pattern, err)
+			}
+			continue // it has rights, and no settings
+		}
 		rule, err := r.settings()
 		if err != nil {
 			return nil, false, fmt.Errorf("room %q: %w", r.Pattern, err)

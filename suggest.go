@@ -10,9 +10,9 @@ import (
 var (
 	handlerOptions = []string{
 		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
-		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui",
+		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "name",
 	}
-	roomOptions = []string{"history", "max_message_size", "rate", "presence"}
+	roomOptions = []string{"history", "max_message_size", "rate", "presence", "allow"}
 )
 
 // unknownOption returns the error for an option that realtime's block does not have. It

@@ -190,11 +190,11 @@ func clientState(r *recipe) {
 func clientSubscribe(r *recipe) {
 	r.post("news", "old")
 	ann := r.open("Ann")
-	r.waitNoted(ann, "joined publish,presence")
+	r.waitNoted(ann, "joined publish,signal,history,presence")
 	r.waitNoted(ann, "message old anonymous true true")
 	r.post("news", `{"gate":7}`, "Content-Type: application/json", "Realtime-Event: gate")
 	r.waitNoted(ann, "gate [object Object] anonymous true true")
-	r.wantNoted(ann, "joined publish,presence", "message old anonymous true true", "gate [object Object] anonymous true true")
+	r.wantNoted(ann, "joined publish,signal,history,presence", "message old anonymous true true", "gate [object Object] anonymous true true")
 
 	// A room that cannot be joined.
 	r.place(strings.ReplaceAll(r.text, "'news'", "'news/'"))

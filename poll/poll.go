@@ -60,6 +60,10 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		return err
 	}
 	defer leave()
+	for _, room := range o.Rooms {
+		mode := o.Hub.Settings().Policy(room.Name).Presence.Mode
+		page.Rights = append(page.Rights, protocol.RoomRights{Can: o.caller.Can(room.Name), Presence: mode})
+	}
 	if o.Client.Presence != hub.PresenceNothing {
 		page.Presence, page.PresenceCursor = o.caller.PresenceSince(page.Rooms, o.PresenceCursor)
 	}
@@ -80,6 +84,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), err error) {
 	if o.Wait > 0 && o.Rooms[0].Query.Before.IsZero() {
 		wake := make(hub.WakeChan, 1)
+		o.Client.Bound = true
 		session, err := o.Hub.Connect(o.Client, wake)
 		if err != nil {
 			return nil, err
@@ -204,6 +209,16 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
+		if session.Revocations() > 0 || session.Ended() == hub.CauseForbidden {
+			for _, asked := range o.Rooms {
+				if err := o.caller.May(hub.VerbSubscribe, asked.Name); err != nil {
+					return err
+				}
+			}
+			if session.Ended() == hub.CauseForbidden {
+				return hub.ErrForbidden // and given back meanwhile
+			}
+		}
 		if !o.cursor(session, page) {
 			return hub.ErrDraining // the session has ended, and a page needs a cursor
 		}

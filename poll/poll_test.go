@@ -273,6 +273,31 @@ func TestWaitEnds(t *testing.T) {
 	})
 }
 
+// closed is an authorizer that lets nobody into a room.
+type closed string
+
+func (c closed) Decide(_ *hub.Client, _ hub.Verb, room string) bool { return room != string(c) }
+
+// A poll that waits ends when its room is taken away, and gets nothing of it.
+func TestLostRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub.Hub) {
+		time.AfterFunc(time.Second, func() {
+			h.Authorize(closed(room))
+			h.Authorize(nil)
+			publish(t, h, "after")
+		})
+		if p := ask(t, h, waiting); !errors.Is(p.err, hub.ErrForbidden) || p.took != time.Second {
+			t.Errorf("%+v", p)
+		}
+		h.Authorize(closed(room))
+		for name, change := range map[string]func(*poll.Options){"at once": func(*poll.Options) {}, "waiting": waiting} {
+			if p := ask(t, h, change); !errors.Is(p.err, hub.ErrUnauthorized) || p.etag != "" {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+	})
+}
+
 // The limit counts messages; a gap has its place beside them.
 func TestGap(t *testing.T) {
 	for _, wait := range []time.Duration{0, time.Minute} {

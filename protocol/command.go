@@ -416,12 +416,11 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, j.Gap == nil)
 	}
-	if j.Presence == settings.PresenceOff {
-		return append(b, `,"can":["publish"]}`...)
+	if j.Presence != settings.PresenceOff && j.Can.Has(hub.VerbMembers) {
+		b = append(b, `,"members":`...)
+		b = strconv.AppendInt(b, int64(j.Members), 10)
 	}
-	b = append(b, `,"members":`...)
-	b = strconv.AppendInt(b, int64(j.Members), 10)
-	return append(b, `,"can":["publish","presence"]}`...)
+	return append(appendCan(b, j.Can, j.Presence), '}')
 }
 
 // Refusal returns the answer to a command that failed.

@@ -72,12 +72,12 @@ var commands = []struct {
 }{
 	{
 		name: "join", line: `{"op":"join","room":"r","ref":7}`, did: "join r",
-		answer: `{"op":"ok","ref":7,"room":"r","cursor":"k3f9.1042","members":12,"can":["publish","presence"]}`,
+		answer: `{"op":"ok","ref":7,"room":"r","cursor":"k3f9.1042","members":12,"can":["publish","signal","history","presence"]}`,
 		check:  func(a *executor) bool { return a.start.State == nil && a.start.Last == 0 && a.start.After.IsZero() },
 	},
 	{
 		name: "join after a cursor", line: `{"op":"join","room":"r","since":"k3f9.5","last":20,"state":{"a": 1}}`, did: "join r",
-		answer: `{"op":"ok","room":"r","cursor":"k3f9.1042","recovered":true,"members":12,"can":["publish","presence"]}`,
+		answer: `{"op":"ok","room":"r","cursor":"k3f9.1042","recovered":true,"members":12,"can":["publish","signal","history","presence"]}`,
 		check: func(a *executor) bool {
 			return a.start.After.Offset == 5 && string(a.start.State) == `{"a":1}` && a.start.Last == 0
 		},
@@ -128,7 +128,7 @@ func TestCommands(t *testing.T) {
 	for _, test := range commands {
 		t.Run(test.name, func(t *testing.T) {
 			a := &executor{
-				joined: hub.Joined{Cursor: pos, Members: 12},
+				joined: hub.Joined{Cursor: pos, Members: 12, Can: hub.AllVerbs},
 				page:   hub.Page{Messages: []*hub.Message{sample()}, Cursor: later, More: true},
 			}
 			c, err := protocol.Decode([]byte(test.line))

@@ -106,6 +106,8 @@ type Opening struct {
 	User       *hub.User
 	Heartbeat  time.Duration
 	MaxMessage int // bytes; settings.Off: no limit
+	// Rights are those in the only room of the connection; nil: there are several, or none.
+	Rights *RoomRights
 }
 
 // Ready returns the control object that begins a connection.
@@ -126,7 +128,11 @@ func (o *Opening) Ready() []byte {
 	}
 	b = append(b, `"rooms":`...)
 	b = strconv.AppendInt(b, settings.MaxRoomsJoined, 10)
-	return append(b, `}}`...)
+	b = append(b, '}')
+	if o.Rights != nil {
+		b = appendLess(b, *o.Rights)
+	}
+	return append(b, '}')
 }
 
 // Gap returns the control object that announces missing messages. It has no from if
@@ -143,6 +149,11 @@ func Gap(g *hub.Gap) []byte {
 	b = append(b, `","reason":"`...)
 	b = append(b, g.Reason...)
 	return append(b, `"}`...)
+}
+
+// Farewell returns the control object before an end after which the client is not to come back.
+func Farewell(status int) []byte {
+	return append(strconv.AppendInt([]byte(`{"op":"bye","status":`), int64(status), 10), '}')
 }
 
 // Bye returns the control object before a planned end: the client is to come back

@@ -8,10 +8,12 @@ import (
 
 // Page is the content of a poll's answer. Zero fields are left out, except Messages.
 type Page struct {
-	Rooms    []string
-	Several  bool // write rooms and gaps as lists
-	Conn     string
-	User     *hub.User // nil: anonymous
+	Rooms   []string
+	Several bool // write rooms and gaps as lists
+	Conn    string
+	User    *hub.User // nil: anonymous
+	// Rights are those in each of the rooms; empty: the client may do everything.
+	Rights   []RoomRights
 	Cursor   string
 	Messages []*hub.Message
 	More     bool
@@ -68,6 +70,7 @@ func (p *Page) head() (b []byte) {
 	b = append(b, `,"conn":`...)
 	b = appendString(b, p.Conn)
 	b = appendWho(b, `,"user":`, p.User)
+	b = p.appendRights(b)
 	switch {
 	case len(p.Gaps) > 0 && p.Several:
 		b = append(b, `,"gaps":`...)
@@ -77,4 +80,25 @@ func (p *Page) head() (b []byte) {
 		b = append(b, Gap(p.Gaps[0])...)
 	}
 	return append(b, `,"messages":[`...)
+}
+
+// appendRights appends what the client may do: for one room as elsewhere, for several as an
+// object with those in which that is not everything.
+func (p *Page) appendRights(b []byte) []byte {
+	if !p.Several && len(p.Rights) > 0 {
+		return appendLess(b, p.Rights[0])
+	}
+	open := `,"can":{`
+	for i, r := range p.Rights {
+		if r.Can == hub.AllVerbs {
+			continue
+		}
+		b = append(appendString(append(b, open...), p.Rooms[i]), ':')
+		b = appendNames(b, Can(r.Can, r.Presence))
+		open = ","
+	}
+	if open == "," {
+		b = append(b, '}')
+	}
+	return b
 }

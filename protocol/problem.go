@@ -90,6 +90,10 @@ func ProblemOf(err error) *Problem {
 	case errors.Is(err, hub.ErrScope):
 		p.Status, p.Title = http.StatusForbidden, "not allowed"
 		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"
+	case errors.Is(err, hub.ErrUnauthorized):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "not signed in", "this room does not allow that to anonymous clients", "room"
+	case errors.Is(err, hub.ErrForbidden):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusForbidden, "not allowed", "this room does not allow that to you", "room"
 	case errors.Is(err, hub.ErrRooms):
 		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", settings.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):

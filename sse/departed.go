@@ -75,8 +75,8 @@ func departedHTTP3(err error) hub.Cause {
 // causeOf returns the cause with which a failed write ends the session.
 func (s *stream) causeOf(err error) hub.Cause {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return hub.CauseSlow
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, hub.ErrForbidden):
+		return hub.CauseSlow // the client comes back with its cursors
 	case s.r.ProtoMajor == 2 && s.r.Context().Err() != nil:
 		return departedHTTP2(s.w)
 	case s.r.ProtoMajor == 3 && s.r.Context().Err() != nil:

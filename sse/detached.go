@@ -88,7 +88,7 @@ func (c *chunks) Goodbye(b []byte, cause hub.Cause) []byte {
 	if cause == hub.CauseGone {
 		return b
 	}
-	return append(c.chunk(b, c.format.End), "0\r\n\r\n"...)
+	return append(c.chunk(b, func(b []byte) []byte { return c.format.End(b, cause) }), "0\r\n\r\n"...)
 }
 
 // chunk appends what content appends, as one chunk. If that is nothing it appends

@@ -3,6 +3,7 @@ package sse
 import (
 	"bytes"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -23,8 +24,8 @@ type Format interface {
 	Append(b []byte, it hub.Item) []byte
 	// Heartbeat appends bytes that show an idle client that the stream is alive.
 	Heartbeat(b []byte) []byte
-	// End appends the bytes before a planned end.
-	End(b []byte) []byte
+	// End appends the bytes before a planned end, for the cause of the session's end.
+	End(b []byte, cause hub.Cause) []byte
 }
 
 // Opening is the content of a stream's beginning.
@@ -73,6 +74,11 @@ func (e Events) Begin(b []byte, o *Opening) []byte {
 // Append implements [Format].
 func (e Events) Append(b []byte, it hub.Item) []byte {
 	switch {
+	case it.Notice != nil:
+		if op := protocol.OpOf(it.Notice); op != "" {
+			b = appendControl(b, op, "", it.Notice)
+		}
+		return b
 	case it.Presence != nil && e.Presence != hub.PresenceNothing:
 		all := e.Presence == hub.PresenceAll
 		return append(b, it.Presence.Form(protocol.FormPresenceEvent, all, func(p *hub.Presence, _ bool) []byte {
@@ -94,8 +100,14 @@ func (e Events) Append(b []byte, it hub.Item) []byte {
 // Heartbeat implements [Format] with a comment.
 func (Events) Heartbeat(b []byte) []byte { return append(b, ":\n\n"...) }
 
-// End implements [Format] with the time at which this client is to come back.
-func (Events) End(b []byte) []byte { return append(appendRetry(b, slot()), '\n') }
+// End implements [Format] with the time at which this client is to come back, or says that it
+// is not to.
+func (Events) End(b []byte, cause hub.Cause) []byte {
+	if e := protocol.EndingOf(cause); e.Status == http.StatusForbidden {
+		return appendControl(b, "bye", "", protocol.Farewell(e.Status))
+	}
+	return append(appendRetry(b, slot()), '\n')
+}
 
 // Bye appends the event that refuses a client and tells it when to come back. (Any
 // status except 200 would end an EventSource for good.)
@@ -220,6 +232,8 @@ func (Lines) Begin(b []byte, o *Opening) []byte {
 // Append implements [Format].
 func (l Lines) Append(b []byte, it hub.Item) []byte {
 	switch {
+	case it.Notice != nil && protocol.OpOf(it.Notice) != "":
+		return append(append(b, it.Notice...), '\n')
 	case it.Presence != nil && l.Presence != hub.PresenceNothing:
 		all := l.Presence == hub.PresenceAll
 		return append(b, it.Presence.Form(protocol.FormPresenceLine, all, func(p *hub.Presence, _ bool) []byte {
@@ -240,6 +254,10 @@ func (l Lines) Append(b []byte, it hub.Item) []byte {
 func (Lines) Heartbeat(b []byte) []byte { return append(b, '\n') }
 
 // End implements [Format].
-func (Lines) End(b []byte) []byte {
-	return append(append(b, protocol.Bye(503, protocol.RetryFirst, protocol.RetryLast)...), '\n')
+func (Lines) End(b []byte, cause hub.Cause) []byte {
+	bye := protocol.Bye(http.StatusServiceUnavailable, protocol.RetryFirst, protocol.RetryLast)
+	if e := protocol.EndingOf(cause); e.Status == http.StatusForbidden {
+		bye = protocol.Farewell(e.Status)
+	}
+	return append(append(b, bye...), '\n')
 }

@@ -127,8 +127,8 @@ func TestBeginAndEnd(t *testing.T) {
 			"answers in events", func() []byte { return sse.Events{Envelope: true}.Begin(nil, answered) },
 			"retry: R\nid: k3f9.1042\nevent: ready\ndata: " + ready + "\n\nevent: ok\ndata: {1}\n\nevent: ok\ndata: {2}\n\n",
 		},
-		{"end", func() []byte { return sse.Events{}.End(nil) }, "retry: R\n\n"},
-		{"end of lines", func() []byte { return sse.Lines{}.End(nil) }, `{"op":"bye","status":503,"retry_ms":[500,3000]}` + "\n"},
+		{"end", func() []byte { return sse.Events{}.End(nil, hub.CauseDraining) }, "retry: R\n\n"},
+		{"end of lines", func() []byte { return sse.Lines{}.End(nil, hub.CauseDraining) }, `{"op":"bye","status":503,"retry_ms":[500,3000]}` + "\n"},
 	}
 	number := regexp.MustCompile(`retry: (\d+)\n`)
 	for _, test := range tests {
@@ -185,7 +185,7 @@ func FuzzRoundTrip(f *testing.F) {
 		stream = sse.Events{}.Append(stream, it)
 		stream = sse.Events{}.Heartbeat(stream)
 		stream = sse.Events{Envelope: true}.Append(stream, it)
-		p := parse(string(sse.Events{}.End(stream)))
+		p := parse(string(sse.Events{}.End(stream, hub.CauseDraining)))
 		if len(p.events) != 2 {
 			t.Fatalf("%d events in %q", len(p.events), stream)
 		}

@@ -60,7 +60,7 @@ func (HTML) Heartbeat(b []byte) []byte { return append(b, "<!-- -->\n"...) }
 
 // End implements [Format]: the browser loads the document again after some seconds.
 // HTML allows whole seconds only.
-func (HTML) End(b []byte) []byte {
+func (HTML) End(b []byte, _ hub.Cause) []byte {
 	b = append(b, `<meta http-equiv="refresh" content="`...)
 	b = strconv.AppendInt(b, 1+rand.Int64N(int64(protocol.RetryLast/time.Second)), 10)
 	return append(b, "\">\n"...)

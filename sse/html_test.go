@@ -103,9 +103,9 @@ func TestHTMLBeginAndEnd(t *testing.T) {
 	refresh := regexp.MustCompile(`^<meta http-equiv="refresh" content="([1-9])">\n$`)
 	seen := make(map[string]bool)
 	for range 200 {
-		m := refresh.FindStringSubmatch(string(sse.HTML{}.End(nil)))
+		m := refresh.FindStringSubmatch(string(sse.HTML{}.End(nil, hub.CauseDraining)))
 		if m == nil || m[1] > "3" {
-			t.Fatalf("ends with %q", sse.HTML{}.End(nil))
+			t.Fatalf("ends with %q", sse.HTML{}.End(nil, hub.CauseDraining))
 		}
 		seen[m[1]] = true
 	}

@@ -54,6 +54,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		out = outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
 		waker = out
 	}
+	o.Client.Tell, o.Client.Bound = protocol.Rights, len(o.Rooms) == 1
 	session, err := o.Hub.Connect(o.Client, waker)
 	if err != nil {
 		return err
@@ -121,6 +122,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 	opening.MaxMessage = o.Hub.Settings().LargestMessage()
 	several, whole := len(o.Rooms) > 1, true
 	cursors := make(protocol.CursorSet, len(o.Rooms))
+	var only hub.Joined // if there is one room
 	for i, room := range o.Rooms {
 		start := room.Start
 		if o.Answered || several {
@@ -134,6 +136,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 		if err != nil {
 			return nil, err
 		}
+		only = joined
 		cursors[i] = protocol.RoomCursor{Room: room.Room, Position: joined.Cursor}
 		// A client whose cursor was not honoured keeps that cursor until the gap has
 		// been sent.
@@ -147,6 +150,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 	} else {
 		opening.Cursor = cursors[0].Position.String()
 		opening.MaxMessage = o.Hub.MaxMessageSize(o.Rooms[0].Room)
+		opening.Rights = &protocol.RoomRights{Can: only.Can, Presence: only.Presence}
 	}
 	if opening.ID = opening.Cursor; !whole {
 		opening.ID = ""
@@ -175,6 +179,7 @@ type stream struct {
 	items   []hub.Item // room for the session's items
 	pending []hub.Item // the part of items that is not encoded yet
 	bytes   []byte     // gathered for the next write
+	revoked uint32     // the session's revocations when bytes were gathered
 	once    bool       // write what is due and end: a handler holds the stream back until then
 }
 
@@ -236,6 +241,9 @@ func (s *stream) sendOnce() {
 // wakes the stream again, instead of looping: run must notice the end in between.
 func (s *stream) gather() {
 	more := true
+	if s.revoked = s.session.Revocations(); len(s.pending) > 0 && s.revoked > 0 {
+		s.pending = s.session.Still(s.pending)
+	}
 	for len(s.bytes) < batchBytes {
 		if len(s.pending) == 0 && more {
 			s.pending, more = s.session.Next(s.items[:0])
@@ -269,6 +277,9 @@ func (s *stream) flush() error {
 		if err := protocol.WritePiece(s.w, s.rc, b[:n], until); err != nil {
 			return err
 		}
+		if n < len(b) && s.session.Revocations() != s.revoked {
+			return hub.ErrForbidden // the rest may be of a room that it may not be in any more
+		}
 		if b = b[n:]; len(b) == 0 {
 			break
 		}
@@ -293,7 +304,15 @@ func (s *stream) ending() bool {
 
 // end writes the bytes before a planned end.
 func (s *stream) end() {
-	s.bytes = s.Format.End(s.bytes)
+	cause := s.session.Ended()
+	if cause == hub.CauseForbidden {
+		// What was taken from the room is not sent; what the client is told of it is.
+		s.pending, _ = s.session.Next(s.items[:0])
+		for _, it := range s.pending {
+			s.bytes = s.Format.Append(s.bytes, it)
+		}
+	}
+	s.bytes = s.Format.End(s.bytes, cause)
 	_ = s.flush() // the client may have gone
 }
 

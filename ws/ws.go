@@ -64,6 +64,10 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		shardKey = o.Rooms[0].Room
 	}
 	out := outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
+	if o.Envelope {
+		o.Client.Tell = protocol.Rights
+	}
+	o.Client.Bound = !o.Session
 	session, err := o.Hub.Connect(o.Client, out)
 	if err != nil {
 		return err
@@ -106,6 +110,7 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 	joined, err := c.Session.Subscribe(ctx, c.room, o.Rooms[0].Start)
 	if err == nil && c.envelope {
 		opening.Cursor = joined.Cursor.String()
+		opening.Rights = &protocol.RoomRights{Can: joined.Can, Presence: joined.Presence}
 		opening.MaxMessage = o.Hub.MaxMessageSize(c.room)
 		c.Session.Notify(opening.Ready())
 	}

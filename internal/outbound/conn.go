@@ -64,6 +64,8 @@ type Conn struct {
 	due       bool   // the session may have items
 	endQueued bool   // the stream's end is queued or written: nothing may follow
 	guarded   bool   // nc has a write deadline
+	revoked   uint32 // the session's revocations when the bytes of this write were taken from it
+	slow      bool   // the writer has a goroutine of its own, since the peer is slow
 	looking   *watch // renews the deadline while the peer accepts something; may be nil
 	// socket is nc's file descriptor. It is written to with mu held, so that nobody
 	// closes it meanwhile. -1: nc is closed, or not a plain socket.
@@ -137,6 +139,18 @@ func (c *Conn) Wake() {
 	defer c.mu.Unlock()
 	c.due = true
 	c.kick()
+}
+
+// Revoke implements [hub.Revoker]: bytes that wait for a slow peer may be of a room that the
+// session has lost, and cannot be told from others. So the connection ends; its client comes
+// back with its cursors.
+func (c *Conn) Revoke() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.slow {
+		c.until = time.Now()
+		c.guard()
+	}
 }
 
 // Dispatcher returns the shard, which writes batches to the session's connection: see
@@ -244,6 +258,7 @@ func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, e
 		c.kick()
 		return done, nil, nil
 	}
+	c.revoked = c.session.Revocations()
 	p, ok := r.known(c.codec)
 	if !ok || c.socket < 0 {
 		c.state = writing
@@ -318,6 +333,7 @@ func (c *Conn) gather(b *buffer) bool {
 			return false
 		}
 		c.due = false
+		c.revoked = c.session.Revocations()
 		c.mu.Unlock()
 		c.fill(b)
 		if len(b.bytes) > 0 {
@@ -330,7 +346,9 @@ func (c *Conn) gather(b *buffer) bool {
 // the session has ended.
 func (c *Conn) fill(b *buffer) {
 	items, more := c.pending, true
-	c.pending = nil
+	if c.pending = nil; len(items) > 0 && c.session.Revocations() > 0 {
+		items = c.session.Still(items)
+	}
 	ahead := len(b.bytes) // where the session's items begin
 	for len(b.bytes) < batchBytes {
 		if len(items) == 0 && more {
@@ -399,7 +417,7 @@ func (c *Conn) fail(cause hub.Cause) {
 // stopWriting ends the writer, and leaves the connection in the state. Called with mu
 // held.
 func (c *Conn) stopWriting(s state) {
-	c.state = s
+	c.state, c.slow = s, false
 	c.looking.stop()
 	c.looking = nil
 	if c.guarded && c.until.IsZero() {

@@ -38,6 +38,9 @@ func (c *Conn) attend() {
 
 // attendLocked is attend with mu held.
 func (c *Conn) attendLocked() {
+	if c.slow = true; c.revoked != c.session.Revocations() {
+		c.until = time.Now() // see Revoke
+	}
 	if c.looking != nil {
 		return
 	}

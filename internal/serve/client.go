@@ -16,8 +16,9 @@ func (s *Server) client(r *http.Request, req *request, rooms []string, anyOrigin
 	foreign := crossSite(r)
 	if anyOrigin || foreign || req.anonymous {
 		// Any page may have sent this with the cookies of its visitor, without acting
-		// for them. Or the client asks for it.
-		client.User = nil
+		// for them. Or the client asks for it. What matchers tell goes by cookies and
+		// addresses, too.
+		client.User, client.Facts = nil, nil
 	}
 	if err := req.sameUser(client.User); err != nil {
 		return client, err
@@ -35,6 +36,21 @@ func (s *Server) client(r *http.Request, req *request, rooms []string, anyOrigin
 	}
 	client.Presence, client.Observer = req.presence, req.members
 	return client, nil
+}
+
+// admitAll refuses a request to read several rooms if one of them is refused, before it has any
+// effect in the others.
+func (s *Server) admitAll(c hub.Client, rooms []string, req *request) error {
+	if len(rooms) < 2 || req.mode == modePublish || req.mode == modeForm {
+		return nil
+	}
+	caller := s.Hub.Caller(c)
+	for _, room := range rooms {
+		if err := caller.May(hub.VerbSubscribe, room); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sameUser refuses a request whose ?user= is not the user of its credentials: the user

@@ -48,8 +48,16 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, c hub.Client,
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
+	if req.members {
+		for _, room := range rooms {
+			if err := s.Hub.Caller(c).May(hub.VerbMembers, room); err != nil {
+				return err
+			}
+		}
+	}
 	s.LiftWriteTimeout(r)
 	s.abandon(r)
+	s.tellRights(w, c, rooms)
 	presence := sse.PresenceOptions{Presence: req.presence, Only: req.members}
 	var format sse.Format = sse.Events{Envelope: req.envelope || len(rooms) > 1, PresenceOptions: presence}
 	if req.mode == modeLines {

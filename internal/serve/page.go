@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/internal/ui"
@@ -39,9 +40,12 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, c hub.Client, room
 
 // ui answers with the page that shows a room to people. rest is the path after the
 // prefix, which is empty if the query names the room.
-func (s *Server) ui(w http.ResponseWriter, r *http.Request, rooms []string, rest string) error {
+func (s *Server) ui(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, rest string) error {
 	if len(rooms) > 1 {
 		return protocol.Bad("a page can show only one room")
+	}
+	if err := s.Hub.Caller(c).May(hub.VerbSubscribe, rooms[0]); err != nil {
+		return err
 	}
 	return ui.Serve(w, r, ui.Options{Room: rooms[0], RoomInQuery: rest == "", Prefix: s.Prefix})
 }
@@ -84,6 +88,7 @@ func (s *Server) head(w http.ResponseWriter, r *http.Request, c hub.Client, room
 		}
 		cursor[i] = protocol.RoomCursor{Room: room, Position: tail}
 	}
+	s.tellRights(w, c, rooms)
 	switch len(rooms) {
 	case 0:
 	case 1:
@@ -97,4 +102,16 @@ func (s *Server) head(w http.ResponseWriter, r *http.Request, c hub.Client, room
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// tellRights sets the header Realtime-Can, if there is one room in which the client may not do
+// everything.
+func (s *Server) tellRights(w http.ResponseWriter, c hub.Client, rooms []string) {
+	if len(rooms) != 1 {
+		return
+	}
+	if can := s.Hub.Caller(c).Can(rooms[0]); can.Has(hub.VerbSubscribe) && can != hub.AllVerbs {
+		mode := s.Hub.Settings().Policy(rooms[0]).Presence.Mode
+		w.Header().Set("Realtime-Can", strings.Join(protocol.Can(can, mode), ", "))
+	}
 }

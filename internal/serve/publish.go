@@ -23,6 +23,13 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, c hub.Client, r
 	if err != nil {
 		return err
 	}
+	verb := hub.VerbPublish
+	if p.Signal {
+		verb = hub.VerbSignal
+	}
+	if err := s.Hub.Caller(c).May(verb, room); err != nil {
+		return err // before the body is read
+	}
 	limit := int64(s.Hub.MaxMessageSize(room))
 	detail := fmt.Sprintf("max_message_size is %d", limit)
 	fields := form || isFormData(r.Header)

@@ -22,6 +22,9 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) *prot
 	if p.Status == http.StatusMethodNotAllowed && header.Get("Allow") == "" {
 		header.Set("Allow", allowedMethods)
 	}
+	if p.Status == http.StatusUnauthorized && header.Get("WWW-Authenticate") == "" {
+		header.Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1; no browser asks for a password then
+	}
 	retry := p.RetryAfter > 0
 	if retry {
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))

@@ -35,8 +35,8 @@ type Server struct {
 	// Refused logs refused origins. All handlers of a configuration share it.
 	Refused *RefusedOrigins
 
-	// Identify returns the client that sent a request: its user, as an authentication
-	// handler before us has set it, and its address.
+	// Identify returns the client that sent a request: its user, its address, and the
+	// facts that the hub's authorizer goes by.
 	Identify func(r *http.Request) hub.Client
 	// LiftWriteTimeout removes a configured write timeout from one response: such
 	// timeouts are for responses that end. Here each write has a bound of its own.
@@ -80,6 +80,9 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 			return err
 		}
 	}
+	if err := s.admitAll(client, rooms, &req); err != nil {
+		return err
+	}
 	switch req.mode {
 	case modeHead:
 		return s.head(w, r, client, rooms)
@@ -89,7 +92,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 		}
 		return s.page(w, r, client, rooms, req)
 	case modeUI:
-		return s.ui(w, r, rooms, rest)
+		return s.ui(w, r, client, rooms, rest)
 	case modeWebSocket:
 		return s.webSocket(w, r, client, rooms, req)
 	case modeEvents, modeLines, modeLog:

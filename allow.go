@@ -1,0 +1,163 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-realtime/realtime/access"
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// Allow lets some clients do something. Several of them add up.
+//
+// For each verb, the most specific room pattern that has an `allow` for it decides: an
+// exact name, then the one with more literal characters. A verb without any is open to
+// anyone. But whoever may not subscribe may do nothing else there either, unless a pattern
+// that is as specific says so.
+type Allow struct {
+	// What they may do: `subscribe`, `publish`, `signal`, `history`, `members` and `show`;
+	// `presence` means `members` and `show`, `all` means all six.
+	Verbs []string `json:"verbs"`
+	// Who they are: `anyone`, `nobody`, `users` (everybody with a user id), `user` (the
+	// users in `ids`), `owner` (the user whose id is the segment `{user}` of the room's
+	// pattern), or `matcher` (whoever's request `match` matches).
+	Who string `json:"who"`
+	// The ids, if `who` is `user`.
+	IDs []string `json:"ids,omitempty"`
+	// How the matcher is called, if `who` is `matcher`. It has no effect.
+	Name string `json:"name,omitempty"`
+	// The matchers, if `who` is `matcher`; all must match. They are asked about the request
+	// that opens a connection, and the connection keeps the answer until a reload changes
+	// them. A set with `client_ip`, `vars`, `vars_regexp`, `file`, `expression`, a
+	// placeholder or a module that is not Caddy's own counts as changed by every reload.
+	// An error is a no. Only this handler asks them: clients of other handlers of the hub
+	// are let in by their own.
+	MatchRaw caddy.ModuleMap `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// Set by Provision, if who is matcher.
+	fact string // the id of what the matchers tell
+	set  caddyhttp.MatcherSet
+}
+
+// matcher is the value of who that goes by matchers.
+const matcher = "matcher"
+
+// whos are the values of who.
+var whos = map[string]access.Kind{
+	"anyone": access.Anyone, "nobody": access.Nobody, "users": access.Users, "user": access.Named, "owner": access.Owner, matcher: access.Fact,
+}
+
+const (
+	verbForms = "subscribe, publish, signal, history, members, show, presence or all"
+	whoForms  = "anyone, nobody, users, user <id...>, owner or a named matcher like @staff"
+)
+
+// rule converts the option to a rule for the rooms of the pattern.
+func (a *Allow) rule(pattern string) (access.Rule, error) {
+	verbs, rest, err := access.ParseVerbs(pattern, a.Verbs)
+	kind, known := whos[a.Who]
+	switch {
+	case err != nil:
+	case len(rest) > 0:
+		err = fmt.Errorf("unknown verb %q: must be %s", rest[0], verbForms)
+	case !known:
+		err = fmt.Errorf("unknown who %q: must be anyone, nobody, users, user, owner or matcher", a.Who)
+	case kind != access.Named && len(a.IDs) > 0:
+		err = fmt.Errorf("ids are only for who user, not %s", a.Who)
+	case kind != access.Fact && (len(a.MatchRaw) > 0 || a.Name != ""):
+		err = fmt.Errorf("match and name are only for who matcher, not %s", a.Who)
+	case kind == access.Fact && a.fact == "" && len(a.MatchRaw) == 0:
+		err = errors.New("who matcher needs a match that is not empty")
+	}
+	if err != nil {
+		return access.Rule{}, fmt.Errorf("%s: %w", allowAt(pattern), err)
+	}
+	who := access.Who{Kind: kind, IDs: a.IDs}
+	if kind == access.Fact {
+		who.Name, who.Fact = a.Name, a.fact
+		if who.Fact == "" {
+			who.Fact = factID(a.MatchRaw, "") // not provisioned, so nobody is asked about it
+		}
+	}
+	return access.Rule{Pattern: pattern, Verbs: verbs, Who: who}, nil
+}
+
+// allowAt says in an error where the option stands.
+func allowAt(pattern string) string {
+	if pattern == "" {
+		return "allow"
+	}
+	return "room " + pattern + ": allow"
+}
+
+// allows calls f for all that is allowed, until it returns an error. The pattern of the
+// hub's own is empty.
+func (h *Handler) allows(f func(pattern string, a *Allow) error) error {
+	for i := range h.Allow {
+		if err := f("", &h.Allow[i]); err != nil {
+			return err
+		}
+	}
+	for _, r := range h.Rooms {
+		for i := range r.Allow {
+			if err := f(r.Pattern, &r.Allow[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rights converts what is allowed to the hub's rules, nil if there are none, and their key.
+func (h *Handler) rights() (*access.Rules, string, error) {
+	var list []access.Rule
+	err := h.allows(func(pattern string, a *Allow) error {
+		rule, err := a.rule(pattern)
+		list = append(list, rule)
+		return err
+	})
+	if err != nil || len(list) == 0 {
+		return nil, "", err
+	}
+	rules, err := access.New(list)
+	return rules, keyOf(list), err
+}
+
+// keyOf returns a text that is equal for rules that say the same, in whatever order. It
+// leaves out what matchers are called.
+func keyOf(rules []access.Rule) string {
+	var lines []string
+	for _, r := range rules {
+		ids := slices.Compact(slices.Sorted(slices.Values(r.Who.IDs)))
+		for _, v := range r.Verbs {
+			lines = append(lines, fmt.Sprintf("%q %s %d %q %q", r.Pattern, v, r.Who.Kind, ids, r.Who.Fact))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "\n")
+}
+
+// userSegment stands for one user in the pattern of a room.
+const userSegment = "{user}"
+
+// checkOwned checks a room whose pattern has {user}: it has rights, and no limits.
+func (r *Room) checkOwned() error {
+	if r.History != nil || r.MaxMessageSize != 0 || r.Rate != nil || r.Presence != nil {
+		return errors.New("a pattern with {user} takes only allow")
+	}
+	if len(r.Allow) == 0 {
+		return errors.New("no options: set allow")
+	}
+	return nil
+}
+
+// checkUserPattern checks a pattern with {user}.
+func checkUserPattern(pattern string) error {
+	_, err := access.New([]access.Rule{{Pattern: pattern, Verbs: []hub.Verb{hub.VerbSubscribe}, Who: access.Who{Kind: access.Anyone}}})
+	return err
+}

@@ -1,0 +1,69 @@
+package realtime
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/test/caddytest"
+)
+
+// TestExplain checks what the command says about a configuration.
+func TestExplain(t *testing.T) {
+	config, _, err := caddytest.Adapt(`{
+	admin off
+}
+http://localhost:9080 {
+	@office remote_ip 192.0.2.0/24
+	handle_path /a/* {
+		realtime {
+			allow publish signal users
+			room office/* {
+				allow all @office
+			}
+			room dm/{user}/* {
+				allow subscribe publish owner
+			}
+		}
+	}
+	realtime /other/* {
+		hub other
+		allow publish nobody
+	}
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		e    explanation
+		want string // a line, with single spaces
+		err  string
+	}{
+		{"anonymous", explanation{room: "lobby"}, "publish no allow publish users", ""},
+		{"a user", explanation{room: "lobby", user: "ann"}, "publish yes allow publish users", ""},
+		{"no line", explanation{room: "lobby"}, "history yes nothing allows history, so it is open to anyone", ""},
+		{"an owner", explanation{room: "dm/ann/1", user: "ann", verb: "subscribe"}, "subscribe yes room dm/{user}/*: allow subscribe owner", ""},
+		{"not the owner", explanation{room: "dm/ann/1", user: "ben", verb: "history"}, "history no room dm/{user}/*: allow subscribe owner", ""},
+		{"a matcher", explanation{room: "office/1", matching: []string{"@office"}}, "show yes room office/*: allow show @office", ""},
+		{"no matcher", explanation{room: "office/1", user: "ann"}, "show no room office/*: allow show @office", ""},
+		{"another hub", explanation{room: "lobby", hub: "other", user: "ann"}, "publish no allow publish nobody", ""},
+		{"no such hub", explanation{room: "lobby", hub: "third"}, "", "no realtime handler"},
+		{"a bad room", explanation{room: "a//b"}, "", "--room"},
+		{"a bad verb", explanation{room: "a", verb: "fly"}, "", "--verb"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			err := test.e.print(&out, config)
+			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Fatalf("error %v, want one about %q", err, test.err)
+			}
+			found := test.want == ""
+			for line := range strings.Lines(out.String()) {
+				found = found || strings.Join(strings.Fields(line), " ") == test.want
+			}
+			if !found {
+				t.Errorf("%s\nhas no line %q", out.String(), test.want)
+			}
+		})
+	}
+}

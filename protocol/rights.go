@@ -1,0 +1,84 @@
+package protocol
+
+import (
+	"bytes"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+// What clients are told of their rights.
+
+// RoomRights is what a client may do in a room.
+type RoomRights struct {
+	Can      hub.Verbs
+	Presence settings.PresenceMode
+}
+
+// Can returns the names of what a client may do in a room besides subscribing, in the order
+// in which they are written. The name presence stands for members and show.
+func Can(can hub.Verbs, presence settings.PresenceMode) (names []string) {
+	for _, v := range []hub.Verb{hub.VerbPublish, hub.VerbSignal, hub.VerbHistory} {
+		if can.Has(v) {
+			names = append(names, v.String())
+		}
+	}
+	members, show := can.Has(hub.VerbMembers), can.Has(hub.VerbShow)
+	switch {
+	case presence == settings.PresenceOff:
+	case members && show:
+		names = append(names, "presence")
+	case members:
+		names = append(names, hub.VerbMembers.String())
+	case show:
+		names = append(names, hub.VerbShow.String())
+	}
+	return names
+}
+
+// appendCan appends the field can.
+func appendCan(b []byte, can hub.Verbs, presence settings.PresenceMode) []byte {
+	return appendNames(append(b, `,"can":`...), Can(can, presence))
+}
+
+// appendNames appends the names of verbs, which need no escape.
+func appendNames(b []byte, names []string) []byte {
+	b = append(b, '[')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), name...), '"')
+	}
+	return append(b, ']')
+}
+
+// appendLess appends the field can, unless the client may do everything.
+func appendLess(b []byte, r RoomRights) []byte {
+	if r.Can == hub.AllVerbs {
+		return b
+	}
+	return appendCan(b, r.Can, r.Presence)
+}
+
+// Rights returns the object that tells a client that its rights in a room have changed: left if
+// it is in the room no more, otherwise can.
+func Rights(r hub.Rights) []byte {
+	if r.Left {
+		e := EndingOf(hub.CauseForbidden)
+		b := appendString([]byte(`{"op":"left","room":`), r.Room)
+		return append(b, `,"status":403,"title":"`+e.Title+`"}`...)
+	}
+	b := appendString([]byte(`{"op":"can","room":`), r.Room)
+	return append(appendCan(b, r.Can, r.Presence), '}')
+}
+
+// OpOf returns the operation of an object that this package has made, or "" for anything else.
+func OpOf(object []byte) string {
+	op, ok := bytes.CutPrefix(object, []byte(`{"op":"`))
+	if !ok {
+		return ""
+	}
+	op, _, _ = bytes.Cut(op, []byte{'"'})
+	return string(op)
+}

@@ -1,0 +1,84 @@
+package protocol_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
+	"github.com/caddy-realtime/realtime/protocol"
+)
+
+// verbs returns the set of the verbs.
+func verbs(all ...hub.Verb) (set hub.Verbs) {
+	for _, v := range all {
+		set |= 1 << v
+	}
+	return set
+}
+
+func TestCan(t *testing.T) {
+	for _, test := range []struct {
+		can  hub.Verbs
+		mode settings.PresenceMode
+		want string
+	}{
+		{hub.AllVerbs, settings.PresenceOn, "publish signal history presence"},
+		{hub.AllVerbs, settings.PresenceCount, "publish signal history presence"},
+		{hub.AllVerbs, settings.PresenceOff, "publish signal history"},
+		{0, settings.PresenceOn, ""},
+		{verbs(hub.VerbSubscribe), settings.PresenceOn, ""},
+		{verbs(hub.VerbMembers), settings.PresenceOn, "members"},
+		{verbs(hub.VerbShow, hub.VerbSignal), settings.PresenceOn, "signal show"},
+	} {
+		if got := strings.Join(protocol.Can(test.can, test.mode), " "); got != test.want {
+			t.Errorf("%b, presence %v: %q, want %q", test.can, test.mode, got, test.want)
+		}
+	}
+}
+
+func TestRights(t *testing.T) {
+	for want, r := range map[string]hub.Rights{
+		`{"op":"left","room":"a\"b","status":403,"title":"not allowed any more"}`: {Room: `a"b`, Left: true},
+		`{"op":"can","room":"r","can":[]}`:                                        {Room: "r", Can: verbs(hub.VerbSubscribe)},
+		`{"op":"can","room":"r","can":["history","members"]}`:                     {Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbHistory, hub.VerbMembers)},
+	} {
+		got := protocol.Rights(r)
+		if string(got) != want || protocol.OpOf(got) != strings.Split(want, `"`)[3] {
+			t.Errorf("%s, op %q; want %s", got, protocol.OpOf(got), want)
+		}
+	}
+	for _, other := range []string{"", "x", `{"ref":1}`} {
+		if op := protocol.OpOf([]byte(other)); op != "" {
+			t.Errorf("%q has the op %q", other, op)
+		}
+	}
+}
+
+// A page and an opening say what a client may do only if that is less than everything.
+func TestRightsOfAConnection(t *testing.T) {
+	all, some := protocol.RoomRights{Can: hub.AllVerbs}, protocol.RoomRights{Can: verbs(hub.VerbSubscribe, hub.VerbPublish)}
+	for _, test := range []struct {
+		name string
+		json string
+		want string // empty: no can
+	}{
+		{"ready", string((&protocol.Opening{}).Ready()), ""},
+		{"ready with all", string((&protocol.Opening{Rights: &all}).Ready()), ""},
+		{"ready with less", string((&protocol.Opening{Rights: &some}).Ready()), `,"can":["publish"]}`},
+		{"page", pageOf(&protocol.Page{Rooms: []string{"a"}}), ""},
+		{"page with all", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []protocol.RoomRights{all}}), ""},
+		{"page with less", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []protocol.RoomRights{some}}), `,"can":["publish"],`},
+		{"pages with all", pageOf(&protocol.Page{Rooms: []string{"a", "b"}, Several: true, Rights: []protocol.RoomRights{all, all}}), ""},
+		{"pages with less", pageOf(&protocol.Page{Rooms: []string{"a", "b", "c"}, Several: true, Rights: []protocol.RoomRights{some, all, some}}), `,"can":{"a":["publish"],"c":["publish"]},`},
+	} {
+		if !strings.Contains(test.json, test.want) || test.want == "" && strings.Contains(test.json, "can") {
+			t.Errorf("%s: %s, want %s", test.name, test.json, test.want)
+		}
+	}
+}
+
+func pageOf(p *protocol.Page) string {
+	return string(slices.Concat(slices.Collect(p.Parts)...))
+}
