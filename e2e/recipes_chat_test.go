@@ -340,7 +340,7 @@ func TestChatTables(t *testing.T) {
 		{"\n## Attributes\n", chatAttributes(source)},
 		{"\nThe page shows €3,456.70", valueAttributes(t)},
 		{"\nAn attribute `text-` replaces a text", chatTexts(t)},
-		{"\n## Own parts\n", matches(source, `slot\('([a-z]+)'`)},
+		{"\n## Own parts\n", matches(source, `slot\('([a-z-]+)'`)},
 		{"\n## Look\n", matches(source, `@cssprop (--[a-z-]+)`)},
 	} {
 		if got := tableAfter(t, text, test.after); !slices.Equal(got, test.want) {

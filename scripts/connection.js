@@ -124,6 +124,7 @@ export class Connection {
     if (room) {
       if (ref ? ref == room.ref_ : op == 'ok' && cursor) return this.joined_(room, object);
       if (!room.joins_.size) room.at_ = (op ? to : id) ?? room.at_;
+      if (op == 'left') this.rooms_.delete(object.room); // the server has ended it for all tabs
     }
     this.tell_(object);
   }

@@ -24,7 +24,7 @@ export class Composer {
     nick.onchange = () => {
       nick.value = cleanName(nick.value);
       keep('name', nick.value);
-      chat.subscription_.setState(chat.me_());
+      chat.introduce_();
     };
     composer.onsubmit = (/** @type {SubmitEvent} */ event) => this.submit_(event);
   }

@@ -42,6 +42,8 @@ const ATTRIBUTES = {
  * @attr {string} text-large - Instead of “Too long”.
  * @attr {string} text-refused - Instead of “No access”.
  * @attr {string} text-failed - Instead of “Not sent”.
+ * @attr {string} text-sign-in - Instead of “Sign in to write”.
+ * @attr {string} text-read-only - Instead of “You can only read here”.
  * @prop {string} src - The hub's URL, with a slash at its end.
  * @prop {string} room
  * @prop {string} name
@@ -52,6 +54,7 @@ const ATTRIBUTES = {
  * @slot header - Instead of the title.
  * @slot empty - Instead of the text in an empty room.
  * @slot composer - Instead of the fields; send messages with `send(text)`.
+ * @slot sign-in - Beside the text that says to sign in: a link, for example.
  * @csspart panel - The box around all but the bubble's button.
  * @csspart header - The line above the log.
  * @csspart title - The title in it.
@@ -86,6 +89,7 @@ const ATTRIBUTES = {
  * @csspart input - The field for a message.
  * @csspart send - The button that sends.
  * @csspart error - The text about a refusal.
+ * @csspart closed - In the place of the form: why the reader cannot write.
  * @csspart toggle - The bubble's button.
  * @csspart badge - The number of unread messages in it.
  * @cssprop --realtime-accent - Own messages and buttons.

@@ -1,7 +1,7 @@
 // One life of a <realtime-chat>, from when it is in its document until it leaves it, or an attribute changes.
 
 import { Composer } from './realtime-chat-composer.js';
-import { Log, SHOWN, STEP } from './realtime-chat-log.js';
+import { Log, REFUSED, SHOWN, STEP } from './realtime-chat-log.js';
 import { connect, disconnect, entitle } from './realtime-chat-shared.js';
 import { cleanName } from './realtime-chat-text.js';
 import { View, make } from './realtime-chat-view.js';
@@ -10,7 +10,6 @@ import { Words } from './realtime-chat-words.js';
 const QUIET = 300; // ms without a message after which the history is in
 const PATIENCE = 800; // ms after which a missing connection is shown
 const HINT = 5_000; // ms for which it is shown that somebody is typing
-const REFUSED = [401, 403];
 const TOO_LARGE = 413;
 
 export class Chat {
@@ -28,6 +27,8 @@ export class Chat {
   gap_ = false;
   /** @type {any} The timer that ends the hint that somebody is typing. */
   hinting_;
+  /** @type {any} Why the room may not be read. */
+  refusal_;
 
   /**
    * Fills the element's root and connects.
@@ -54,6 +55,7 @@ export class Chat {
     this.hear_();
     this.subscription_ = this.realtime_.subscribe(this.room_, { last: host.history, state: this.me_() });
     this.hearRoom_();
+    this.gate_();
     this.report_();
     host.realtime = this.realtime_;
   }
@@ -112,6 +114,7 @@ export class Chat {
     }, life);
     realtime.addEventListener('statechange', ({ detail }) => {
       this.fire_('status', detail);
+      this.gate_();
       this.meet_();
       this.report_();
     }, life);
@@ -124,9 +127,10 @@ export class Chat {
       message: (message) => this.take_(message),
       presence: () => this.meet_(),
       gap: () => { this.gap_ = true; },
-      left: (refusal) => this.fail_(refusal),
-      error: (error) => this.fail_(error),
-      join: (joined) => this.joined_(joined),
+      left: (refusal) => this.fail_(refusal, true),
+      error: (error) => this.fail_(error, true),
+      join: () => this.joined_(),
+      can: () => this.gate_(),
       signal: (signal) => this.hint_(signal),
     };
     for (const type in listeners) this.subscription_.addEventListener(/** @type {any} */ (type), ({ detail }) => listeners[type](detail));
@@ -154,7 +158,13 @@ export class Chat {
   /** The page knows another name. */
   rename_() {
     this.hideName_();
-    this.subscription_.setState(this.me_());
+    this.introduce_();
+  }
+
+  /** Shows the writer's name to the others, unless that is known to be refused. */
+  introduce_() {
+    const { can } = this.subscription_;
+    if (!can || can.includes('presence') || can.includes('show')) this.subscription_.setState(this.me_());
   }
 
   hideName_() {
@@ -167,9 +177,14 @@ export class Chat {
     return this.realtime_.publish(this.room_, data, { key }).key; // the result is an event
   }
 
-  /** Something was refused. @param {any} refusal */
-  fail_(refusal) {
+  /** Something was refused. @param {any} refusal @param {boolean} [all] whether it was the room */
+  fail_(refusal, all) {
     const { status, key } = refusal;
+    if (all && REFUSED.includes(status)) {
+      this.refusal_ = refusal;
+      this.gate_();
+      this.meet_();
+    }
     this.view_.error_.textContent = this.words_.say_(status == TOO_LARGE ? 'large' : REFUSED.includes(status) ? 'refused' : 'failed');
     const item = this.log_.outgoing_.get(key);
     if (item) item.state_ = 'failed';
@@ -193,9 +208,23 @@ export class Chat {
     if (this.settled_ || log.items_.length < SHOWN) log.later_();
   }
 
-  /** The room was joined, for the first time or again: the missed messages come next. @param {{can?: string[]}} detail */
-  joined_({ can }) {
-    this.view_.composer_.hidden = can && !can.includes('publish');
+  /** Shows the fields or, where the reader may not write, why. */
+  gate_() {
+    const { refusal_: refusal, view_: view, words_: words } = this;
+    const { can } = this.subscription_ ?? {};
+    const { user } = this.realtime_;
+    let reason = '';
+    if (refusal) reason = (refusal.room && refusal.title) || words.say_('refused');
+    else if (can && !can.includes('publish')) reason = words.say_(user ? 'read-only' : 'sign-in');
+    view.reason_.textContent = reason;
+    view.closed_.hidden = !reason;
+    view.fields_.hidden = !!reason;
+    view.signIn_.hidden = !refusal && !!user;
+  }
+
+  /** The room was joined, for the first time or again: the missed messages come next. */
+  joined_() {
+    this.gate_();
     this.hideName_();
     this.settle_();
   }

@@ -6,6 +6,7 @@ import { entitle, keep } from './realtime-chat-shared.js';
 /** @typedef {import('./realtime-chat-live.js').Chat} Chat */
 
 export const SHOWN = 100; // messages that are elements at one time
+export const REFUSED = [401, 403]; // statuses that trying again does not change
 export const STEP = 40; // messages that come and go at once when the reader scrolls
 const KEPT = 10_000; // messages in memory
 const NEAR = 300; // px from either end of the log at which more is shown
@@ -187,8 +188,8 @@ export class Log {
         this.items_.unshift(...found);
         this.older_ = page.more;
       }
-    } catch {
-      this.older_ = true; // the next scroll tries again
+    } catch (error) {
+      this.older_ = !REFUSED.includes(error.status); // the next scroll tries again
     }
   }
 

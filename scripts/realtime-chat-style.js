@@ -202,6 +202,13 @@ textarea {
   margin: auto;
   padding: .5rem .8rem;
 }
+.closed {
+  padding: .8rem 1rem;
+  text-align: center;
+}
+.closed:first-letter {
+  text-transform: uppercase;
+}
 .composer {
   padding: .3rem max(1rem, 50% - 24rem) calc(1rem + env(safe-area-inset-bottom));
 }

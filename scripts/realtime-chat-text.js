@@ -1,14 +1,14 @@
 // The texts of <realtime-chat>, and how it reads the texts of others. Nothing here needs a page.
 
 /** The names of the texts, in their order below: an attribute `text-send` replaces one. */
-export const KEYS = 'title input send name here typing connecting retry discard new empty gap guest large refused failed'.split(' ');
+export const KEYS = 'title input send name here typing connecting retry discard new empty gap guest large refused failed sign-in read-only'.split(' ');
 /** @type {Record<string, string>} */
 export const TEXTS = {
-  en: 'Chat|Message|Send|Your name|# here|# is typing…|Connecting…|Retry|Discard|New messages|Say hello!|Messages are missing|Guest|Too long|No access|Not sent',
-  de: 'Chat|Nachricht|Senden|Dein Name|# hier|# schreibt…|Verbinde…|Wiederholen|Verwerfen|Neue Nachrichten|Sag hallo!|Nachrichten fehlen|Gast|Zu lang|Kein Zugang|Nicht gesendet',
-  es: 'Chat|Mensaje|Enviar|Tu nombre|# aquí|# escribe…|Conectando…|Reintentar|Descartar|Mensajes nuevos|¡Saluda!|Faltan mensajes|Invitado|Demasiado largo|Sin acceso|No enviado',
-  zh: '聊天|消息|发送|你的名字|#人在线|#正在输入…|正在连接…|重试|放弃|新消息|打个招呼吧！|部分消息缺失|访客|太长了|没有权限|未发送',
-  ar: 'دردشة|رسالة|إرسال|اسمك|المتصلون: #|# يكتب…|جارٍ الاتصال…|إعادة المحاولة|تجاهل|رسائل جديدة|ابدأ بالتحية!|رسائل مفقودة|ضيف|طويلة جدًا|لا إذن لك|لم تُرسل',
+  en: 'Chat|Message|Send|Your name|# here|# is typing…|Connecting…|Retry|Discard|New messages|Say hello!|Messages are missing|Guest|Too long|No access|Not sent|Sign in to write|You can only read here',
+  de: 'Chat|Nachricht|Senden|Dein Name|# hier|# schreibt…|Verbinde…|Wiederholen|Verwerfen|Neue Nachrichten|Sag hallo!|Nachrichten fehlen|Gast|Zu lang|Kein Zugang|Nicht gesendet|Zum Schreiben anmelden|Hier kannst du nur lesen',
+  es: 'Chat|Mensaje|Enviar|Tu nombre|# aquí|# escribe…|Conectando…|Reintentar|Descartar|Mensajes nuevos|¡Saluda!|Faltan mensajes|Invitado|Demasiado largo|Sin acceso|No enviado|Inicia sesión para escribir|Aquí solo puedes leer',
+  zh: '聊天|消息|发送|你的名字|#人在线|#正在输入…|正在连接…|重试|放弃|新消息|打个招呼吧！|部分消息缺失|访客|太长了|没有权限|未发送|登录后即可发言|此处仅可阅读',
+  ar: 'دردشة|رسالة|إرسال|اسمك|المتصلون: #|# يكتب…|جارٍ الاتصال…|إعادة المحاولة|تجاهل|رسائل جديدة|ابدأ بالتحية!|رسائل مفقودة|ضيف|طويلة جدًا|لا إذن لك|لم تُرسل|سجّل الدخول للكتابة|القراءة فقط هنا',
 };
 
 /** A web or mail address, without the punctuation of the sentence around it. Direction controls end it, too. */

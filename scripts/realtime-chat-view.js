@@ -34,6 +34,10 @@ export class View {
   jump_ = make('button', 'jump');
   status_ = make('p', 'status', { role: 'status' });
   badge_ = make('span', 'badge');
+  reason_ = make('span', '');
+  signIn_ = slot('sign-in', '');
+  /** In the composer's place: why nobody can write. */
+  closed_ = make('div', 'closed', { role: 'status' }, this.reason_, ' ', this.signIn_);
   /** Whether the reader, not the page, has opened or closed the bubble. */
   moved_ = false;
 
@@ -49,13 +53,14 @@ export class View {
     this.input_ = field('textarea', 'input', { rows: 1, enterKeyHint: 'send', value: keep('text ' + room, null, 'sessionStorage') ?? '' });
     this.composer_ = make('form', 'composer', {}, make('div', 'row', {}, this.nick_, this.hint_),
       make('div', 'box', {}, this.input_, make('button', 'send', { ariaLabel: words.say_('send') }, '↑')), this.error_);
+    this.fields_ = slot('composer', this.composer_);
     this.log_ = make('div', 'log', { tabIndex: 0, role: 'group', ariaLabel: title, ariaLive: 'off' });
     this.empty_ = make('div', 'empty', {}, slot('empty', words.say_('empty')));
     this.toggle_ = make('summary', 'toggle', {}, title, this.badge_);
     this.panel_ = make('section', 'panel', { ariaLabel: title, dir: words.code_ == 'ar' && !host.closest('[dir]') ? 'rtl' : '' },
       make('div', 'header', {}, make('div', 'title', {}, slot('header', title)), this.status_, this.people_),
       make('div', 'body', {}, this.log_, this.news_, this.empty_, this.jump_),
-      slot('composer', this.composer_));
+      this.fields_, this.closed_);
     this.whole_ = make('details', '', { open: !this.bubble_ || !!keep(this.open_, null, 'sessionStorage') }, this.toggle_, this.panel_);
     this.toggle_.onclick = () => { this.moved_ = true; };
     this.panel_.onkeydown = (/** @type {KeyboardEvent} */ event) => this.escape_(event);

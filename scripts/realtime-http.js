@@ -103,10 +103,13 @@ class Requests {
           this.take_(object, signal);
           if (object.op == 'ready') next();
         },
-      ).then(
-        () => this.end_(new Response(), signal),
-        (error) => this.end_(error, signal),
-      );
+      )
+        .then(
+          () => new Response(),
+          (error) => error,
+        )
+        // The server ends a stream whose rooms it has all taken away.
+        .then((answer) => (names.some((name) => this.connection_.rooms_.has(name)) ? this.end_(answer, signal) : signal.aborted || this.start_()));
     });
   }
 
@@ -125,12 +128,18 @@ class Requests {
   /** A GET may have been refused because of some rooms: the others go on without them. @param {string[]} names */
   async blame_(names) {
     const { connection_: connection } = this;
+    /** @type {(name: string, query: Wire) => Promise<any>} The refusal, if there is one that waiting does not cure. */
+    const refusal = async (name, query) => {
+      const answer = connection.rooms_.has(name) && (await ask(addressOf(connection, [name], query)));
+      return answer && !answer.ok && answer.status < INTERNAL_SERVER_ERROR && answer.status != TOO_MANY_REQUESTS && answer;
+    };
     let found;
     if ((await head(connection.address_())).ok)
       for (const name of names) {
+        // A plain page needs the right to read old messages, and a middlebox may refuse whatever waits. A room refuses both.
+        const answer = (await refusal(name, { limit: 1 })) && (await refusal(name, { wait: 1 }));
         const room = connection.rooms_.get(name);
-        const answer = room && (await ask(addressOf(connection, [name], { limit: 1 })));
-        if (!answer || answer.ok || answer.status >= INTERNAL_SERVER_ERROR || answer.status == TOO_MANY_REQUESTS) continue;
+        if (!answer || !room) continue;
         found = true;
         this.link_.take_({ ...(await problem(answer)), op: 'error', room: name, ref: (room.ref_ ||= 1) });
       }
@@ -146,7 +155,9 @@ class Requests {
     const url = new URL(this.connection_.address_({ commands: 1 }));
     url.searchParams.set('user', this.user_);
     const signal = AbortSignal.any([this.life_.signal, AbortSignal.timeout(POSTED + body.length)]);
-    const answer = await ask(/** @type {any} */ (url), { method: 'POST', body, signal });
+    /** @type {RequestInit} What a visitor has not asked for must not make the browser ask for a password: signals, and leaving. */
+    const quiet = ref || this.user_ ? {} : { credentials: 'omit', redirect: 'manual' };
+    const answer = await ask(/** @type {any} */ (url), { method: 'POST', body, signal, ...quiet });
     const { ok, status } = answer;
     if (ok) link.take_(await answer.json());
     else if (status >= INTERNAL_SERVER_ERROR || status == TOO_MANY_REQUESTS || status == PRECONDITION_FAILED) link.end_(status, retryAfter(answer));
@@ -157,7 +168,7 @@ class Requests {
   send_({ op, room, ref }, text) {
     if (op == 'join' && this.connection_.rooms_.size > MAX_ROOMS)
       return queueMicrotask(() => this.link_.take_({ op: 'error', room, ref, status: BAD_REQUEST, title: 'too many rooms' }));
-    if (op == 'join') return this.start_();
+    if (op == 'join' || (op == 'state' && !this.user_)) return this.start_(); // the URL has the state: no POST may ask a visitor for a password
     if (op == 'leave') this.start_();
     this.tail_ = this.tail_.then(() => this.post_(ref, room, text)).catch(() => this.link_.end_(BROKEN));
   }

@@ -241,6 +241,13 @@ export type SubscriptionEvents<Data = any> = {
         can?: string[];
     };
     /**
+     * What the client may do has changed since the join.
+     */
+    can: {
+        room: string;
+        can: string[];
+    };
+    /**
      * The server ended it.
      */
     left: Refusal;
@@ -259,6 +266,10 @@ export type Reader<Data = any> = {
      * How many are in the room.
      */
     members: number;
+    /**
+     * What the client may do beside reading, such as `publish`; undefined where the server does not say.
+     */
+    can: string[] | undefined;
     /**
      * As {@link Realtime#publish}.
      */

@@ -85,6 +85,7 @@ export { RealtimeError };
  * @property {Presence & {room: string, enter?: Member[], update?: Member[], leave?: {id: string, why: string}[]}} presence
  * @property {{room: string, from?: string, to: string, reason: 'expired' | 'epoch' | 'slow'}} gap
  * @property {{room: string, cursor: string, members?: number, can?: string[]}} join The missed messages come next.
+ * @property {{room: string, can: string[]}} can What the client may do has changed since the join.
  * @property {Refusal} left The server ended it.
  * @property {RealtimeError} error It could not begin, or go on.
  */
@@ -95,6 +96,7 @@ export { RealtimeError };
  * @property {string} room
  * @property {string | undefined} cursor The place of the last message.
  * @property {number} members How many are in the room.
+ * @property {string[] | undefined} can What the client may do beside reading, such as `publish`; undefined where the server does not say.
  * @property {(data: Data, options?: PublishOptions) => Published} publish As {@link Realtime#publish}.
  * @property {(event: string, data?: any) => void} signal As {@link Realtime#signal}.
  * @property {(options?: HistoryOptions) => Promise<Page<Data>>} history As {@link Realtime#history}.

@@ -24,6 +24,8 @@ const checkState = (state) => {
 /** Its public methods are fields, so that they can be passed on by themselves: `return room.close`. */
 export class RoomReader extends EventTarget {
   members = 0;
+  /** @type {string[] | undefined} */
+  can;
   /** @type {number | undefined} The ref of the join that has no answer yet; the answer says where to begin, and until then messages are ignored. */
   waiting_;
   /** @type {(() => void) | undefined} Removes the listener of its signal. */
@@ -79,6 +81,7 @@ export class RoomReader extends EventTarget {
       if (this.waiting_ || !after(to, this.cursor)) return;
       this.cursor = to;
     }
+    if (type == 'join' || type == 'can') this.can = object.can;
     if (type == 'left' || type == 'error') this.close();
     emit(this, type, object);
   }

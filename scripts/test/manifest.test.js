@@ -52,7 +52,7 @@ test('each custom property is listed, and no other', () => {
 });
 
 test('each slot is listed, and no other', () => {
-  assert.deepEqual(listed(elements['realtime-chat'], 'slots'), ['', ...found(chat, /\bslot\('(\w+)'/g)]);
+  assert.deepEqual(listed(elements['realtime-chat'], 'slots'), ['', ...found(chat, /\bslot\('([\w-]+)'/g)]);
 });
 
 test('each attribute is listed', () => {

@@ -37,6 +37,11 @@ const mend = () => {
 
 const shown = (query) => (query.has('state') ? JSON.parse(query.get('state')) : undefined);
 
+/** What everybody may do in a room without rules. */
+const ALL = ['publish', 'signal', 'history', 'presence'];
+/** The right that a command needs beside reading. */
+const NEEDS = { publish: 'publish', signal: 'signal', state: 'presence' };
+
 let loads = 0;
 
 /** The BroadcastChannel of a world. */
@@ -112,6 +117,7 @@ export class World {
     this.slow = 0; // ms before any answer
     this.limit = 0; // bytes of a message
     this.refuseRoom = ''; // joining it is 403
+    this.rights = {}; // room -> what may be done beside reading it; null: it may not be read
     this.lastOfTime = 0; // how many messages `last=10m` gives
     this.status = 0; // of every HTTP answer, if it is to fail
     this.headers = {};
@@ -272,7 +278,7 @@ export class World {
     const { op, room, ref, key } = command;
     if (this.deafTo == op) return;
     const answer = (fields) => ref != null && session.write({ op: 'ok', ref, room, ...fields });
-    const refusal = op == 'join' && room == this.refuseRoom ? { status: 403, title: 'no' } : this.refuse[op];
+    const refusal = (op == 'join' && room == this.refuseRoom ? { status: 403, title: 'no' } : op != 'leave' && this.refusal(room, NEEDS[op])) || this.refuse[op];
     if (refusal) {
       if (refusal.times && !--refusal.times) delete this.refuse[op];
       return session.write({ op: 'error', ref, room, ...refusal });
@@ -280,7 +286,7 @@ export class World {
     if (op == 'join') {
       const { at, gap, cursor } = this.begin(room, command.since, command.last);
       session.rooms[room] = at;
-      answer({ cursor, members: 1, can: ['publish'] });
+      answer({ cursor, members: 1, can: this.can(room) });
       session.write({ op: 'presence', room, members: 1, here: [{ id: session.conn, state: command.state }] });
       if (gap) session.write(gap);
       this.pump();
@@ -297,6 +303,38 @@ export class World {
     } else if (op == 'signal') {
       for (const other of this.sessions) if (other != session && room in other.rooms) other.write({ ...command, at: 'now' });
     } else answer();
+  }
+
+  /** What may be done in a room beside reading it; null: it may not be read. */
+  can(room) {
+    return room in this.rights ? this.rights[room] : ALL;
+  }
+
+  /** The refusal of what is not allowed in a room. */
+  refusal(room, right) {
+    const can = this.can(room);
+    if (can && (!right || can.includes(right))) return undefined;
+    return this.user ? { status: 403, title: 'not allowed' } : { status: 401, title: 'not signed in' };
+  }
+
+  /** The same as an answer. Browsers do not ask for a password because of such a challenge. */
+  problem(room, right) {
+    const refusal = this.refusal(room, right);
+    const headers = { 'Content-Type': 'application/problem+json', ...(refusal?.status == 401 && { 'WWW-Authenticate': 'Bearer' }) };
+    return refusal && new Response(JSON.stringify(refusal), { status: refusal.status, headers });
+  }
+
+  /** Changes what may be done in a room, for those who are in it, too. */
+  allow(room, can) {
+    this.rights[room] = can;
+    for (const session of [...this.sessions].filter(({ rooms }) => room in rooms)) {
+      session.write(can ? { op: 'can', room, can } : { op: 'left', room, status: 403, title: 'not allowed any more' });
+      if (can) continue;
+      delete session.rooms[room];
+      if (!session.single) continue;
+      session.write({ op: 'bye', status: 403 });
+      this.drop(session);
+    }
   }
 
   publish(room, data, fields = {}) {
@@ -355,6 +393,8 @@ export class World {
     const since = Object.fromEntries((query.get('since') ?? '').split(',').map((pair) => pair.split('=')));
     const rooms = query.getAll('room');
     if (rooms.includes(this.refuseRoom)) return new Response('{"title":"no"}', { status: 403 });
+    const page = headers.Accept != 'text/event-stream' && !query.has('wait');
+    for (const room of rooms) if (this.refusal(room, page && 'history')) return this.problem(room, page && 'history');
     if (headers.Accept == 'text/event-stream') return this.stream(request, rooms, since);
     if (!query.has('wait')) return Response.json({ messages: this.logs[rooms[0]] ?? [], cursor: 'x', more: false });
     return this.page(request, rooms, since);
@@ -373,7 +413,7 @@ export class World {
     const met = this.meet(this.hostile, signal);
     if (met) return met;
     if (this.sse == 'silent') return new Response(new ReadableStream());
-    const session = { rooms: {} };
+    const session = { rooms: {}, single: rooms.length == 1 };
     const body = new ReadableStream({
       start: (controller) => {
         const end = (how) => {
@@ -390,7 +430,7 @@ export class World {
         for (const room of rooms) {
           const { at, gap, cursor } = this.begin(room, since[room], query.get('last'));
           session.rooms[room] = at;
-          session.write({ op: 'ok', room, cursor, members: 1 });
+          session.write({ op: 'ok', room, cursor, members: 1, can: this.can(room) });
           session.write({ op: 'presence', room, members: 1, here: [{ id: session.conn, state: shown(query) }] });
           if (gap) session.write(gap);
         }
@@ -415,6 +455,7 @@ export class World {
     const starts = rooms.map((room) => ({ room, ...this.begin(room, since[room], query.get('last')) }));
     for (;;) {
       if (epoch != this.epoch || !this.network) throw new TypeError('network');
+      if (rooms.length == 1 && this.refusal(rooms[0])) return this.problem(rooms[0]);
       const messages = starts.flatMap(({ room, at }) => (this.logs[room] ?? []).filter(({ id }) => this.place(id) > at));
       const gaps = starts.flatMap(({ gap }) => gap ?? []);
       if (messages[0] || gaps[0] || Date.now() >= until) {
@@ -426,6 +467,7 @@ export class World {
         return Response.json({
           ...(single ? { room: rooms[0], cursor: ends[0][1], gap: gaps[0] } : { rooms, cursor: ends.map((e) => e.join('=')).join(), gaps }),
           conn: query.get('conn') ?? 'poller',
+          user: this.user,
           messages,
           more: false,
           presence: query.get('presence') == '1' ? rooms.map((room) => ({ op: 'presence', room, members: 1, here: [{ id: 'poller', state: shown(query) }] })) : undefined,
