@@ -258,9 +258,9 @@ func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, e
 		c.kick()
 		return done, nil, nil
 	}
-	c.revoked = c.session.Revocations()
 	p, ok := r.known(c.codec)
 	if !ok || c.socket < 0 {
+		c.revoked = c.session.Revocations()
 		c.state = writing
 		return owned, nil, nil
 	}
@@ -271,7 +271,8 @@ func (c *Conn) deliver(m *hub.Subscription, r *round) (o outcome, rest []byte, e
 	if n == len(p) {
 		return done, nil, nil
 	}
-	c.state = writing
+	c.state, c.slow = writing, true // from now on Revoke finds it
+	c.revoked = c.session.Revocations()
 	return short, p[n:], err
 }
 
