@@ -80,6 +80,7 @@ func TestCrowdsEndInPieces(t *testing.T) {
 			r.attendance.renew(&c, []byte(`1`), time.Duration(1+i/n)*time.Second)
 		}
 		p := &r.attendance
+		synctest.Wait() // the first frame, which sets the timer anew
 		p.mu.Lock()
 		p.timer.Stop()
 		p.mu.Unlock()
