@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/access"
-	"github.com/caddy-realtime/realtime/hub"
 )
 
 // Allow lets some clients do something. Several of them add up.
@@ -154,10 +153,4 @@ func (r *Room) checkOwned() error {
 		return errors.New("no options: set allow")
 	}
 	return nil
-}
-
-// checkUserPattern checks a pattern with {user}.
-func checkUserPattern(pattern string) error {
-	_, err := access.New([]access.Rule{{Pattern: pattern, Verbs: []hub.Verb{hub.VerbSubscribe}, Who: access.Who{Kind: access.Anyone}}})
-	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
@@ -281,7 +282,7 @@ func (h *Handler) checkPattern(pattern string) error {
 		return checkRoom(h.prefix(), pattern)
 	}
 	if strings.Contains(pattern, userSegment) {
-		return checkUserPattern(pattern)
+		return access.CheckPattern(pattern)
 	}
 	return settings.CheckPattern(pattern)
 }

@@ -26,10 +26,18 @@ const (
 	exact    = math.MaxInt // the rank of a name
 )
 
-// parsePattern returns an error that says what is wrong with a room pattern.
-func parsePattern(text string) (pattern, error) {
+// CheckPattern returns an error that says what is wrong with the pattern of a [Rule].
+func CheckPattern(text string) error {
 	if err := checkPattern(text); err != nil {
-		return pattern{}, fmt.Errorf("room pattern %q: %w", text, err)
+		return fmt.Errorf("room pattern %q: %w", text, err)
+	}
+	return nil
+}
+
+// parsePattern returns the pattern, or the error of [CheckPattern].
+func parsePattern(text string) (pattern, error) {
+	if err := CheckPattern(text); err != nil {
+		return pattern{}, err
 	}
 	p := pattern{text: text, reserved: isReserved(text)}
 	literal, star := strings.CutSuffix(p.full(), "*")
@@ -49,30 +57,30 @@ func checkPattern(text string) error {
 	if text == "" {
 		return nil
 	}
-	name, star := strings.CutSuffix(text, "*")
-	if strings.Contains(name, "*") {
-		return errors.New("only one * is allowed, at the end")
-	}
-	if star {
-		name += "x" // stands for what the star matches
-	}
-	segments := strings.Split(name, "/")
-	users := 0
+	segments := strings.Split(text, "/")
+	users, braces := 0, false
 	for i, s := range segments {
 		if s == userSegment {
 			users++
 			segments[i] = "x" // stands for somebody
-		} else if strings.ContainsAny(s, "{}") {
-			return errors.New("braces are only allowed in {user}, which must be a whole segment")
+		} else {
+			braces = braces || strings.ContainsAny(s, "{}")
 		}
-	}
-	if users > 1 {
-		return errors.New("{user} is only allowed once")
 	}
 	if isReserved(text) {
 		segments[0] = "x" // clients may not name such rooms, but rules may
 	}
-	return names.CheckRoom(strings.Join(segments, "/"))
+	if err := names.CheckPattern(strings.Join(segments, "/")); err != nil {
+		return err
+	}
+	switch {
+	case braces:
+		return errors.New("braces are only allowed in {user}, which must be a whole segment")
+	case users > 1:
+		return errors.New("{user} is only allowed once")
+	default:
+		return nil
+	}
 }
 
 // full returns the pattern that has the same rooms, and is not empty.

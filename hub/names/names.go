@@ -56,6 +56,19 @@ func CheckRoom(name string) error {
 	return nil
 }
 
+// CheckPattern returns an error that says what is wrong with a pattern of rooms: the name of
+// one, or the beginning of names followed by one "*".
+func CheckPattern(pattern string) error {
+	name, star := strings.CutSuffix(pattern, "*")
+	if strings.Contains(name, "*") {
+		return errors.New("only one * is allowed, at the end")
+	}
+	if star {
+		name += "x" // stands for what the star matches
+	}
+	return CheckRoom(name)
+}
+
 // reservedEvents are the names that control events and operations have on the
 // wire.
 var reservedEvents = map[string]bool{

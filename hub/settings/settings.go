@@ -141,14 +141,7 @@ const MaxRoomsJoined = 100
 
 // CheckPattern returns an error that says what is wrong with a room pattern.
 func CheckPattern(pattern string) error {
-	prefix, star := strings.CutSuffix(pattern, "*")
-	if strings.Contains(prefix, "*") {
-		return fmt.Errorf("room pattern %q: only one * is allowed, at the end", pattern)
-	}
-	if star {
-		prefix += "x" // stands for what the star matches
-	}
-	if err := names.CheckRoom(prefix); err != nil {
+	if err := names.CheckPattern(pattern); err != nil {
 		return fmt.Errorf("room pattern %q: %w", pattern, err)
 	}
 	return nil
