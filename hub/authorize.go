@@ -33,13 +33,13 @@ const AllVerbs Verbs = 1<<(VerbShow+1) - 1
 // Has reports whether v is among the verbs.
 func (vs Verbs) Has(v Verb) bool { return vs&(1<<v) != 0 }
 
-// Rights are what a client may do in a room it is in, after they have changed.
+// Rights are what a client may do in a room.
 type Rights struct {
-	Room string
-	Can  Verbs
-	// Left says that the session has left the room, since it may not subscribe.
-	Left     bool
+	Room     string
+	Can      Verbs
 	Presence settings.PresenceMode
+	// Left says that a session has left the room, since it may not subscribe any more.
+	Left bool
 }
 
 // Authorize puts an authorizer in force; nil lets everybody do everything. Live
@@ -76,8 +76,12 @@ func (c *Caller) refusal() error {
 	return ErrForbidden
 }
 
-// Can returns what the caller may do in the room.
-func (c *Caller) Can(room string) (can Verbs) {
+// Rights returns what the caller may do in the room.
+func (c *Caller) Rights(room string) Rights {
+	return Rights{Room: room, Can: c.can(room), Presence: c.hub.settings.Load().Policy(room).Presence.Mode}
+}
+
+func (c *Caller) can(room string) (can Verbs) {
 	if c.client.inScope(room) != nil {
 		return 0
 	}
@@ -117,47 +121,59 @@ type Revoker interface {
 func (s *Session) decideAgain() (lost bool, cause Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	can := make(map[*Subscription]Verbs, len(s.rooms)) // asked for first: an authorizer may panic
-	for _, m := range s.rooms {
-		can[m] = s.Can(m.room.name)
-	}
+	can := make([]Verbs, len(s.rooms)) // asked for first: an authorizer may panic
 	changed := false
-	s.rooms = slices.DeleteFunc(s.rooms, func(m *Subscription) bool {
-		was, is := m.can, can[m]
-		if was == is {
-			return false
-		}
-		changed = true
-		m.allow(is)
-		left := !is.Has(VerbSubscribe)
-		if left || was.Has(VerbMembers) && !is.Has(VerbMembers) {
-			s.revoked.Add(1)
-		}
-		if was.Has(VerbShow) && !is.Has(VerbShow) && !left {
-			m.unshow()
-		}
-		if was.Has(VerbHistory) && !is.Has(VerbHistory) && !left {
-			m.skipHistory()
-		}
-		if s.client.Tell != nil {
-			s.queue(s.client.Tell(Rights{Room: m.room.name, Can: is, Left: left, Presence: m.room.policy.Load().Presence.Mode}))
-		}
-		if left {
+	for i, m := range s.rooms {
+		can[i] = s.can(m.room.name)
+		changed = changed || can[i] != m.can
+	}
+	if !changed {
+		return false, 0
+	}
+	kept := s.rooms[:0]
+	for i, m := range s.rooms {
+		if can[i] != m.can && s.change(m, can[i]) {
 			lost = true
-			s.leave(m, WhyLeft, 0)
-			if s.client.Bound {
-				cause = CauseForbidden
-			}
+		} else {
+			kept = append(kept, m)
 		}
-		return left
-	})
-	if cause == 0 && s.noticeBytes > maxAnswerBytes {
-		cause = CauseSlow
 	}
-	if changed {
-		s.waker.Wake()
+	clear(s.rooms[len(kept):])
+	s.rooms = kept
+	s.waker.Wake()
+	switch {
+	case lost && s.client.Bound:
+		return lost, CauseForbidden
+	case s.noticeBytes > maxAnswerBytes:
+		return lost, CauseSlow
+	default:
+		return lost, 0
 	}
-	return lost, cause
+}
+
+// change gives a subscription other rights, and tells the client. It reports whether the
+// subscription has ended by that. Called with mu held.
+func (s *Session) change(m *Subscription, can Verbs) (left bool) {
+	taken := m.can &^ can
+	m.allow(can)
+	left = taken.Has(VerbSubscribe)
+	if left || taken.Has(VerbMembers) {
+		s.revoked.Add(1)
+	}
+	if s.client.Tell != nil {
+		s.queue(s.client.Tell(Rights{Room: m.room.name, Can: can, Presence: m.room.policy.Load().Presence.Mode, Left: left}))
+	}
+	if left {
+		s.leave(m, WhyLeft, 0)
+		return true
+	}
+	if taken.Has(VerbShow) {
+		m.unshow()
+	}
+	if taken.Has(VerbHistory) {
+		m.skipHistory()
+	}
+	return false
 }
 
 // allow notes what the client may do in the room.

@@ -75,15 +75,6 @@ func (c *Caller) admit(verb Verb, room string) error {
 	return c.decide(verb, room)
 }
 
-// shown returns the state that a caller shows who becomes a member: none without the right to
-// show one, like where presence is off.
-func (c *Caller) shown(room string, state []byte) []byte {
-	if c.decide(VerbShow, room) != nil {
-		return nil
-	}
-	return state
-}
-
 // ask spends a token of what may be asked for beside publishing: of the session and
 // of all sessions of its address or, without a session, of the address.
 func (c *Caller) ask() (err error) {
@@ -142,9 +133,6 @@ func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joine
 	if c.session != nil {
 		return c.session.subscribe(ctx, room, start)
 	}
-	if start.State = c.shown(room, start.State); c.decide(VerbHistory, room) != nil {
-		start.Last, start.Age = 0, 0 // it begins now
-	}
 	return c.look(ctx, room, start)
 }
 
@@ -154,7 +142,8 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 		return Joined{}, err
 	}
 	h := c.hub
-	joined := Joined{Can: c.Can(room), Presence: h.settings.Load().Policy(room).Presence.Mode}
+	joined := Joined{Rights: c.Rights(room)}
+	start.keepTo(joined.Can)
 	if c.client.ID != "" && joined.Presence != settings.PresenceOff {
 		if err := h.renew(ctx, &c.client, room, start.State); err != nil {
 			return Joined{}, err
@@ -211,7 +200,9 @@ func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
 	if err := c.admit(VerbSubscribe, room); err != nil {
 		return err
 	}
-	state = c.shown(room, state)
+	if c.decide(VerbShow, room) != nil {
+		state = nil // like where presence is off
+	}
 	if c.client.ID == "" {
 		return ErrConn
 	}

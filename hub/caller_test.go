@@ -81,8 +81,8 @@ func triesOf(caller *hub.Caller) map[string]func(ctx context.Context, room strin
 			return nil
 		},
 		"May": func(_ context.Context, room string) error { return caller.May(hub.VerbPublish, room) },
-		"Can": func(_ context.Context, room string) error {
-			if caller.Can(room) == 0 {
+		"Rights": func(_ context.Context, room string) error {
+			if caller.Rights(room).Can == 0 {
 				return hub.ErrScope
 			}
 			return nil

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"time"
-
-	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // Start says where in a room's log a session begins. The first field that is
@@ -27,6 +25,17 @@ type Start struct {
 	Answer func(Joined) []byte
 }
 
+// keepTo leaves out what the client may not do, like where there is no history and no presence:
+// without the right to read history it begins now.
+func (s *Start) keepTo(can Verbs) {
+	if !can.Has(VerbHistory) {
+		s.Last, s.Age = 0, 0
+	}
+	if !can.Has(VerbShow) {
+		s.State = nil
+	}
+}
+
 // Joined is the answer to [Caller.Subscribe].
 type Joined struct {
 	// Cursor is where the session stands before what [Session.Next] will give
@@ -38,9 +47,8 @@ type Joined struct {
 	Gap *Gap
 	// Members is the number of members now; 0 where Presence is off.
 	Members int
-	// Can is what the client may do in the room.
-	Can      Verbs
-	Presence settings.PresenceMode
+	// Rights are what the client may do in the room.
+	Rights
 }
 
 // Item is one thing that a session has to tell its client; one field is set.

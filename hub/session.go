@@ -75,9 +75,8 @@ func (s *Session) subscribe(ctx context.Context, name string, start Start) (Join
 var errAgain = errors.New("rights have changed")
 
 func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (Joined, error) {
-	if start.State = s.shown(name, start.State); s.decide(VerbHistory, name) != nil {
-		start.Last, start.Age = 0, 0 // it begins now
-	}
+	can := s.can(name)
+	start.keepTo(can)
 	state, err := s.hub.stateOf(start.State, &s.client, name)
 	if err != nil {
 		return Joined{}, err
@@ -95,7 +94,7 @@ func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (J
 	defer r.unpin()
 
 	m := &Subscription{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
-	m.allow(s.Can(name))
+	m.allow(can)
 	joined, err := m.begin(ctx, s.hub, start)
 	if err != nil {
 		return Joined{}, err
@@ -112,7 +111,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	if s.cause.Load() != 0 {
 		return Joined{}, ErrEnded
 	}
-	switch can := s.Can(name); { // Authorize may have been here meanwhile
+	switch can := s.can(name); { // Authorize may have been here meanwhile
 	case !can.Has(VerbSubscribe):
 		return Joined{}, s.refusal()
 	case m.can&^can != 0:
@@ -133,7 +132,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	} else {
 		s.rooms = append(s.rooms, m)
 	}
-	joined.Presence, joined.Can = r.policy.Load().Presence.Mode, m.can
+	joined.Rights = Rights{Room: name, Can: m.can, Presence: r.policy.Load().Presence.Mode}
 	if m.can.Has(VerbMembers) {
 		joined.Members = r.memberCount()
 	}

@@ -19,17 +19,17 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 
 	q := Query{InvalidCursor: start.InvalidCursor, After: start.After, Last: start.Last, Age: start.Age}
 	resumes := q.InvalidCursor || !q.After.IsZero()
-	if !resumes && (q.Last > 0 || q.Age > 0) {
+	recently := resumes && !m.can.Has(VerbHistory)
+	if recently || !resumes && (q.Last > 0 || q.Age > 0) {
 		q.Limit = settings.Off
 	}
 	page, err := m.room.readAll(ctx, h.engine, q)
 	if err != nil {
 		return Joined{}, err
 	}
-	if resumes && !m.can.Has(VerbHistory) {
-		if page, err = m.onlyRecent(ctx, h, q, page); err != nil {
-			return Joined{}, err
-		}
+	if recently {
+		page = recent(page, q)
+		page.More = len(page.Messages) > 0
 	}
 	joined := Joined{Cursor: page.Start, Gap: page.Gap}
 	pos := page.Start
@@ -47,21 +47,6 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 // watches reports whether the subscription gets presence frames.
 func (m *Subscription) watches() bool {
 	return m.session.client.Presence != PresenceNothing && m.can.Has(VerbMembers)
-}
-
-// onlyRecent returns where the subscription begins without the right to read history: page,
-// or a later one with a gap, if that is more than [RecentAge] back.
-func (m *Subscription) onlyRecent(ctx context.Context, h *Hub, q Query, page Page) (Page, error) {
-	q.Limit = settings.Off
-	all, err := m.room.readAll(ctx, h.engine, q)
-	if err != nil {
-		return page, err
-	}
-	if all = recent(all, q); all.Start != page.Start {
-		page.Start, page.Gap, page.More = all.Start, all.Gap, len(all.Messages) > 0
-		page.Cursor = all.Cursor
-	}
-	return page, nil
 }
 
 // next appends what the subscription has not read yet.

@@ -61,8 +61,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	defer leave()
 	for _, room := range o.Rooms {
-		mode := o.Hub.Settings().Policy(room.Name).Presence.Mode
-		page.Rights = append(page.Rights, protocol.RoomRights{Can: o.caller.Can(room.Name), Presence: mode})
+		page.Rights = append(page.Rights, o.caller.Rights(room.Name))
 	}
 	if o.Client.Presence != hub.PresenceNothing {
 		page.Presence, page.PresenceCursor = o.caller.PresenceSince(page.Rooms, o.PresenceCursor)

@@ -420,7 +420,7 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 		b = append(b, `,"members":`...)
 		b = strconv.AppendInt(b, int64(j.Members), 10)
 	}
-	return append(appendCan(b, j.Can, j.Presence), '}')
+	return append(appendCan(b, j.Rights), '}')
 }
 
 // Refusal returns the answer to a command that failed.

@@ -128,7 +128,7 @@ func TestCommands(t *testing.T) {
 	for _, test := range commands {
 		t.Run(test.name, func(t *testing.T) {
 			a := &executor{
-				joined: hub.Joined{Cursor: pos, Members: 12, Can: hub.AllVerbs},
+				joined: hub.Joined{Cursor: pos, Members: 12, Rights: hub.Rights{Can: hub.AllVerbs}},
 				page:   hub.Page{Messages: []*hub.Message{sample()}, Cursor: later, More: true},
 			}
 			c, err := protocol.Decode([]byte(test.line))

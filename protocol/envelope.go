@@ -107,7 +107,7 @@ type Opening struct {
 	Heartbeat  time.Duration
 	MaxMessage int // bytes; settings.Off: no limit
 	// Rights are those in the only room of the connection; nil: there are several, or none.
-	Rights *RoomRights
+	Rights *hub.Rights
 }
 
 // Ready returns the control object that begins a connection.

@@ -13,7 +13,7 @@ type Page struct {
 	Conn    string
 	User    *hub.User // nil: anonymous
 	// Rights are those in each of the rooms; empty: the client may do everything.
-	Rights   []RoomRights
+	Rights   []hub.Rights
 	Cursor   string
 	Messages []*hub.Message
 	More     bool
@@ -89,12 +89,12 @@ func (p *Page) appendRights(b []byte) []byte {
 		return appendLess(b, p.Rights[0])
 	}
 	open := `,"can":{`
-	for i, r := range p.Rights {
+	for _, r := range p.Rights {
 		if r.Can == hub.AllVerbs {
 			continue
 		}
-		b = append(appendString(append(b, open...), p.Rooms[i]), ':')
-		b = appendNames(b, Can(r.Can, r.Presence))
+		b = append(appendString(append(b, open...), r.Room), ':')
+		b = appendNames(b, Can(r))
 		open = ","
 	}
 	if open == "," {

@@ -9,23 +9,17 @@ import (
 
 // What clients are told of their rights.
 
-// RoomRights is what a client may do in a room.
-type RoomRights struct {
-	Can      hub.Verbs
-	Presence settings.PresenceMode
-}
-
 // Can returns the names of what a client may do in a room besides subscribing, in the order
 // in which they are written. The name presence stands for members and show.
-func Can(can hub.Verbs, presence settings.PresenceMode) (names []string) {
+func Can(r hub.Rights) (names []string) {
 	for _, v := range []hub.Verb{hub.VerbPublish, hub.VerbSignal, hub.VerbHistory} {
-		if can.Has(v) {
+		if r.Can.Has(v) {
 			names = append(names, v.String())
 		}
 	}
-	members, show := can.Has(hub.VerbMembers), can.Has(hub.VerbShow)
+	members, show := r.Can.Has(hub.VerbMembers), r.Can.Has(hub.VerbShow)
 	switch {
-	case presence == settings.PresenceOff:
+	case r.Presence == settings.PresenceOff:
 	case members && show:
 		names = append(names, "presence")
 	case members:
@@ -37,8 +31,8 @@ func Can(can hub.Verbs, presence settings.PresenceMode) (names []string) {
 }
 
 // appendCan appends the field can.
-func appendCan(b []byte, can hub.Verbs, presence settings.PresenceMode) []byte {
-	return appendNames(append(b, `,"can":`...), Can(can, presence))
+func appendCan(b []byte, r hub.Rights) []byte {
+	return appendNames(append(b, `,"can":`...), Can(r))
 }
 
 // appendNames appends the names of verbs, which need no escape.
@@ -54,11 +48,11 @@ func appendNames(b []byte, names []string) []byte {
 }
 
 // appendLess appends the field can, unless the client may do everything.
-func appendLess(b []byte, r RoomRights) []byte {
+func appendLess(b []byte, r hub.Rights) []byte {
 	if r.Can == hub.AllVerbs {
 		return b
 	}
-	return appendCan(b, r.Can, r.Presence)
+	return appendCan(b, r)
 }
 
 // Rights returns the object that tells a client that its rights in a room have changed: left if
@@ -70,7 +64,7 @@ func Rights(r hub.Rights) []byte {
 		return append(b, `,"status":403,"title":"`+e.Title+`"}`...)
 	}
 	b := appendString([]byte(`{"op":"can","room":`), r.Room)
-	return append(appendCan(b, r.Can, r.Presence), '}')
+	return append(appendCan(b, r), '}')
 }
 
 // OpOf returns the operation of an object that this package has made, or "" for anything else.

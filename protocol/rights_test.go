@@ -32,7 +32,7 @@ func TestCan(t *testing.T) {
 		{verbs(hub.VerbMembers), settings.PresenceOn, "members"},
 		{verbs(hub.VerbShow, hub.VerbSignal), settings.PresenceOn, "signal show"},
 	} {
-		if got := strings.Join(protocol.Can(test.can, test.mode), " "); got != test.want {
+		if got := strings.Join(protocol.Can(hub.Rights{Can: test.can, Presence: test.mode}), " "); got != test.want {
 			t.Errorf("%b, presence %v: %q, want %q", test.can, test.mode, got, test.want)
 		}
 	}
@@ -58,7 +58,7 @@ func TestRights(t *testing.T) {
 
 // A page and an opening say what a client may do only if that is less than everything.
 func TestRightsOfAConnection(t *testing.T) {
-	all, some := protocol.RoomRights{Can: hub.AllVerbs}, protocol.RoomRights{Can: verbs(hub.VerbSubscribe, hub.VerbPublish)}
+	all, some := hub.Rights{Room: "a", Can: hub.AllVerbs}, hub.Rights{Room: "a", Can: verbs(hub.VerbSubscribe, hub.VerbPublish)}
 	for _, test := range []struct {
 		name string
 		json string
@@ -68,10 +68,10 @@ func TestRightsOfAConnection(t *testing.T) {
 		{"ready with all", string((&protocol.Opening{Rights: &all}).Ready()), ""},
 		{"ready with less", string((&protocol.Opening{Rights: &some}).Ready()), `,"can":["publish"]}`},
 		{"page", pageOf(&protocol.Page{Rooms: []string{"a"}}), ""},
-		{"page with all", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []protocol.RoomRights{all}}), ""},
-		{"page with less", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []protocol.RoomRights{some}}), `,"can":["publish"],`},
-		{"pages with all", pageOf(&protocol.Page{Rooms: []string{"a", "b"}, Several: true, Rights: []protocol.RoomRights{all, all}}), ""},
-		{"pages with less", pageOf(&protocol.Page{Rooms: []string{"a", "b", "c"}, Several: true, Rights: []protocol.RoomRights{some, all, some}}), `,"can":{"a":["publish"],"c":["publish"]},`},
+		{"page with all", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []hub.Rights{all}}), ""},
+		{"page with less", pageOf(&protocol.Page{Rooms: []string{"a"}, Rights: []hub.Rights{some}}), `,"can":["publish"],`},
+		{"pages with all", pageOf(&protocol.Page{Rooms: []string{"a", "b"}, Several: true, Rights: []hub.Rights{all, all}}), ""},
+		{"pages with less", pageOf(&protocol.Page{Rooms: []string{"a", "b", "c"}, Several: true, Rights: []hub.Rights{some, all, {Room: "c", Can: some.Can}}}), `,"can":{"a":["publish"],"c":["publish"]},`},
 	} {
 		if !strings.Contains(test.json, test.want) || test.want == "" && strings.Contains(test.json, "can") {
 			t.Errorf("%s: %s, want %s", test.name, test.json, test.want)

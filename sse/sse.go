@@ -150,7 +150,7 @@ func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, err
 	} else {
 		opening.Cursor = cursors[0].Position.String()
 		opening.MaxMessage = o.Hub.MaxMessageSize(o.Rooms[0].Room)
-		opening.Rights = &protocol.RoomRights{Can: only.Can, Presence: only.Presence}
+		opening.Rights = &only.Rights
 	}
 	if opening.ID = opening.Cursor; !whole {
 		opening.ID = ""
@@ -304,15 +304,11 @@ func (s *stream) ending() bool {
 
 // end writes the bytes before a planned end.
 func (s *stream) end() {
-	cause := s.session.Ended()
-	if cause == hub.CauseForbidden {
-		// What was taken from the room is not sent; what the client is told of it is.
-		s.pending, _ = s.session.Next(s.items[:0])
-		for _, it := range s.pending {
-			s.bytes = s.Format.Append(s.bytes, it)
-		}
+	s.pending, _ = s.session.Next(s.items[:0]) // only notices, since it has ended
+	for _, it := range s.pending {
+		s.bytes = s.Format.Append(s.bytes, it)
 	}
-	s.bytes = s.Format.End(s.bytes, cause)
+	s.bytes = s.Format.End(s.bytes, s.session.Ended())
 	_ = s.flush() // the client may have gone
 }
 

@@ -110,7 +110,7 @@ func (c *conn) open(ctx context.Context, o *Options) error {
 	joined, err := c.Session.Subscribe(ctx, c.room, o.Rooms[0].Start)
 	if err == nil && c.envelope {
 		opening.Cursor = joined.Cursor.String()
-		opening.Rights = &protocol.RoomRights{Can: joined.Can, Presence: joined.Presence}
+		opening.Rights = &joined.Rights
 		opening.MaxMessage = o.Hub.MaxMessageSize(c.room)
 		c.Session.Notify(opening.Ready())
 	}

@@ -110,8 +110,7 @@ func (s *Server) tellRights(w http.ResponseWriter, c hub.Client, rooms []string)
 	if len(rooms) != 1 {
 		return
 	}
-	if can := s.Hub.Caller(c).Can(rooms[0]); can.Has(hub.VerbSubscribe) && can != hub.AllVerbs {
-		mode := s.Hub.Settings().Policy(rooms[0]).Presence.Mode
-		w.Header().Set("Realtime-Can", strings.Join(protocol.Can(can, mode), ", "))
+	if rights := s.Hub.Caller(c).Rights(rooms[0]); rights.Can.Has(hub.VerbSubscribe) && rights.Can != hub.AllVerbs {
+		w.Header().Set("Realtime-Can", strings.Join(protocol.Can(rights), ", "))
 	}
 }
