@@ -31,6 +31,7 @@ var mayImport = map[string]string{
 	"internal/outbound": "hub " + hubParts + " golang.org/x/sys/unix",
 	"internal/detach":   "hub " + hubParts + " internal/outbound internal/netpoll",
 	"internal/netpoll":  "golang.org/x/sys/unix",
+	"internal/freeport": "",
 	"ws/frame":          "",
 	"ws":                "hub " + hubParts + " protocol internal/detach internal/outbound internal/netpoll ws/frame github.com/coder/websocket",
 	"sse":               "hub " + hubParts + " protocol internal/detach internal/outbound internal/netpoll",
@@ -96,6 +97,9 @@ func checkProgram(t *testing.T, p listed) {
 	}
 	if p.ImportPath == module || isProgram(p.ImportPath) {
 		return
+	}
+	if slices.Contains(p.Imports, module+"/internal/freeport") {
+		t.Errorf("%s imports internal/freeport, which only tests and benchmarks may", p.ImportPath)
 	}
 	if slices.Contains(p.Imports, module) {
 		t.Errorf("%s imports the root package, which nothing may", p.ImportPath)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,6 +12,7 @@ import (
 
 	_ "github.com/caddy-realtime/realtime"
 	"github.com/caddy-realtime/realtime/bench/soak"
+	"github.com/caddy-realtime/realtime/internal/freeport"
 )
 
 func runSoak(args []string) error {
@@ -51,14 +51,11 @@ func runSoak(args []string) error {
 // serveAt runs a Caddy whose rooms keep this many messages. It returns its URL, and a
 // function that restarts it with empty rooms.
 func serveAt(messages int) (url string, restart func() error, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Get()
 	if err != nil {
 		return "", nil, err
 	}
-	url = "http://" + l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", nil, err
-	}
+	url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	caddyfile := fmt.Sprintf(`{
 	admin off
 	persist_config off

@@ -49,12 +49,7 @@ func (s *site) nginx(t *testing.T, directives string) *site {
 			t.Skip("no nginx here: install it (Debian: apt-get install nginx-light)")
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := freeAddress(t)
 	folder := t.TempDir()
 	config := filepath.Join(folder, "nginx.conf")
 	user := ""

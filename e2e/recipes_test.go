@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -116,12 +115,7 @@ func (d *document) start(t *testing.T, e example) *recipe {
 // prepare is a site with a proxy before it, which does not run yet.
 func (d *document) prepare(t *testing.T, e example, caddyfile string) *recipe {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{backend: listener.Addr().String()}
-	listener.Close()
+	s := &site{backend: freeAddress(t)}
 	r := &recipe{document: d, example: e, t: t, dir: t.TempDir(), caddyfile: caddyfile}
 	r.site = s.another(t)
 	t.Cleanup(func() {

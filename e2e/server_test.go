@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	_ "github.com/caddy-realtime/realtime"
 	"github.com/caddy-realtime/realtime/e2e/faultproxy"
+	"github.com/caddy-realtime/realtime/internal/freeport"
 )
 
 // A site is a Caddy in this process that serves site/, the pages in testdata
@@ -37,12 +37,7 @@ const shortGrace = "room * {\n\t\t\tpresence on 1s\n\t\t}"
 // with a site are not parallel.
 func startSite(t *testing.T, options ...string) *site {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{backend: listener.Addr().String(), options: append(options, "rate off")}
-	listener.Close()
+	s := &site{backend: freeAddress(t), options: append(options, "rate off")}
 	s.load(t, "first")
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -50,6 +45,16 @@ func startSite(t *testing.T, options ...string) *site {
 		}
 	})
 	return s.another(t)
+}
+
+// freeAddress returns an address of this machine on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	port, err := freeport.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // load gives Caddy its configuration, which differs from another version's in one
