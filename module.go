@@ -161,58 +161,6 @@ type Handler struct {
 	downed sync.Once // closes down
 }
 
-// Room sets options for the rooms that match a pattern.
-type Room struct {
-	// The name of a room, or the beginning of names followed by one `*`, which also
-	// matches slashes. One segment may be `{user}`, for the rooms of each user, as in
-	// `dm/{user}/*`: it matches any segment, and its owner is the user whose id it is (each
-	// byte but letters, digits, `-` and `_` as %XX). Such a pattern takes only `allow`.
-	Pattern string `json:"pattern"`
-	// Who may do what in the room. Default: as the next less specific pattern says, then the
-	// hub, for each verb.
-	Allow []Allow `json:"allow,omitempty"`
-	// Which messages the room keeps. Default: the last 100, up to 24 hours old.
-	History *History `json:"history,omitempty"`
-	// The maximum size of a message's data, in bytes; -1 for no limit. Default: the
-	// hub's.
-	MaxMessageSize int64 `json:"max_message_size,omitempty"`
-	// How often one connection, and one client address, may publish in the room.
-	// Default: the hub's.
-	Rate *Rate `json:"rate,omitempty"`
-	// Whether the room shows its members. Default: on, with a grace of 10s.
-	Presence *Presence `json:"presence,omitempty"`
-}
-
-// Presence says what a room shows of its members.
-type Presence struct {
-	// `on`: the number of members, and each member that shows a state; `count`: the
-	// number alone; `off`: nothing. Default: `on`.
-	Mode string `json:"mode,omitempty"`
-	// How long a member stays after the last connection has ended, so that reloading
-	// a page, or polling, is not seen as leaving and entering. At most 1h; -1 for not
-	// at all. Default: `10s`.
-	Grace caddy.Duration `json:"grace,omitempty"`
-}
-
-// History says which messages a room keeps, for clients that come later or come back.
-type History struct {
-	// How many messages; 0 for none, -1 for as many as fit into `history_memory`. It
-	// does not lift the limit of `age`.
-	Count int `json:"count"`
-	// How old they may be; -1 for any age. Default: `24h`, for any count.
-	Age caddy.Duration `json:"age,omitempty"`
-}
-
-// Rate limits how often something may happen.
-type Rate struct {
-	// How often per second, on average: above 0 and up to 1000000, or -1 for no
-	// limit.
-	PerSecond float64 `json:"per_second"`
-	// How often at once, from 1 to 1000000. Default: what two seconds allow, at least
-	// 1.
-	Burst int `json:"burst,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{

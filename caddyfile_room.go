@@ -1,0 +1,81 @@
+package realtime
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-realtime/realtime/access"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser, named namedMatcher) error {
+	pattern, err := word(d, h.checkPattern)
+	if err != nil {
+		return err
+	}
+	for _, r := range h.Rooms {
+		if r.Pattern == pattern {
+			return d.Errf("room %s already specified", pattern)
+		}
+	}
+	room := Room{Pattern: pattern}
+	if d.NextArg() {
+		return d.Errf("room %s: unexpected argument %q", pattern, d.Val())
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] && name != "allow" {
+			return d.Errf("room %s: %s already specified", pattern, name)
+		}
+		seen[name] = true
+		if err := room.unmarshalOption(d, name, named); err != nil {
+			return err
+		}
+	}
+	if len(seen) == 0 {
+		return d.Errf("room %s has no options: set history, max_message_size, rate, presence or allow", pattern)
+	}
+	h.Rooms = append(h.Rooms, room)
+	return nil
+}
+
+func (r *Room) unmarshalOption(d *caddyfile.Dispenser, name string, named namedMatcher) (err error) {
+	if name != "allow" && slices.Contains(roomOptions, name) && strings.Contains(r.Pattern, userSegment) {
+		return d.Errf("room %s: %s is not possible for a pattern with {user}, which takes only allow", r.Pattern, name)
+	}
+	switch name {
+	case "history":
+		r.History, err = history(d)
+	case "max_message_size":
+		r.MaxMessageSize, err = size(d)
+	case "rate":
+		r.Rate, err = rate(d)
+	case "presence":
+		r.Presence, err = presence(d)
+	case "allow":
+		var a Allow
+		a, err = allow(d, r.Pattern, named)
+		r.Allow = append(r.Allow, a)
+	default:
+		return d.WrapErr(unknownRoomOption(name, r.Pattern))
+	}
+	if err != nil {
+		return err
+	}
+	return endOfOption(d, name)
+}
+
+// checkPattern checks the pattern of a room. A prefix that comes from the matcher is
+// not known yet: [Handler.check] checks again.
+func (h *Handler) checkPattern(pattern string) error {
+	if strings.HasPrefix(pattern, "/") {
+		return checkRoom(h.prefix(), pattern)
+	}
+	if strings.Contains(pattern, userSegment) {
+		return access.CheckPattern(pattern)
+	}
+	return settings.CheckPattern(pattern)
+}
