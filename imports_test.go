@@ -25,7 +25,7 @@ var mayImport = map[string]string{
 	"hub/presence":      "hub/ranking",
 	"hub/message":       "hub/presence",
 	"hub":               hubParts + " hub/presence hub/receipts hub/ranking hub/deque",
-	"access":            "hub hub/names",
+	"access":            "hub hub/message hub/names",
 	"engine/enginetest": "hub " + hubParts,
 	"protocol":          "hub " + hubParts,
 	"internal/outbound": "hub " + hubParts + " golang.org/x/sys/unix",

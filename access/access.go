@@ -12,10 +12,16 @@
 // For each verb, the most specific pattern that matches the room and has a rule on that
 // verb decides. Its rules on the verb add up; less specific patterns are not asked.
 //
-// A verb without a rule is open to anyone, and signal then follows publish. But whoever may
+// A verb without a rule is open to anyone, and signal then follows publish; moderate is
+// nobody's, and create is theirs who may subscribe, publish or show. But whoever may
 // not subscribe may do nothing else either, unless a pattern at least as specific as the one
 // that decides on subscribe has a rule on the other verb. Even so, history, members and
-// show always need the right to subscribe.
+// show always need the right to subscribe. The right to moderate brings subscribe, history and
+// members with it.
+//
+// Credentials may grant rights beside the rules, except where the rules say nobody. To backends
+// the rules do not apply: they have what their credential grants, and where the rules say nobody
+// only what it grants for the room by its exact name.
 //
 // Rooms whose names begin with "-/" match only patterns that begin so, and a verb without
 // a rule is nobody's there.
@@ -26,6 +32,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // Rule lets some callers use some verbs in the rooms that match a pattern.
@@ -56,19 +63,22 @@ type Kind uint8
 
 // The kinds. The zero Kind is not valid.
 const (
-	_      Kind = iota
-	Anyone      // every caller
-	Nobody      // no caller; no other rule may stand beside it on the same pattern and verb
-	Users       // every user, that is, every caller that is not anonymous
-	Named       // the users in IDs
-	Owner       // the user whom the segment {user} of the pattern names
-	Fact        // every caller with the fact
+	_       Kind = iota
+	Anyone       // every caller
+	Nobody       // no caller; no other rule may stand beside it on the same pattern and verb
+	Granted      // no caller by itself: only those whose credential grants it
+	Guests       // every guest, and every user
+	Users        // every user that has signed in
+	Named        // the users in IDs
+	Owner        // the user or guest whom the segment {user} of the pattern names
+	Fact         // every caller with the fact
 )
 
 // Principal is what rules ask about a caller.
 type Principal struct {
-	User  string // the id of the user; empty: anonymous
-	Facts *hub.Facts
+	User   string // the id of the user, which says its kind, see [message.KindOf]; empty: anonymous
+	Facts  *hub.Facts
+	Grants hub.Granter // nil: none
 }
 
 // Rules decides by the rules that [New] was given. It does not change, so it is safe for
@@ -77,7 +87,7 @@ type Rules struct {
 	verbs [numVerbs]table
 }
 
-const numVerbs = int(hub.VerbShow) + 1
+const numVerbs = hub.NumVerbs
 
 // table is what the rules say about one verb.
 type table struct {
@@ -90,8 +100,10 @@ type lines struct {
 	pattern
 	who []Who // as they were given
 
-	// The same, made ready to be asked. Nobody is none of these.
+	// The same, made ready to be asked. Granted is none of these.
+	nobody bool
 	anyone bool
+	guests bool
 	users  bool
 	owner  bool
 	ids    map[string]bool
@@ -105,12 +117,15 @@ var (
 )
 
 // Decide implements [hub.Authorizer].
-func (r *Rules) Decide(c *hub.Client, verb hub.Verb, room string) bool {
-	p := Principal{Facts: c.Facts}
-	if c.User != nil {
-		p.User = c.User.ID
+func (r *Rules) Decide(p hub.Principal, verb hub.Verb, room string) bool {
+	asked := Principal{Facts: p.Facts}
+	if p.User != nil {
+		asked.User = p.User.ID
 	}
-	return r.Allow(p, verb, room)
+	if p.Credential != nil {
+		asked.Grants = p.Credential.Grants
+	}
+	return r.Allow(asked, verb, room)
 }
 
 // Allow reports whether the caller may use the verb in the room, whose name is valid.
@@ -124,7 +139,8 @@ func (r *Rules) Allow(p Principal, verb hub.Verb, room string) bool {
 type Decision struct {
 	Allowed bool
 	// Verb is the verb that the deciding rules are about. It is publish for a signal that
-	// no rule is about, and subscribe for a caller that lacks just that.
+	// no rule is about, subscribe for a caller that lacks just that or makes a room, and
+	// moderate where that right brings another.
 	Verb hub.Verb
 	// Pattern is that of the deciding rules; empty for the hub's own, or without any.
 	Pattern string
@@ -144,19 +160,60 @@ func (r *Rules) decide(p Principal, verb hub.Verb, room string) (*lines, hub.Ver
 	if int(verb) >= numVerbs {
 		return closed, verb, false
 	}
-	own := r.find(verb, room)
-	if own.rank == unspoken && verb == hub.VerbSignal {
-		verb = hub.VerbPublish
-		own = r.find(verb, room)
+	if message.KindOf(p.User) == message.UserBackend {
+		own := r.find(verb, room)
+		return own, verb, own.admitBackend(p, verb, room)
 	}
-	if !own.admit(p, room) {
-		return own, verb, false
+	own, about, ok := r.decideAlone(p, verb, room)
+	if !ok && broughtByModerate(verb) && !own.nobody && !r.find(hub.VerbSubscribe, room).nobody {
+		if by := r.find(hub.VerbModerate, room); by.admit(p, hub.VerbModerate, room) {
+			return by, hub.VerbModerate, true
+		}
+	}
+	return own, about, ok
+}
+
+// decideAlone is decide without what the right to moderate brings, for a caller that is no backend.
+func (r *Rules) decideAlone(p Principal, verb hub.Verb, room string) (*lines, hub.Verb, bool) {
+	own := r.find(verb, room)
+	switch {
+	case own.rank == unspoken && verb == hub.VerbCreate:
+		return r.decideCreate(p, room)
+	case verb == hub.VerbModerate:
+		return own, verb, own.admit(p, verb, room)
+	}
+	about := verb
+	if own.rank == unspoken && verb == hub.VerbSignal {
+		about = hub.VerbPublish
+		own = r.find(about, room)
+	}
+	granted := own.grants(p, verb, room) || about != verb && own.grants(p, about, room)
+	if !granted && !own.admitByRule(p, room) {
+		return own, about, false
 	}
 	subscribe := r.find(hub.VerbSubscribe, room)
-	if (own.rank < subscribe.rank || needsSubscribe(verb)) && !subscribe.admit(p, room) {
-		return subscribe, hub.VerbSubscribe, false
+	if !needsSubscribe(verb) && (granted || own.rank >= subscribe.rank) || subscribe.admit(p, hub.VerbSubscribe, room) {
+		return own, about, true
 	}
-	return own, verb, true
+	if by := r.find(hub.VerbModerate, room); !subscribe.nobody && by.admit(p, hub.VerbModerate, room) {
+		return own, about, true // which brings subscribe
+	}
+	return subscribe, hub.VerbSubscribe, false
+}
+
+// decideCreate decides on create where no rule is about it.
+func (r *Rules) decideCreate(p Principal, room string) (by *lines, about hub.Verb, ok bool) {
+	for _, verb := range []hub.Verb{hub.VerbShow, hub.VerbPublish, hub.VerbSubscribe} {
+		if by, about, ok = r.decide(p, verb, room); ok {
+			break
+		}
+	}
+	return by, about, ok
+}
+
+// broughtByModerate reports whether the right to moderate brings the verb with it.
+func broughtByModerate(verb hub.Verb) bool {
+	return verb == hub.VerbSubscribe || verb == hub.VerbHistory || verb == hub.VerbMembers
 }
 
 // needsSubscribe reports whether nobody has the verb without the right to subscribe, whatever
@@ -177,22 +234,48 @@ func (r *Rules) find(verb hub.Verb, room string) *lines {
 			return l
 		}
 	}
-	if hidden {
+	if hidden || verb == hub.VerbModerate {
 		return closed
 	}
 	return open
 }
 
-// admit reports whether the lines let the caller in. The room matches their pattern.
-func (l *lines) admit(p Principal, room string) bool {
-	switch {
-	case l.anyone || slices.ContainsFunc(l.facts, p.Facts.Has):
-		return true
-	case p.User == "":
+// admit reports whether the lines, or what the caller was granted, let the caller use the
+// verb. The room matches their pattern.
+func (l *lines) admit(p Principal, verb hub.Verb, room string) bool {
+	return l.admitByRule(p, room) || l.grants(p, verb, room)
+}
+
+// grants reports whether the caller was granted the verb, and the lines do not keep everybody out.
+func (l *lines) grants(p Principal, verb hub.Verb, room string) bool {
+	if p.Grants == nil || l.nobody {
 		return false
-	default:
-		return l.users || l.ids[p.User] || l.owner && isEscaped(l.segment(room), p.User)
 	}
+	granted, _ := p.Grants.Grants(verb, room)
+	return granted
+}
+
+// admitBackend reports whether a backend may use the verb, which the lines are about.
+func (l *lines) admitBackend(p Principal, verb hub.Verb, room string) bool {
+	if p.Grants == nil {
+		return false
+	}
+	granted, exactly := p.Grants.Grants(verb, room)
+	return granted && (exactly || !l.nobody)
+}
+
+// admitByRule reports whether the lines let the caller in. The room matches their pattern.
+func (l *lines) admitByRule(p Principal, room string) bool {
+	if l.anyone || slices.ContainsFunc(l.facts, p.Facts.Has) {
+		return true
+	}
+	if p.User == "" {
+		return false
+	}
+	kind := message.KindOf(p.User)
+	signedIn := kind == message.UserSignedIn
+	return signedIn && (l.users || l.guests || l.ids[p.User]) || l.guests && kind == message.UserGuest ||
+		l.owner && isEscaped(l.segment(room), p.User)
 }
 
 // isReserved reports whether a room or pattern is among those that begin with "-/".

@@ -24,7 +24,10 @@ func parse(t testing.TB, line string) access.Rule {
 		t.Fatalf("%q: verbs %v, who %v, error %v", line, verbs, who, err)
 	}
 	r.Verbs = verbs
-	kinds := map[string]access.Kind{"anyone": access.Anyone, "nobody": access.Nobody, "users": access.Users, "user": access.Named, "owner": access.Owner}
+	kinds := map[string]access.Kind{
+		"anyone": access.Anyone, "nobody": access.Nobody, "granted": access.Granted, "guests": access.Guests,
+		"users": access.Users, "user": access.Named, "owner": access.Owner,
+	}
 	if bit, ok := strings.CutPrefix(who[0], "@"); ok {
 		n, err := strconv.Atoi(bit)
 		if err != nil {
@@ -228,7 +231,7 @@ func may(t *testing.T, rules *access.Rules, who, room string) string {
 }
 
 func TestUnknownVerb(t *testing.T) {
-	for _, v := range []hub.Verb{hub.VerbShow + 1, 255} {
+	for _, v := range []hub.Verb{hub.VerbCreate + 1, 255} {
 		if newRules(t, "allow all anyone").Allow(access.Principal{User: "ann"}, v, "a") {
 			t.Errorf("verb %d is anyone's", v)
 		}
@@ -249,14 +252,14 @@ func TestExplain(t *testing.T) {
 		room string
 		want string // allowed, verb, pattern, kinds of who
 	}{
-		{"ann", hub.VerbSubscribe, "dm/ann/1", "true subscribe dm/{user}/* [5 4]"},
-		{"", hub.VerbSubscribe, "dm/ann/1", "false subscribe dm/{user}/* [5 4]"},
-		{"", hub.VerbPublish, "dm/ann/1", "false subscribe dm/{user}/* [5 4]"},
+		{"ann", hub.VerbSubscribe, "dm/ann/1", "true subscribe dm/{user}/* [7 6]"},
+		{"", hub.VerbSubscribe, "dm/ann/1", "false subscribe dm/{user}/* [7 6]"},
+		{"", hub.VerbPublish, "dm/ann/1", "false subscribe dm/{user}/* [7 6]"},
 		{"ann", hub.VerbPublish, "dm/ann/1", "true publish  []"},
-		{"ann", hub.VerbHistory, "dm/ann/1", "true history  [3]"},
-		{"cem", hub.VerbHistory, "dm/ann/1", "false subscribe dm/{user}/* [5 4]"},
-		{"", hub.VerbHistory, "dm/ann/1", "false history  [3]"},
-		{"ann", hub.VerbSignal, "box", "false publish box [6]"},
+		{"ann", hub.VerbHistory, "dm/ann/1", "true history  [5]"},
+		{"cem", hub.VerbHistory, "dm/ann/1", "false subscribe dm/{user}/* [7 6]"},
+		{"", hub.VerbHistory, "dm/ann/1", "false history  [5]"},
+		{"ann", hub.VerbSignal, "box", "false publish box [8]"},
 		{"ann", hub.VerbSignal, "a", "true publish  []"},
 		{"ann", hub.VerbShow, "a", "false show * [2]"},
 		{"ann", hub.VerbSubscribe, "-/a", "false subscribe  []"},

@@ -123,6 +123,10 @@ func (l *lines) add(who Who) error {
 	switch who.Kind {
 	case Anyone:
 		l.anyone = true
+	case Nobody:
+		l.nobody = true
+	case Guests:
+		l.guests = true
 	case Users:
 		l.users = true
 	case Named:
@@ -136,7 +140,7 @@ func (l *lines) add(who Who) error {
 		l.owner = true
 	case Fact:
 		l.facts = append(l.facts, who.Fact)
-	default: // Nobody
+	default: // Granted
 	}
 	return nil
 }
@@ -150,6 +154,8 @@ func (w Who) check(p *pattern) error {
 		return errors.New("user needs at least one id")
 	case w.Kind == Named && slices.Contains(w.IDs, ""):
 		return errors.New("the id of a user must not be empty")
+	case slices.ContainsFunc(w.IDs, func(id string) bool { return strings.HasPrefix(id, "~") }):
+		return errors.New("the id of a user must not begin with ~")
 	case w.Kind == Owner && !p.user:
 		return errors.New("owner needs a room pattern with {user}")
 	case w.Kind == Fact && w.Fact == "":

@@ -99,9 +99,10 @@ func TestConflicts(t *testing.T) {
 func TestInvalidRules(t *testing.T) {
 	for want, r := range map[string]access.Rule{
 		"room a: allow: no verb specified":                            {Pattern: "a", Who: access.Who{Kind: access.Anyone}},
-		"allow: unknown verb 6":                                       {Verbs: []hub.Verb{hub.VerbShow + 1}, Who: access.Who{Kind: access.Anyone}},
-		"allow publish: unknown kind 7 of callers":                    rule("", access.Fact+1),
+		"allow: unknown verb 8":                                       {Verbs: []hub.Verb{hub.VerbCreate + 1}, Who: access.Who{Kind: access.Anyone}},
+		"allow publish: unknown kind 9 of callers":                    rule("", access.Fact+1),
 		"allow publish: the id of a user must not be empty":           {Verbs: []hub.Verb{hub.VerbPublish}, Who: access.Who{Kind: access.Named, IDs: []string{"a", ""}}},
+		"allow publish: the id of a user must not begin with ~":       {Verbs: []hub.Verb{hub.VerbPublish}, Who: access.Who{Kind: access.Named, IDs: []string{"~gx"}}},
 		"allow publish: the id of a fact must not be empty":           {Verbs: []hub.Verb{hub.VerbPublish}, Who: access.Who{Kind: access.Fact}},
 		`room pattern "a*b": only one * is allowed, at the end`:       rule("a*b", access.Anyone),
 		`room pattern "{user}/{user}": {user} is only allowed once`:   rule("{user}/{user}", access.Owner),

@@ -71,7 +71,7 @@ func newWorld(seed uint64) *world {
 func pick[T any](w *world, of []T) T { return of[w.IntN(len(of))] }
 
 func (w *world) verbs() []hub.Verb {
-	all := verbs()
+	all := everyVerb()
 	w.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:1+w.IntN(3)]
 }
@@ -107,12 +107,57 @@ func (w *world) rules() ([]access.Rule, *access.Rules) {
 	return list, decider
 }
 
-// principals returns every user with a random set of facts.
-func (w *world) principals() (all []access.Principal) {
-	for _, user := range []string{"", "a", "ab", "a.b", "-", "a/b", "%"} {
-		all = append(all, access.Principal{User: user, Facts: factsOf(w.Uint64())})
+// everyVerb returns all verbs.
+func everyVerb() (all []hub.Verb) {
+	for v := range hub.NumVerbs {
+		all = append(all, hub.Verb(v))
 	}
 	return all
+}
+
+// principals returns every user with a random set of facts, and some with grants.
+func (w *world) principals() (all []access.Principal) {
+	for _, user := range []string{"", "a", "ab", "a.b", "-", "a/b", "%", "~ga", "~la", "~bab"} {
+		p := access.Principal{User: user, Facts: factsOf(w.Uint64())}
+		if w.IntN(2) == 0 {
+			p.Grants = w.granting(user)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// granting returns random grants for the user, half of them below a ceiling.
+func (w *world) granting(user string) granting {
+	g := granting{grants: w.grants(), backend: strings.HasPrefix(user, "~b")}
+	var err error
+	switch {
+	case g.backend:
+		g.made, err = access.Backend(g.grants)
+	case w.IntN(2) == 0:
+		g.made, err = access.NewGrants(user, g.grants, nil)
+	default:
+		g.within = w.grants()
+		var within *access.Grants
+		if within, err = access.NewGrants("", g.within, nil); err == nil {
+			g.made, err = access.NewGrants(user, g.grants, within)
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
+	return g
+}
+
+func (w *world) grants() (grants []access.Grant) {
+	for range 1 + w.IntN(3) {
+		pattern := pick(w, w.patterns)
+		if pattern == "" {
+			pattern = "*"
+		}
+		grants = append(grants, access.Grant{Verbs: w.verbs(), Patterns: []string{pattern}})
+	}
+	return grants
 }
 
 // each calls f for many questions about the rooms that patterns of the world are about.
@@ -120,7 +165,7 @@ func (w *world) each(f func(p access.Principal, verb hub.Verb, room string)) {
 	for _, p := range w.principals() {
 		for range 40 {
 			room := pick(w, w.rooms)
-			for _, verb := range verbs() {
+			for _, verb := range everyVerb() {
 				f(p, verb, room)
 			}
 		}
@@ -251,6 +296,8 @@ func (w *world) stricter(than access.Who, pattern string) access.Who {
 	switch than.Kind {
 	case access.Anyone:
 		return w.who(pattern)
+	case access.Guests:
+		return access.Who{Kind: access.Users}
 	case access.Users:
 		if strings.Contains(pattern, "{user}") && w.IntN(2) == 0 {
 			return access.Who{Kind: access.Owner}

@@ -10,7 +10,7 @@ import (
 
 // ParseVerbs parses the verbs that the words begin with, for a rule with the pattern. It also
 // returns the words from the first that is not a verb. The word presence means members and
-// show, and all means every verb. A verb that comes twice is an error, and so is all for a pattern
+// show, and all means every verb but moderate and create. A verb that comes twice is an error, and so is all for a pattern
 // that begins with "-/", where each verb must be named.
 func ParseVerbs(pattern string, words []string) (verbs []hub.Verb, rest []string, err error) {
 	for i, word := range words {
@@ -40,7 +40,7 @@ func parseVerb(word string) []hub.Verb {
 	case "all":
 		return allVerbs()
 	}
-	for _, v := range allVerbs() {
+	for _, v := range everyVerb() {
 		if v.String() == word {
 			return []hub.Verb{v}
 		}
@@ -48,10 +48,13 @@ func parseVerb(word string) []hub.Verb {
 	return nil
 }
 
-func allVerbs() []hub.Verb {
+// everyVerb returns all verbs, and allVerbs those that the word all means.
+func everyVerb() []hub.Verb {
 	all := make([]hub.Verb, numVerbs)
 	for i := range all {
 		all[i] = hub.Verb(i)
 	}
 	return all
 }
+
+func allVerbs() []hub.Verb { return everyVerb()[:hub.VerbShow+1] }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -12,22 +13,15 @@ import (
 // use. It is asked for each step of a client, with locks held: it must not take long, and
 // not call the hub.
 type Authorizer interface {
-	// Decide reports whether the client may use the verb in the room, whose name is valid.
+	// Decide reports whether the principal may use the verb in the room, whose name is valid.
 	// The answer depends on these three alone: never on whether the room exists.
-	Decide(c *Client, verb Verb, room string) bool
+	Decide(p Principal, verb Verb, room string) bool
 }
-
-// Facts are what was found out about a client when it connected. What they mean is the
-// authorizer's to know.
-type Facts struct{ IDs []string }
-
-// Has reports whether id is among the facts. nil has none.
-func (f *Facts) Has(id string) bool { return f != nil && slices.Contains(f.IDs, id) }
 
 // Verbs is a set of verbs.
 type Verbs uint8
 
-// AllVerbs are all of them.
+// AllVerbs are those that everybody has without an [Authorizer]: all but moderate and create.
 const AllVerbs Verbs = 1<<(VerbShow+1) - 1
 
 // Has reports whether v is among the verbs.
@@ -40,6 +34,13 @@ type Rights struct {
 	Presence settings.PresenceMode
 	// Left says that a session has left the room, since it may not subscribe any more.
 	Left bool
+}
+
+// Change is what a client is told of its rights: what they are now in a room or, if Expires is
+// set, that its credential expires after that time.
+type Change struct {
+	Rights
+	Expires time.Duration
 }
 
 // Authorize puts an authorizer in force; nil lets everybody do everything. Live
@@ -59,21 +60,52 @@ func (h *Hub) Authorize(a Authorizer) {
 // decide decides whether the client may do this in the room, by the client, the verb
 // and the name of the room alone.
 func (c *Caller) decide(verb Verb, room string) error {
-	if err := c.client.inScope(room); err != nil {
+	if err := c.who().inScope(room); err != nil {
 		return err
 	}
-	if a := c.hub.authorizer.Load(); a == nil || (*a).Decide(&c.client, verb, room) {
+	a := c.hub.authorizer.Load()
+	if a == nil && verb != VerbModerate || a != nil && (*a).Decide(c.who().principal(), verb, room) {
 		return nil
 	}
 	return c.refusal()
 }
 
+// mayCreate returns the error with which a caller is refused that may not make a room, unless
+// the engine has a log of it.
+func (c *Caller) mayCreate(ctx context.Context, room string) error {
+	if c.decide(VerbCreate, room) == nil {
+		return nil
+	}
+	page, err := c.hub.engine.Read(ctx, room, Query{Last: 1, Limit: 1})
+	switch {
+	case err != nil:
+		return err
+	case len(page.Messages) > 0:
+		return nil
+	case c.decide(VerbSubscribe, room) == nil:
+		return ErrNoRoom
+	default:
+		return c.refusal()
+	}
+}
+
+// mustExist returns ErrNoRoom for a room that does not exist and that the caller may not make,
+// where it would see an empty one otherwise.
+func (c *Caller) mustExist(ctx context.Context, room string) error {
+	if c.hub.lookUp(room) != nil {
+		return nil
+	}
+	return c.mayCreate(ctx, room)
+}
+
 // refusal returns the error for what the client may not do.
 func (c *Caller) refusal() error {
-	if c.client.User == nil {
+	switch c.who().User.Kind() {
+	case message.UserAnonymous, message.UserGuest:
 		return ErrUnauthorized
+	default:
+		return ErrForbidden
 	}
-	return ErrForbidden
 }
 
 // Rights returns what the caller may do in the room.
@@ -82,12 +114,15 @@ func (c *Caller) Rights(room string) Rights {
 }
 
 func (c *Caller) can(room string) (can Verbs) {
-	if c.client.inScope(room) != nil {
+	if c.who().inScope(room) != nil {
 		return 0
 	}
 	a := c.hub.authorizer.Load() // one for all verbs
-	for v := VerbSubscribe; v <= VerbShow; v++ {
-		if a == nil || (*a).Decide(&c.client, v, room) {
+	if a == nil {
+		return AllVerbs
+	}
+	for p, v := c.who().principal(), VerbSubscribe; v <= VerbModerate; v++ {
+		if (*a).Decide(p, v, room) {
 			can |= 1 << v
 		}
 	}
@@ -142,7 +177,7 @@ func (s *Session) decideAgain() (lost bool, cause Cause) {
 	s.rooms = kept
 	s.waker.Wake()
 	switch {
-	case lost && s.client.Bound:
+	case lost && s.who().Bound:
 		return lost, CauseForbidden
 	case s.noticeBytes > maxAnswerBytes:
 		return lost, CauseSlow
@@ -160,8 +195,8 @@ func (s *Session) change(m *Subscription, can Verbs) (left bool) {
 	if left || taken.Has(VerbMembers) {
 		s.revoked.Add(1)
 	}
-	if s.client.Tell != nil {
-		s.queue(s.client.Tell(Rights{Room: m.room.name, Can: can, Presence: m.room.policy.Load().Presence.Mode, Left: left}))
+	if s.who().Tell != nil {
+		s.queue(s.who().Tell(Change{Rights: Rights{Room: m.room.name, Can: can, Presence: m.room.policy.Load().Presence.Mode, Left: left}}))
 	}
 	if left {
 		s.leave(m, WhyLeft, 0)
@@ -182,7 +217,7 @@ func (m *Subscription) allow(can Verbs) {
 	m.can = can
 	if !sees {
 		m.stale = false
-	} else if !saw && m.session.client.Presence != PresenceNothing {
+	} else if !saw && m.session.who().Presence != PresenceNothing {
 		m.stale, m.shown = true, 0 // it gets a snapshot, before any batch
 		m.standAlone()
 	}
@@ -205,7 +240,7 @@ func (m *Subscription) unshow() {
 		return
 	}
 	m.room.attendance.release(m.lease, WhyLeft, 0)
-	m.lease = m.room.attendance.hold(&m.session.client, nil, false)
+	m.lease = m.room.attendance.hold(m.session.who(), nil, false)
 }
 
 // skipHistory passes what the subscription was still to read and is older than [RecentAge], which

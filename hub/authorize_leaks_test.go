@@ -86,7 +86,7 @@ func TestHistoryIsTakenWhileSubscribing(t *testing.T) {
 // flap is an authorizer that does not let the third question about subscribe pass.
 type flap struct{ n int }
 
-func (f *flap) Decide(_ *hub.Client, v hub.Verb, _ string) bool {
+func (f *flap) Decide(_ hub.Principal, v hub.Verb, _ string) bool {
 	if v == hub.VerbSubscribe {
 		f.n++
 		return f.n != 3
@@ -141,7 +141,7 @@ func TestPresenceCursorsTellNothingOfOtherRooms(t *testing.T) {
 // Who may see members again gets a snapshot, even if nothing has changed.
 func TestMembersAreGivenBack(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
-		s := connect(t, h, hub.Client{User: ann, Presence: hub.PresenceAll, Tell: func(r hub.Rights) []byte { return fmt.Appendf(nil, "%b", r.Can) }})
+		s := connect(t, h, hub.Client{User: ann, Presence: hub.PresenceAll, Tell: func(r hub.Change) []byte { return fmt.Appendf(nil, "%b", r.Can) }})
 		join(t, s, "r", hub.Start{})
 		advance(3 * time.Second)
 		items(s, 20)
@@ -208,7 +208,7 @@ func TestShowIsTaken(t *testing.T) {
 // bomb is an authorizer that panics about the room c.
 type bomb struct{}
 
-func (bomb) Decide(_ *hub.Client, _ hub.Verb, room string) bool {
+func (bomb) Decide(_ hub.Principal, _ hub.Verb, room string) bool {
 	if room == "c" {
 		panic("bomb")
 	}

@@ -16,9 +16,9 @@ import (
 // rooms that it does not hold.
 type rules map[string]bool
 
-func (r rules) Decide(c *hub.Client, verb hub.Verb, room string) bool {
-	if !r[room] {
-		return true
+func (r rules) Decide(c hub.Principal, verb hub.Verb, room string) bool {
+	if !r[room] || verb == hub.VerbCreate {
+		return verb != hub.VerbModerate
 	}
 	user := "~"
 	if c.User != nil {
@@ -77,7 +77,7 @@ func TestRightsAtTheDoor(t *testing.T) {
 
 // What is taken away ends at once, on every kind of session; the others miss nothing.
 func TestRightsAreTakenAway(t *testing.T) {
-	tell := func(r hub.Rights) []byte { return fmt.Appendf(nil, "%s %b %v", r.Room, r.Can, r.Left) }
+	tell := func(r hub.Change) []byte { return fmt.Appendf(nil, "%s %b %v", r.Room, r.Can, r.Left) }
 	h := newHub(t, configured())
 	c := new(dispatcher)
 	several := inDispatcher(t, h, c, "r", hub.Client{Tell: tell})

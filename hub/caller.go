@@ -17,12 +17,13 @@ import (
 // with subscriptions and rates of its own. Methods are safe for concurrent use.
 //
 // Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [message.ErrUser],
-// [ErrEnded] if the session has ended, and *[limit.Error] for a limit.
+// [ErrCredential], [ErrUnauthorized], [ErrForbidden], [ErrNoRoom], [ErrEnded] if the session has
+// ended, and *[limit.Error] for a limit.
 type Caller struct {
 	hub     *Hub
-	client  Client
+	client  atomic.Pointer[Client] // who it is; only [Session.Authenticate] replaces it
 	session *Session               // nil: none
-	tagged  atomic.Pointer[string] // what tag returns; nil: not needed yet
+	tagged  atomic.Pointer[tagged] // what tag returns; nil: not needed yet
 }
 
 // VisitLease is how long a client without a session stays a member after its last
@@ -31,32 +32,43 @@ const VisitLease = 20 * time.Second
 
 // Caller returns the caller of a request that makes no session. The client's ID is
 // that of the connection it speaks for; empty: none.
-func (h *Hub) Caller(c Client) *Caller { return &Caller{hub: h, client: c} }
+func (h *Hub) Caller(c Client) *Caller {
+	caller := &Caller{hub: h}
+	caller.client.Store(&c)
+	return caller
+}
+
+// who returns the client, which must not be changed.
+func (c *Caller) who() *Client { return c.client.Load() }
 
 // ID returns the id of the caller's connection, which its client knows as conn.
-func (c *Caller) ID() string { return c.client.ID }
+func (c *Caller) ID() string { return c.who().ID }
 
 // Client returns who the caller is.
-func (c *Caller) Client() Client { return c.client }
+func (c *Caller) Client() Client { return *c.who() }
+
+// tagged is the tag of a connection.
+type tagged struct{ conn, tag string }
 
 // tag returns what stands for the caller's connection in the messages that it publishes,
 // and lets nobody speak for it; empty without a connection.
-func (c *Caller) tag() string {
-	if c.client.ID == "" {
+func (c *Caller) tag(conn string) string {
+	if conn == "" {
 		return ""
 	}
-	if known := c.tagged.Load(); known != nil {
-		return *known
+	if known := c.tagged.Load(); known != nil && known.conn == conn {
+		return known.tag
 	}
-	tag := c.hub.secret.Tag("publisher", c.client.ID, 9)
-	c.tagged.Store(&tag)
+	tag := c.hub.secret.Tag("publisher", conn, 9)
+	c.tagged.Store(&tagged{conn, tag})
 	return tag
 }
 
 // echoes reports whether the message is not for the caller, whose connection published
 // it: a signal never is, a message if the client does not want its own.
 func (c *Caller) echoes(m *Message) bool {
-	return (c.client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag()
+	client := c.who()
+	return (client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag(client.ID)
 }
 
 // admit is the door. It returns why the caller may not do this in the room, before
@@ -66,7 +78,7 @@ func (c *Caller) admit(verb Verb, room string) error {
 		return err
 	}
 	if s := c.session; s == nil {
-		if err := c.client.User.Check(); err != nil { // Connect has checked a session's
+		if err := c.hub.vouch(c.who()); err != nil { // Connect has done so for a session
 			return err
 		}
 	} else if s.Ended() != 0 {
@@ -86,17 +98,17 @@ func (c *Caller) ask() (err error) {
 		wait, ok := s.asking.Take(r, now)
 		s.mu.Unlock()
 		if !ok {
-			return h.bite(refuse(r, wait), &c.client, "")
+			return h.bite(refuse(r, wait), c.who(), "")
 		}
 	}
-	h.addresses.With(c.client.Address, func(a *limit.Address) {
+	h.addresses.With(c.who().Address, func(a *limit.Address) {
 		r, bucket := set.Asking(), &a.Asks
 		if c.session != nil {
 			// Connections are cheap: what one may ask anew, all of an address may not without end.
 			r, bucket = set.AskingTogether(), &a.Together
 		}
 		if wait, ok := bucket.Take(r, now); !ok {
-			err = h.biteAddress(refuse(r, wait), &c.client, "")
+			err = h.biteAddress(refuse(r, wait), c.who(), "")
 		}
 	})
 	return err
@@ -144,8 +156,8 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	h := c.hub
 	joined := Joined{Rights: c.Rights(room)}
 	start.keepTo(joined.Can)
-	if c.client.ID != "" && joined.Presence != settings.PresenceOff {
-		if err := h.renew(ctx, &c.client, room, start.State); err != nil {
+	if c.who().ID != "" && joined.Presence != settings.PresenceOff {
+		if err := h.renew(ctx, c, room, start.State); err != nil {
 			return Joined{}, err
 		}
 	}
@@ -167,14 +179,14 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 // needs no right beyond the client's scope: it returns ErrScope outside of that, and
 // does nothing if there is no subscription.
 func (c *Caller) Unsubscribe(room string) error {
-	if err := c.client.inScope(room); err != nil {
+	if err := c.who().inScope(room); err != nil {
 		return err
 	}
 	switch {
 	case c.session != nil:
 		c.session.unsubscribe(room)
-	case c.client.ID != "":
-		c.hub.withdraw(&c.client, room)
+	case c.who().ID != "":
+		c.hub.withdraw(c.who(), room)
 	}
 	return nil
 }
@@ -203,13 +215,13 @@ func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
 	if c.decide(VerbShow, room) != nil {
 		state = nil // like where presence is off
 	}
-	if c.client.ID == "" {
+	if c.who().ID == "" {
 		return ErrConn
 	}
 	if err := c.ask(); err != nil {
 		return err
 	}
-	return c.hub.renew(ctx, &c.client, room, state)
+	return c.hub.renew(ctx, c, room, state)
 }
 
 // Read reads a room's log. It never makes a room. A query that goes on from a cursor, and one for
@@ -221,6 +233,9 @@ func (c *Caller) Read(ctx context.Context, room string, q Query) (Page, error) {
 		verb = VerbSubscribe
 	}
 	if err := c.admit(verb, room); err != nil {
+		return Page{}, err
+	}
+	if err := c.mustExist(ctx, room); err != nil {
 		return Page{}, err
 	}
 	page, err := c.hub.read(ctx, room, q)
@@ -243,6 +258,9 @@ func (c *Caller) History(ctx context.Context, room string, q Query) (Page, error
 		return Page{}, err
 	}
 	if err := c.ask(); err != nil {
+		return Page{}, err
+	}
+	if err := c.mustExist(ctx, room); err != nil {
 		return Page{}, err
 	}
 	return c.hub.read(ctx, room, q)

@@ -22,6 +22,8 @@ func TestOneDoor(t *testing.T) {
 		"Owns":           "looks at an id and at no room",
 		"Configure":      "the operator's",
 		"Authorize":      "the operator's: it says what the door decides",
+		"Trust":          "the operator's: it says which credentials count",
+		"Revoke":         "the operator's: it says which credentials count no more",
 		"Settings":       "the operator's",
 		"SetLogger":      "the operator's",
 		"Logger":         "the operator's",
@@ -101,7 +103,7 @@ func TestScope(t *testing.T) {
 		client.ID = session.ID()
 		for kind, caller := range map[string]*hub.Caller{"session": &session.Caller, "request": h.Caller(client)} {
 			tries := triesOf(caller)
-			about := []string{"Client", "ID", "CanConnect", "Occupy"} // the client, and no room
+			about := []string{"Client", "ID", "CanConnect", "Occupy", "Authenticate"} // the client, and no room
 			for m := range reflect.TypeFor[*hub.Caller]().Methods() {
 				if tries[m.Name] == nil && !slices.Contains(about, m.Name) {
 					t.Errorf("%s is not tried", m.Name)

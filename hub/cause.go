@@ -6,27 +6,30 @@ type Cause uint8
 
 // The causes. The zero Cause means that the session has not ended.
 const (
-	_              Cause = iota
-	CauseLeft            // the client closed the connection, or its poll was answered
-	CauseGone            // the connection broke or the client went silent
-	CauseProtocol        // the client broke the transport's rules
-	CauseInvalid         // the client sent text that is not UTF-8
-	CauseCommand         // too many invalid commands in a row
-	CauseTooLarge        // a message was over the limit
-	CauseRate            // it published too fast for too long
-	CauseSlow            // the client took nothing for too long
-	CauseOvertaken       // retention overtook a client whose transport has no gaps
-	CauseDraining        // this server hands over to another one
-	CauseStopping        // the hub is closing
-	CauseForbidden       // it may not be in its room any more
-	CauseInternal        // our own fault
+	_               Cause = iota
+	CauseLeft             // the client closed the connection, or its poll was answered
+	CauseGone             // the connection broke or the client went silent
+	CauseProtocol         // the client broke the transport's rules
+	CauseInvalid          // the client sent text that is not UTF-8
+	CauseCommand          // too many invalid commands in a row
+	CauseTooLarge         // a message was over the limit
+	CauseRate             // it published too fast for too long
+	CauseSlow             // the client took nothing for too long
+	CauseOvertaken        // retention overtook a client whose transport has no gaps
+	CauseDraining         // this server hands over to another one
+	CauseStopping         // the hub is closing
+	CauseForbidden        // it may not be in its room any more
+	CauseCredential       // its credential has expired, or does not count any more
+	CauseUser             // it has shown the credential of another user
+	CauseInternal         // our own fault
 	numCauses
 )
 
 var causeNames = [numCauses]string{
 	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid", CauseCommand: "command",
 	CauseTooLarge: "too_large", CauseRate: "rate", CauseSlow: "slow", CauseOvertaken: "overtaken",
-	CauseForbidden: "forbidden", CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
+	CauseForbidden: "forbidden", CauseCredential: "credential", CauseUser: "user",
+	CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
 }
 
 // String returns the cause's label, as logs and metrics carry it.

@@ -81,7 +81,7 @@ func (c *checker) sessions() {
 	byAddress := make(map[netip.Prefix]int)
 	for s := range c.hub.sessions {
 		c.that(s.Ended() == 0, "session %s has ended and is still in the hub", s.ID())
-		if a := s.client.Address; a.IsValid() {
+		if a := s.who().Address; a.IsValid() {
 			byAddress[limit.Prefix(a)]++
 		}
 		in := make(map[*room]bool)
@@ -92,10 +92,10 @@ func (c *checker) sessions() {
 			switch {
 			case m.lease != nil:
 				c.held[m.room]++
-			case !s.client.Observer:
+			case !s.who().Observer:
 				c.others[m.room]++
 			}
-			if s.client.Presence != PresenceNothing {
+			if s.who().Presence != PresenceNothing {
 				c.watchers[m.room]++
 			}
 			c.that(c.hub.rooms[m.room.name] == m.room, "session %s is in %s, which the hub does not know", s.ID(), m.room.name)

@@ -3,6 +3,7 @@ package hub
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
@@ -16,11 +17,15 @@ type Client struct {
 	// Facts are what was found out about the client when it connected, for the
 	// [Authorizer]; nil: nothing. Clients with the same facts share them.
 	Facts *Facts
+	// Credential is what speaks for the client; nil: nothing does that can expire or be
+	// revoked.
+	Credential *Credential
 	// Scope lists the only rooms in which the client may do anything: those of a URL
 	// that others have judged before the hub. nil: any room.
 	Scope []string
-	// Tell makes a notice of rights that have changed; nil: the client is told nothing.
-	Tell func(Rights) []byte
+	// Tell makes a notice of rights that have changed, or of a credential that is about to
+	// expire; nil: the client is told nothing.
+	Tell func(Change) []byte
 	// Bound ends the session with [CauseForbidden] when it loses one of its rooms.
 	Bound bool
 	// NoEcho leaves out messages that this session published itself. Signals of
@@ -49,6 +54,14 @@ func (c *Client) firstRoom() string {
 		return ""
 	}
 	return c.Scope[0]
+}
+
+// Expires returns when sessions of the client end, since its credential does; zero: never.
+func (c *Client) Expires() time.Time {
+	if c.Credential == nil {
+		return time.Time{}
+	}
+	return c.Credential.Expires
 }
 
 // PresenceLevel is what a session gets of presence frames.

@@ -127,7 +127,7 @@ func (c *clocked) read(room string, q Query) Page {
 	return page
 }
 
-// Only offsets, and what is stored for another process, may know the wall clock. The
+// Only offsets, what is stored for another process, and what expires elsewhere, too, may know the wall clock. The
 // times that these methods return have no monotonic reading, so no duration may be
 // computed from them.
 func TestDurationsAreMonotonic(t *testing.T) {
@@ -140,7 +140,7 @@ func TestDurationsAreMonotonic(t *testing.T) {
 		}
 		files = append(files, more...)
 	}
-	may := map[string]bool{"clock": false, "microseconds": false, "timeOf": false}
+	may := map[string]bool{"clock": false, "microseconds": false, "timeOf": false, "due": false, "Revoke": false, "learn": false}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue

@@ -11,16 +11,24 @@ import (
 
 // Connect makes a session of a client. w is woken when there is something for
 // [Session.Next]; if it belongs to a [Dispatcher], that is notified of new messages
-// instead. It returns [message.ErrUser], [ErrDraining], or a [limit.Error] with [limit.ErrFull] that
+// instead. It returns [message.ErrUser], [ErrCredential], [ErrDraining], or a [limit.Error] with [limit.ErrFull] that
 // names max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
-	s := &Session{Caller: Caller{hub: h, client: c}, waker: w, began: time.Since(h.born)}
+	s := &Session{Caller: Caller{hub: h}, waker: w, began: time.Since(h.born)}
+	s.client.Store(&c)
 	s.session = s
-	if err := h.count(&s.client, func() { h.sessions[s] = struct{}{} }); err != nil {
+	if err := h.count(s.who(), func() { h.sessions[s] = struct{}{} }); err != nil {
 		return nil, err
+	}
+	if c.Credential != nil {
+		h.lifetimes.set(s, &c)
+		if err := h.vouch(&c); err != nil { // what has been revoked meanwhile did not find the session
+			s.End(CauseCredential)
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -29,8 +37,8 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 // no session is answered. leave undoes that, and must be called once. It returns
 // the errors of [Hub.Connect].
 func (c *Caller) Occupy() (leave func(), err error) {
-	h, addr := c.hub, c.client.Address
-	if err := h.count(&c.client, func() { h.answers++ }); err != nil {
+	h, addr := c.hub, c.who().Address
+	if err := h.count(c.who(), func() { h.answers++ }); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -44,7 +52,7 @@ func (c *Caller) Occupy() (leave func(), err error) {
 // count counts a client among the connections, of the hub and of its address. add
 // is called with mu held.
 func (h *Hub) count(c *Client, add func()) error {
-	if err := c.User.Check(); err != nil {
+	if err := h.vouch(c); err != nil {
 		return err
 	}
 	set := h.settings.Load()
@@ -71,19 +79,19 @@ func (h *Hub) count(c *Client, add func()) error {
 // CanConnect returns the error with which [Hub.Connect] would refuse the caller's
 // client now, or nil.
 func (c *Caller) CanConnect() error {
-	if err := c.client.User.Check(); err != nil {
+	h := c.hub
+	if err := h.vouch(c.who()); err != nil {
 		return err
 	}
-	h := c.hub
 	set := h.settings.Load()
 	var refused error
-	h.addresses.With(c.client.Address, func(a *limit.Address) { refused = h.crowded(&c.client, a, set) })
+	h.addresses.With(c.who().Address, func(a *limit.Address) { refused = h.crowded(c.who(), a, set) })
 	if refused != nil {
 		return refused
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.occupied(&c.client, set)
+	return h.occupied(c.who(), set)
 }
 
 // crowded returns the refusal of an address that has all its sessions, or nil.
@@ -109,8 +117,11 @@ func (h *Hub) occupied(c *Client, set *settings.Settings) error {
 
 // disconnect undoes Connect.
 func (h *Hub) disconnect(s *Session) {
+	if s.who().Credential != nil {
+		h.lifetimes.remove(s)
+	}
 	h.mu.Lock()
 	delete(h.sessions, s)
 	h.mu.Unlock()
-	h.addresses.With(s.client.Address, func(a *limit.Address) { a.Sessions-- })
+	h.addresses.With(s.who().Address, func(a *limit.Address) { a.Sessions-- })
 }

@@ -28,8 +28,9 @@ type Hub struct {
 	endings    [numCauses]atomic.Uint64
 	bitten     sync.Map // limits that have been logged since the last Configure
 	stop       chan struct{}
+	unwatch    context.CancelFunc
 	born       time.Time
-	janitor    sync.WaitGroup
+	janitor    sync.WaitGroup // what runs until the hub is closed
 
 	mu       sync.RWMutex
 	closed   bool
@@ -47,6 +48,10 @@ type Hub struct {
 	vacant    atomic.Int64 // rooms without members
 	addresses limit.Addresses
 	wakers    wakers
+
+	trust     trust
+	revoked   revocations
+	lifetimes lifetimes
 }
 
 // Stats is what a hub holds at one moment.
@@ -82,7 +87,12 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 		return nil, fmt.Errorf("reading the engine's state: %w", err)
 	}
 	h.log.Store(slog.New(slog.DiscardHandler))
+	h.lifetimes.timer = time.NewTimer(lookAgain)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.unwatch = cancel
 	h.janitor.Go(h.sweepUntilStopped)
+	h.janitor.Go(h.expireUntilStopped)
+	h.janitor.Go(func() { h.watchRevocations(ctx) })
 	return h, nil
 }
 
@@ -179,6 +189,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		s.End(CauseStopping)
 	}
 	close(h.stop)
+	h.unwatch()
 	h.janitor.Wait()
 	for _, r := range h.list() {
 		r.close()

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"strings"
 
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/secret"
 )
 
@@ -48,5 +49,5 @@ func (h *Hub) memberID(c *Client) string {
 	if c.User != nil {
 		return strings.Clone(c.User.ID)
 	}
-	return "~" + h.secret.Tag("member", c.ID, 9)
+	return message.AnonymousID(h.secret.Tag("member", c.ID, 9))
 }

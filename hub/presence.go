@@ -59,8 +59,8 @@ func (h *Hub) memberCount(room string) (int, error) {
 
 // renew keeps a client without a session in the room until [VisitLease] and the room's
 // grace are over, and shows state unless it is nil. The client's ID identifies it.
-func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) error {
-	state, err := h.stateOf(state, c, room)
+func (h *Hub) renew(ctx context.Context, c *Caller, room string, state []byte) error {
+	state, err := h.stateOf(state, c.who(), room)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (h *Hub) renew(ctx context.Context, c *Client, room string, state []byte) e
 		return err
 	}
 	defer r.unpin()
-	r.attendance.renew(c, state, VisitLease+r.policy.Load().Presence.Grace)
+	r.attendance.renew(c.who(), state, VisitLease+r.policy.Load().Presence.Grace)
 	return nil
 }
 

@@ -49,6 +49,15 @@ func (p *attendance) hold(c *Client, state []byte, attended bool) *presence.Leas
 	return l
 }
 
+// move gives a lease that a session holds to the client that it is from now on.
+func (p *attendance) move(l *presence.Lease, c *Client) *presence.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	moved := p.roster.Move(l, p.hub.memberID(c), userName(c.User), c.ID)
+	p.follow()
+	return moved
+}
+
 // update shows another state of a lease that a session holds.
 func (p *attendance) update(l *presence.Lease, state []byte) {
 	p.mu.Lock()

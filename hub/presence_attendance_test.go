@@ -24,7 +24,7 @@ func roomOf(t testing.TB, visitors int, client func(i int) Client) (*Hub, *room)
 			t.Error(err)
 		}
 	})
-	r, err := h.acquire(t.Context(), "r", new(Client))
+	r, err := h.acquire(t.Context(), "r", h.Caller(Client{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	set := h.settings.Load()
 	limits := set.Policy(p.Room)
 	if len(p.Data) > limits.MaxMessageSize {
-		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: limit.ErrTooLarge}, &c.client, p.Room)
+		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: limit.ErrTooLarge}, c.who(), p.Room)
 	}
 	if err := c.rate(p.Room, limits.Rate); err != nil {
 		return Receipt{}, err
@@ -53,21 +53,22 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 // append hands the message to the engine.
 func (c *Caller) append(ctx context.Context, p *Publication) (Receipt, error) {
 	h := c.hub
-	r, err := h.acquire(ctx, p.Room, &c.client)
+	r, err := h.acquire(ctx, p.Room, c)
 	if err != nil {
 		return Receipt{}, err
 	}
 	defer r.unpin()
+	client := c.who() // one, though it may change meanwhile
 	m := &Message{
 		Room: r.name, Event: p.Event, Kind: p.Kind, Type: p.Type, Data: message.Fit(p.Data),
-		From: c.client.User, Key: p.Key, Publisher: c.tag(), Signal: p.Signal,
+		From: client.User, Key: p.Key, Publisher: c.tag(client.ID), Signal: p.Signal,
 	}
 	if p.TTL > 0 {
 		m.Expires = time.Now().Add(p.TTL)
 	}
 	d := Draft{Message: m}
 	if p.Key != "" {
-		d.Scope, d.Print = p.scope(userID(c.client.User)), p.print()
+		d.Scope, d.Print = p.scope(userID(client.User)), p.print()
 	}
 	defer h.relieve()
 	return h.engine.Publish(ctx, d)
@@ -108,13 +109,13 @@ func (c *Caller) rate(room string, r limit.Rate) error {
 		wait, ok := s.publishing.Take(r, now)
 		s.mu.Unlock()
 		if !ok {
-			return h.bite(limit.TooOften("rate", r, wait), &c.client, room)
+			return h.bite(limit.TooOften("rate", r, wait), c.who(), room)
 		}
 	}
 	var err error
-	h.addresses.With(c.client.Address, func(a *limit.Address) {
+	h.addresses.With(c.who().Address, func(a *limit.Address) {
 		if wait, ok := a.Publish.Take(r, now); !ok {
-			err = h.biteAddress(limit.TooOften("rate", r, wait), &c.client, room)
+			err = h.biteAddress(limit.TooOften("rate", r, wait), c.who(), room)
 		}
 	})
 	return err

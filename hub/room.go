@@ -165,7 +165,7 @@ func (r *room) enter(m *Subscription, c Dispatcher) {
 		r.groups = append(r.groups, &SubscriberGroup{room: r, dispatcher: c, at: r.tailPosition()})
 	}
 	r.groups[i].add(m)
-	if m.session.client.Presence != PresenceNothing {
+	if m.session.who().Presence != PresenceNothing {
 		r.watchers.Add(1)
 	}
 }
@@ -175,7 +175,7 @@ func (r *room) leave(m *Subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.at.Store(nil)
-	if m.session.client.Presence != PresenceNothing {
+	if m.session.who().Presence != PresenceNothing {
 		r.watchers.Add(-1)
 	}
 	if r.subscribers--; r.subscribers == 0 {

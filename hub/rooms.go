@@ -11,9 +11,9 @@ import (
 
 // The part of the hub that makes rooms and forgets them.
 
-// acquire returns the room, pinned, making it if need be for client c. It returns
-// ErrDraining, a *limit.Error, the context's error, or the engine's.
-func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error) {
+// acquire returns the room, pinned, making it if need be for caller c. It returns
+// ErrNoRoom, ErrDraining, a *limit.Error, the context's error, or the engine's.
+func (h *Hub) acquire(ctx context.Context, name string, c *Caller) (*room, error) {
 	r, err := h.pinOrMake(ctx, name, c)
 	if err != nil {
 		return nil, err
@@ -32,12 +32,15 @@ func (h *Hub) acquire(ctx context.Context, name string, c *Client) (*room, error
 }
 
 // pinOrMake returns the room, pinned. While one of the name is being forgotten, it waits.
-func (h *Hub) pinOrMake(ctx context.Context, name string, c *Client) (*room, error) {
+func (h *Hub) pinOrMake(ctx context.Context, name string, c *Caller) (*room, error) {
 	for {
 		r, leaving := h.pin(name)
 		if r == nil && leaving == nil {
-			var err error
-			if r, leaving, err = h.makeRoom(name, c); err != nil {
+			err := c.mayCreate(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			if r, leaving, err = h.makeRoom(name, c.who()); err != nil {
 				return nil, err
 			}
 		}

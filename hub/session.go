@@ -77,7 +77,7 @@ var errAgain = errors.New("rights have changed")
 func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (Joined, error) {
 	can := s.can(name)
 	start.keepTo(can)
-	state, err := s.hub.stateOf(start.State, &s.client, name)
+	state, err := s.hub.stateOf(start.State, s.who(), name)
 	if err != nil {
 		return Joined{}, err
 	}
@@ -87,13 +87,13 @@ func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (J
 	if err := s.ask(); err != nil {
 		return Joined{}, err
 	}
-	r, err := s.hub.acquire(ctx, name, &s.client)
+	r, err := s.hub.acquire(ctx, name, &s.Caller)
 	if err != nil {
 		return Joined{}, err
 	}
 	defer r.unpin()
 
-	m := &Subscription{session: s, room: r, waker: s.waker, noEcho: s.client.NoEcho}
+	m := &Subscription{session: s, room: r, waker: s.waker, noEcho: s.who().NoEcho}
 	m.allow(can)
 	joined, err := m.begin(ctx, s.hub, start)
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *Session) unsubscribe(name string) {
 
 // show shows a state of the client as a member of a room.
 func (s *Session) show(room string, state []byte) error {
-	state, err := s.hub.stateOf(state, &s.client, room)
+	state, err := s.hub.stateOf(state, s.who(), room)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *Session) show(room string, state []byte) error {
 	switch {
 	case i < 0:
 		return ErrNotJoined
-	case s.client.Observer, s.rooms[i].room.policy.Load().Presence.Mode == settings.PresenceOff:
+	case s.who().Observer, s.rooms[i].room.policy.Load().Presence.Mode == settings.PresenceOff:
 		return ErrPresence
 	}
 	s.rooms[i].show(state)

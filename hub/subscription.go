@@ -46,7 +46,7 @@ func (m *Subscription) begin(ctx context.Context, h *Hub, start Start) (Joined, 
 
 // watches reports whether the subscription gets presence frames.
 func (m *Subscription) watches() bool {
-	return m.session.client.Presence != PresenceNothing && m.can.Has(VerbMembers)
+	return m.session.who().Presence != PresenceNothing && m.can.Has(VerbMembers)
 }
 
 // next appends what the subscription has not read yet.
@@ -136,7 +136,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 			buf = append(buf, ItemOf(e))
 		}
 	}
-	if tail := r.tailPosition(); p == *tail && !s.client.Alone {
+	if tail := r.tailPosition(); p == *tail && !s.who().Alone {
 		m.at.Store(tail) // where the others stand: from here on it goes with its dispatcher
 	} else if p != *before {
 		own := p
@@ -180,7 +180,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 // shows state, unless that is nil. An anonymous client that shows no state and receives
 // no presence is only counted, through its session.
 func (m *Subscription) appear(state []byte) {
-	switch c := &m.session.client; {
+	switch c := m.session.who(); {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
 		m.lease = m.room.attendance.hold(c, state, false)
@@ -195,7 +195,7 @@ func (m *Subscription) show(state []byte) {
 		m.room.attendance.update(m.lease, state)
 		return
 	}
-	m.lease = m.room.attendance.hold(&m.session.client, state, true)
+	m.lease = m.room.attendance.hold(m.session.who(), state, true)
 }
 
 // vanish undoes appear.
@@ -203,7 +203,7 @@ func (m *Subscription) vanish(why Why, grace time.Duration) {
 	switch {
 	case m.lease != nil:
 		m.room.attendance.release(m.lease, why, grace)
-	case !m.session.client.Observer:
+	case !m.session.who().Observer:
 		m.room.attendance.attend(-1)
 	}
 }

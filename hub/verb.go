@@ -17,6 +17,11 @@ var (
 	ErrUnauthorized = errors.New("not allowed without signing in")
 	// ErrForbidden refuses what a user may not do.
 	ErrForbidden = errors.New("not allowed")
+	// ErrCredential refuses a client whose credential has expired, has been revoked, or comes
+	// from a source that does not count any more.
+	ErrCredential = errors.New("the credential does not count any more")
+	// ErrNoRoom refuses a room that does not exist, to a client that may not make it.
+	ErrNoRoom = errors.New("no such room")
 )
 
 // Verb is something that a client does in a room, and for which it needs a right.
@@ -27,14 +32,19 @@ const (
 	VerbSubscribe Verb = iota // receive messages and signals, and be there
 	VerbPublish
 	VerbSignal
-	VerbHistory // read the log, and where it ends
-	VerbMembers // list and count members
-	VerbShow    // show a state to the other members
+	VerbHistory  // read the log, and where it ends
+	VerbMembers  // list and count members
+	VerbShow     // show a state to the other members
+	VerbModerate // keep order
+	VerbCreate   // do one of the first six in a room that does not exist yet
 )
+
+// NumVerbs is how many verbs there are.
+const NumVerbs = int(VerbCreate) + 1
 
 var verbNames = [...]string{
 	VerbSubscribe: "subscribe", VerbPublish: "publish", VerbSignal: "signal",
-	VerbHistory: "history", VerbMembers: "members", VerbShow: "show",
+	VerbHistory: "history", VerbMembers: "members", VerbShow: "show", VerbModerate: "moderate", VerbCreate: "create",
 }
 
 // String returns the verb's name, as configurations write it.

@@ -208,6 +208,9 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
+		if session.Ended() == hub.CauseCredential {
+			return hub.ErrCredential
+		}
 		if session.Revocations() > 0 || session.Ended() == hub.CauseForbidden {
 			for _, asked := range o.Rooms {
 				if err := o.caller.May(hub.VerbSubscribe, asked.Name); err != nil {

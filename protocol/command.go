@@ -42,7 +42,7 @@ const (
 // several. [Decode] reads and checks it, [Command.Do] executes it on an [Executor] and
 // answers it; [Command.Refusal] is the answer to a command that failed.
 //
-// Op and Room are always set. The other fields belong to single operations, as
+// Op is always set, and Room except for auth. The other fields belong to single operations, as
 // docs/PROTOCOL.md says; fields that an operation does not have are ignored. It is
 // used by one goroutine.
 type Command struct {
@@ -59,6 +59,7 @@ type Command struct {
 	TTL    *int64          `json:"ttl"` // seconds; 0: a signal
 	Before string          `json:"before"`
 	Limit  *int            `json:"limit"`
+	Token  string          `json:"token"`
 }
 
 // JoinRequest is a room to join, and where to begin in it.
@@ -87,6 +88,7 @@ type Executor interface {
 	Publish(ctx context.Context, p hub.Publication) (hub.Receipt, error)
 	Show(ctx context.Context, room string, state []byte) error
 	History(ctx context.Context, room string, q hub.Query) (hub.Page, error)
+	Authenticate(ctx context.Context, token string) (hub.Authenticated, error)
 	// Answer sends the client an answer. object must not be changed afterwards.
 	Answer(object []byte)
 }
@@ -134,10 +136,10 @@ func (c *Command) check() error {
 	case "":
 		return badField("op", "missing; name the operation")
 	case OpAuth:
-		return &Problem{
-			Status: http.StatusNotImplemented, Title: "not implemented",
-			Detail: "this server takes no tokens: the user is determined when the client connects", Field: "op",
+		if c.Token == "" {
+			return badField("token", "missing")
 		}
+		return nil
 	case OpJoin, OpLeave, OpPublish, OpSignal, OpState, OpHistory:
 	default:
 		return badField("op", "unknown operation "+strconv.Quote(c.Op))
@@ -191,6 +193,8 @@ func (c *Command) do(ctx context.Context, e Executor, answer bool) error {
 		return c.answer(e, e.Show(ctx, c.Room, compact(c.State)), answer)
 	case OpHistory:
 		return c.history(ctx, e)
+	case OpAuth:
+		return c.authenticate(ctx, e)
 	default:
 		return c.publish(ctx, e, answer)
 	}
@@ -256,6 +260,21 @@ func ParseLast(s string) (n int, age time.Duration, err error) {
 		return 0, 0, ErrLast
 	}
 	return 0, age, nil
+}
+
+// authenticate is always answered, with who the client is from then on.
+func (c *Command) authenticate(ctx context.Context, e Executor) error {
+	is, err := e.Authenticate(ctx, c.Token)
+	if err != nil {
+		return err
+	}
+	b := append(c.appendRef([]byte(`{"op":"ok"`)), `,"conn":`...)
+	b = appendWho(appendString(b, is.Conn), `,"user":`, is.User)
+	if !is.Expires.IsZero() {
+		b = appendExpires(b, time.Until(is.Expires))
+	}
+	e.Answer(append(b, '}'))
+	return nil
 }
 
 // publish publishes a message or a signal.

@@ -40,6 +40,10 @@ func (a *executor) Subscribe(_ context.Context, room string, start hub.Start) (h
 	a.Answer(start.Answer(a.joined))
 	return a.joined, nil
 }
+
+func (a *executor) Authenticate(_ context.Context, token string) (hub.Authenticated, error) {
+	return hub.Authenticated{Conn: "c", User: &hub.User{ID: "ann"}}, a.do("auth", token)
+}
 func (a *executor) Unsubscribe(room string) error { return a.do("leave", room) }
 func (a *executor) Publish(_ context.Context, p hub.Publication) (hub.Receipt, error) {
 	a.p = p
@@ -164,7 +168,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 		{"not UTF-8", "{\"op\":\"\xff\"}", `UTF-8`},
 		{"no op", `{"room":"r","ref":3}`, `"ref":3,"room":"r","status":400,"title":"bad request","detail":"op: missing; name the operation","field":"op"`},
 		{"unknown op", `{"op":"dance","ref":3}`, `"field":"op"`},
-		{"tokens", `{"op":"auth","token":"x","ref":3}`, `"ref":3,"status":501`},
+		{"auth without a token", `{"op":"auth","ref":3}`, `"ref":3,"status":400,"title":"bad request","detail":"token: missing","field":"token"`},
 		{"no room", `{"op":"join"}`, `"field":"room"`},
 		{"bad room", `{"op":"join","room":"a//b"}`, `empty segment`},
 		{"room of another type", `{"op":"join","room":1,"ref":4}`, `"ref":4,"status":400,"title":"bad request","detail":"room: must be a string, not a number","field":"room"`},

@@ -104,6 +104,7 @@ type Opening struct {
 	Conn       string
 	Cursor     string // empty: left out, and the client keeps its own
 	User       *hub.User
+	Expires    time.Time // when the client's credential does; zero: never
 	Heartbeat  time.Duration
 	MaxMessage int // bytes; settings.Off: no limit
 	// Rights are those in the only room of the connection; nil: there are several, or none.
@@ -118,6 +119,9 @@ func (o *Opening) Ready() []byte {
 		b = appendString(b, o.Cursor)
 	}
 	b = appendWho(b, `,"user":`, o.User)
+	if !o.Expires.IsZero() {
+		b = appendExpires(b, time.Until(o.Expires))
+	}
 	b = append(b, `,"heartbeat":`...)
 	b = strconv.AppendInt(b, int64(o.Heartbeat.Seconds()), 10)
 	b = append(b, `,"limits":{`...)
@@ -216,6 +220,13 @@ func appendUser(b []byte, id, name string) []byte {
 	if name != "" {
 		b = append(b, `,"name":`...)
 		b = appendString(b, name)
+	}
+	switch message.KindOf(id) {
+	case message.UserGuest:
+		b = append(b, `,"guest":true`...)
+	case message.UserBackend:
+		b = append(b, `,"backend":true`...)
+	default: // the id says it
 	}
 	return b
 }

@@ -94,6 +94,14 @@ func ProblemOf(err error) *Problem {
 		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "not signed in", "this room does not allow that to anonymous clients", "room"
 	case errors.Is(err, hub.ErrForbidden):
 		p.Status, p.Title, p.Detail, p.Field = http.StatusForbidden, "not allowed", "this room does not allow that to you", "room"
+	case errors.Is(err, hub.ErrCredential):
+		p.Status, p.Title = http.StatusUnauthorized, "bad credential"
+	case errors.Is(err, hub.ErrUserChanged):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "another user", "the token is another user's: connect anew with it", "token"
+	case errors.Is(err, hub.ErrNoVerifier):
+		p.Status, p.Title, p.Detail = http.StatusNotImplemented, "not implemented", "this server takes no tokens"
+	case errors.Is(err, hub.ErrNoRoom):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusNotFound, "no such room", "the room does not exist, and you may not make it", "room"
 	case errors.Is(err, hub.ErrRooms):
 		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", settings.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"bytes"
+	"strconv"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -26,6 +28,9 @@ func Can(r hub.Rights) (names []string) {
 		names = append(names, hub.VerbMembers.String())
 	case show:
 		names = append(names, hub.VerbShow.String())
+	}
+	if r.Can.Has(hub.VerbModerate) {
+		names = append(names, hub.VerbModerate.String())
 	}
 	return names
 }
@@ -55,9 +60,13 @@ func appendLess(b []byte, r hub.Rights) []byte {
 	return appendCan(b, r)
 }
 
-// Rights returns the object that tells a client that its rights in a room have changed: left if
-// it is in the room no more, otherwise can.
-func Rights(r hub.Rights) []byte {
+// Change returns the object that tells a client of its rights: left if it is in a room no more, auth
+// if its credential is about to expire, otherwise can.
+func Change(c hub.Change) []byte {
+	if c.Expires > 0 {
+		return append(appendExpires([]byte(`{"op":"auth"`), c.Expires), '}')
+	}
+	r := c.Rights
 	if r.Left {
 		e := EndingOf(hub.CauseForbidden)
 		b := appendString([]byte(`{"op":"left","room":`), r.Room)
@@ -65,6 +74,12 @@ func Rights(r hub.Rights) []byte {
 	}
 	b := appendString([]byte(`{"op":"can","room":`), r.Room)
 	return append(appendCan(b, r), '}')
+}
+
+// appendExpires appends the field expires_ms: after how long the client's credential expires.
+func appendExpires(b []byte, in time.Duration) []byte {
+	b = append(b, `,"expires_ms":`...)
+	return strconv.AppendInt(b, max(in.Milliseconds(), 0), 10)
 }
 
 // OpOf returns the operation of an object that this package has made, or "" for anything else.

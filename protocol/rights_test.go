@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -38,13 +39,15 @@ func TestCan(t *testing.T) {
 	}
 }
 
-func TestRights(t *testing.T) {
-	for want, r := range map[string]hub.Rights{
-		`{"op":"left","room":"a\"b","status":403,"title":"not allowed any more"}`: {Room: `a"b`, Left: true},
-		`{"op":"can","room":"r","can":[]}`:                                        {Room: "r", Can: verbs(hub.VerbSubscribe)},
-		`{"op":"can","room":"r","can":["history","members"]}`:                     {Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbHistory, hub.VerbMembers)},
+func TestChange(t *testing.T) {
+	for want, c := range map[string]hub.Change{
+		`{"op":"left","room":"a\"b","status":403,"title":"not allowed any more"}`: {Rights: hub.Rights{Room: `a"b`, Left: true}},
+		`{"op":"can","room":"r","can":[]}`:                                        {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe)}},
+		`{"op":"can","room":"r","can":["history","members"]}`:                     {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbHistory, hub.VerbMembers)}},
+		`{"op":"can","room":"r","can":["moderate"]}`:                              {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbModerate)}},
+		`{"op":"auth","expires_ms":60000}`:                                        {Expires: time.Minute},
 	} {
-		got := protocol.Rights(r)
+		got := protocol.Change(c)
 		if string(got) != want || protocol.OpOf(got) != strings.Split(want, `"`)[3] {
 			t.Errorf("%s, op %q; want %s", got, protocol.OpOf(got), want)
 		}

@@ -54,7 +54,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		out = outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
 		waker = out
 	}
-	o.Client.Tell, o.Client.Bound = protocol.Rights, len(o.Rooms) == 1
+	o.Client.Tell, o.Client.Bound = protocol.Change, len(o.Rooms) == 1
 	session, err := o.Hub.Connect(o.Client, waker)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (s *stream) begin(opening *Opening, hijacker http.Hijacker, out *outbound.C
 // replaces the format with a format for this stream alone.
 func (o *Options) open(ctx context.Context, session *hub.Session) (*Opening, error) {
 	opening := new(Opening)
-	opening.Conn, opening.User, opening.Heartbeat = session.ID(), o.Client.User, o.Heartbeat
+	opening.Conn, opening.User, opening.Expires, opening.Heartbeat = session.ID(), o.Client.User, o.Client.Expires(), o.Heartbeat
 	opening.MaxMessage = o.Hub.Settings().LargestMessage()
 	several, whole := len(o.Rooms) > 1, true
 	cursors := make(protocol.CursorSet, len(o.Rooms))

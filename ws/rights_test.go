@@ -12,7 +12,9 @@ import (
 // closed is an authorizer that lets nobody into a room.
 type closed string
 
-func (c closed) Decide(_ *hub.Client, _ hub.Verb, room string) bool { return room != string(c) }
+func (c closed) Decide(_ hub.Principal, verb hub.Verb, room string) bool {
+	return room != string(c) && verb != hub.VerbModerate
+}
 
 const (
 	leftFrame  = `text:{"op":"left","room":"lobby","status":403,"title":"not allowed any more"}`

@@ -65,7 +65,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	}
 	out := outbound.New(o.Group, shardKey, o.Hub.SubscriberCount(shardKey))
 	if o.Envelope {
-		o.Client.Tell = protocol.Rights
+		o.Client.Tell = protocol.Change
 	}
 	o.Client.Bound = !o.Session
 	session, err := o.Hub.Connect(o.Client, out)
@@ -96,7 +96,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 
 // open joins the rooms and queues the opening, the first frame of the connection.
 func (c *conn) open(ctx context.Context, o *Options) error {
-	opening := protocol.Opening{Conn: c.Session.ID(), User: o.Client.User, Heartbeat: o.Heartbeat, MaxMessage: o.Hub.Settings().LargestMessage()}
+	opening := protocol.Opening{Conn: c.Session.ID(), User: o.Client.User, Expires: o.Client.Expires(), Heartbeat: o.Heartbeat, MaxMessage: o.Hub.Settings().LargestMessage()}
 	if c.commands {
 		c.Session.Notify(opening.Ready())
 		for _, room := range o.Rooms {

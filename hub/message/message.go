@@ -2,11 +2,8 @@ package message
 
 import (
 	"container/list"
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // Kind says how a message's data is to be read.
@@ -19,34 +16,6 @@ const (
 	Text
 	JSON
 )
-
-// MaxUserID bounds the id and the name of a user, in bytes.
-const MaxUserID = 128
-
-// ErrUser is wrapped with what is wrong with a user.
-var ErrUser = errors.New("bad user")
-
-// User is an authenticated identity. It is never set from a message's body.
-type User struct {
-	ID   string
-	Name string // what to show; empty if unknown
-}
-
-// Check returns an error that wraps [ErrUser], or nil.
-func (u *User) Check() error {
-	switch {
-	case u == nil:
-		return nil
-	case u.ID == "" || len(u.ID) > MaxUserID:
-		return fmt.Errorf("%w: the id has %d bytes, 1 to %d are allowed", ErrUser, len(u.ID), MaxUserID)
-	case len(u.Name) > MaxUserID:
-		return fmt.Errorf("%w: the name has %d bytes, at most %d are allowed", ErrUser, len(u.Name), MaxUserID)
-	case !utf8.ValidString(u.ID) || !utf8.ValidString(u.Name):
-		return fmt.Errorf("%w: the id or the name is not UTF-8", ErrUser)
-	default:
-		return nil
-	}
-}
 
 // Message is one entry of a room's log, or a signal. It is immutable once the
 // engine has delivered it and is shared by every reader; only the encoded

@@ -124,6 +124,18 @@ func (r *Roster) Hold(id, name, conn string, state []byte) *Lease {
 	return l
 }
 
+// Move gives the lease's connection another id, name and conn, with the state that it shows. It
+// takes back what Hold gave, and gives the same anew, as one change.
+func (r *Roster) Move(l *Lease, id, name, conn string) *Lease {
+	state := l.state
+	if !r.has(l) {
+		state = nil
+	}
+	moved := r.Hold(id, name, conn, state)
+	r.Release(l, Left, time.Time{})
+	return moved
+}
+
 // Show shows another state; nil changes nothing.
 func (r *Roster) Show(l *Lease, state []byte) {
 	if r.has(l) {

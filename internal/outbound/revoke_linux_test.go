@@ -16,7 +16,9 @@ import (
 // closed is an authorizer that lets nobody into a room.
 type closed string
 
-func (c closed) Decide(_ *hub.Client, _ hub.Verb, room string) bool { return room != string(c) }
+func (c closed) Decide(_ hub.Principal, verb hub.Verb, room string) bool {
+	return room != string(c) && verb != hub.VerbModerate
+}
 
 // What waits for a slow peer is not sent once the session has lost the room, however the
 // connection writes.

@@ -1,0 +1,154 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+)
+
+// The part of the hub that knows which credentials have been revoked.
+
+// MaxRevocations is how many revocations a hub keeps at once.
+const MaxRevocations = 100_000
+
+// Revocation refuses credentials.
+type Revocation struct {
+	// Name is "user:" and the id of a user, or one of [Credential.Names].
+	Name string
+	// Before refuses what was issued at this time or earlier.
+	Before time.Time
+	// Until is when the revocation is forgotten, since what it refuses has expired.
+	Until time.Time
+}
+
+// revocations holds them by name.
+type revocations struct {
+	count atomic.Int64 // len(by), to ask without the lock
+	mu    sync.RWMutex
+	by    map[string]Revocation
+}
+
+// revocationPrefix begins the names of revocations in the engine's [Store].
+const revocationPrefix = "revoked/"
+
+// stored is a revocation as the store has it, in Unix seconds.
+type stored struct {
+	Before int64 `json:"before"`
+	Until  int64 `json:"until"`
+}
+
+// Revoke refuses the credentials that the revocation names, on every hub that shares the
+// engine, and ends the sessions that were opened with them. A revocation of the same name is
+// replaced, unless it reaches further. It returns a *[limit.Error] with [limit.ErrFull] above
+// [MaxRevocations], or the store's error.
+func (h *Hub) Revoke(ctx context.Context, r Revocation) error {
+	left := time.Until(r.Until)
+	if r.Name == "" || left <= 0 {
+		return fmt.Errorf("revocation %q: must have a name, and a time in the future until which it is kept", r.Name)
+	}
+	if h.revoked.full(r.Name) {
+		return limit.Full("revocations", MaxRevocations)
+	}
+	name := revocationPrefix + r.Name
+	for {
+		was, version, err := h.engine.State().Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		now := stored{r.Before.Unix(), r.Until.Unix()}
+		if known := new(stored); len(was) > 0 && json.Unmarshal(was, known) == nil {
+			now = stored{max(now.Before, known.Before), max(now.Until, known.Until)}
+		}
+		value, err := json.Marshal(now)
+		if err != nil {
+			return err
+		}
+		switch _, err = h.engine.State().Set(ctx, name, value, version, time.Until(time.Unix(now.Until, 0))); {
+		case errors.Is(err, ErrVersion):
+			continue // somebody else has revoked the same
+		case err != nil:
+			return err
+		}
+		h.learn(name, value)
+		return nil
+	}
+}
+
+// watchRevocations learns of revocations until ctx ends.
+func (h *Hub) watchRevocations(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := h.engine.State().Watch(ctx, revocationPrefix, h.learn)
+		if ctx.Err() != nil {
+			return
+		}
+		h.Logger().Error("watching revocations", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// learn takes a value of the store.
+func (h *Hub) learn(name string, value []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.Logger().Error("panic in a revocation", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	var s stored
+	if len(value) > 0 && json.Unmarshal(value, &s) != nil {
+		h.Logger().Error("reading a revocation", "name", name)
+		return
+	}
+	r := Revocation{Name: name[len(revocationPrefix):], Before: time.Unix(s.Before, 0), Until: time.Unix(s.Until, 0)}
+	if h.revoked.put(r, len(value) > 0) {
+		h.endRefused()
+	}
+}
+
+// put keeps a revocation, or drops it, and reports whether it may refuse more than before.
+func (v *revocations) put(r Revocation, keep bool) (more bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	was, known := v.by[r.Name]
+	switch {
+	case !keep:
+		delete(v.by, r.Name)
+	case v.by == nil:
+		v.by = map[string]Revocation{r.Name: r}
+	default:
+		v.by[r.Name] = r
+	}
+	v.count.Store(int64(len(v.by)))
+	return keep && (!known || r.Before.After(was.Before))
+}
+
+func (v *revocations) full(name string) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	_, known := v.by[name]
+	return !known && len(v.by) >= MaxRevocations
+}
+
+// covers reports whether the client's credential has been revoked.
+func (v *revocations) covers(c *Client) bool {
+	if c.Credential == nil || v.count.Load() == 0 {
+		return false
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	refuses := func(name string) bool {
+		r, ok := v.by[name]
+		return ok && !c.Credential.Issued.After(r.Before)
+	}
+	return slices.ContainsFunc(c.Credential.Names, refuses) || c.User != nil && refuses("user:"+c.User.ID)
+}
