@@ -9,11 +9,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
 // identify returns the client that sent a request: its user, its address, and what the
 // matchers of allow tell about it.
-func (h *Handler) identify(r *http.Request) hub.Client {
+func (h *Handler) identify(r *http.Request, shown serve.Presented) (hub.Client, error) {
 	var c hub.Client
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		c.User = h.userOf(repl)
@@ -22,7 +23,7 @@ func (h *Handler) identify(r *http.Request) hub.Client {
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
 		c.Address, _ = netip.ParseAddr(ip) // stays invalid for a unix socket
 	}
-	return c
+	return c, nil
 }
 
 // liftWriteTimeout removes a configured write timeout from one response: such timeouts

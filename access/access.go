@@ -78,6 +78,7 @@ const (
 type Principal struct {
 	User   string // the id of the user, which says its kind, see [message.KindOf]; empty: anonymous
 	Facts  *hub.Facts
+	Claims *hub.Facts  // what was found in its credential
 	Grants hub.Granter // nil: none
 }
 
@@ -123,7 +124,7 @@ func (r *Rules) Decide(p hub.Principal, verb hub.Verb, room string) bool {
 		asked.User = p.User.ID
 	}
 	if p.Credential != nil {
-		asked.Grants = p.Credential.Grants
+		asked.Grants, asked.Claims = p.Credential.Grants, p.Credential.Facts
 	}
 	return r.Allow(asked, verb, room)
 }
@@ -266,7 +267,7 @@ func (l *lines) admitBackend(p Principal, verb hub.Verb, room string) bool {
 
 // admitByRule reports whether the lines let the caller in. The room matches their pattern.
 func (l *lines) admitByRule(p Principal, room string) bool {
-	if l.anyone || slices.ContainsFunc(l.facts, p.Facts.Has) {
+	if l.anyone || slices.ContainsFunc(l.facts, p.Facts.Has) || slices.ContainsFunc(l.facts, p.Claims.Has) {
 		return true
 	}
 	if p.User == "" {

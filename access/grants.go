@@ -73,6 +73,18 @@ func (g *Grants) For(user string) *Grants {
 	return &own
 }
 
+// Union grants what one of its members does.
+type Union []hub.Granter
+
+// Grants implements [hub.Granter].
+func (u Union) Grants(verb hub.Verb, room string) (granted, exactly bool) {
+	for _, g := range u {
+		ok, exact := g.Grants(verb, room)
+		granted, exactly = granted || ok, exactly || exact
+	}
+	return granted, exactly
+}
+
 // Grants implements [hub.Granter].
 func (g *Grants) Grants(verb hub.Verb, room string) (granted, exactly bool) {
 	if g.within != nil && !g.within.covers(verb, room, g.user) {

@@ -24,6 +24,8 @@ func TestOneDoor(t *testing.T) {
 		"Authorize":      "the operator's: it says what the door decides",
 		"Trust":          "the operator's: it says which credentials count",
 		"Revoke":         "the operator's: it says which credentials count no more",
+		"Revoked":        "looks at a credential and at no room",
+		"Subkey":         "makes a key and looks at no room",
 		"Settings":       "the operator's",
 		"SetLogger":      "the operator's",
 		"Logger":         "the operator's",

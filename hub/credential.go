@@ -15,15 +15,17 @@ type Principal struct {
 // Credential is what speaks for a client: a token, a key, a link or a cookie that has been
 // verified. It does not change; clients may share one.
 type Credential struct {
-	// Source is what has vouched for it, such as a key: one of [Verifier.Sources]. Sessions end
-	// when it does not count any more.
-	Source string
+	// Sources are what has vouched for it, such as a key: each is one of [Verifier.Sources].
+	// Sessions end when one of them does not count any more.
+	Sources []string
 	// Grants are rights that it adds to those by the rules; nil: none.
 	Grants Granter
 	// Issued is when it was made; zero: unknown, which is before any time.
 	Issued time.Time
 	// Expires is when sessions that were opened with it end, by the wall clock; zero: never.
 	Expires time.Time
+	// Facts are what was found in it, as [Client.Facts]; nil: nothing.
+	Facts *Facts
 	// Names are what it is called where it is revoked, besides its user: "token:…", "link:…",
 	// "key:…" or "issuer:…".
 	Names []string

@@ -38,7 +38,7 @@ func (v *tokens) client(user, life string) (*hub.User, *hub.Credential) {
 	}
 	now := time.Now()
 	return &hub.User{ID: user}, &hub.Credential{
-		Source: v.source, Issued: now, Expires: now.Add(d), Names: []string{"token:" + user + life},
+		Sources: []string{v.source}, Issued: now, Expires: now.Add(d), Names: []string{"token:" + user + life},
 	}
 }
 

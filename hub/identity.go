@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/sha256"
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub/message"
@@ -16,6 +18,16 @@ import (
 func (h *Hub) NewConn(u *User) string {
 	id := secret.NewID()
 	return id + h.secret.Tag("conn", id+userID(u), 12)
+}
+
+// Subkey returns a key for a purpose, made of the hub's secret. Hubs that share an engine have the
+// same (RFC 5869).
+func (h *Hub) Subkey(purpose string) (key [32]byte) {
+	made, err := hkdf.Key(sha256.New, h.secret[:], nil, purpose, len(key))
+	if err != nil {
+		panic(err) // its length is allowed
+	}
+	return [32]byte(made)
 }
 
 // Owns reports whether the hub has made the id of a connection for this user.

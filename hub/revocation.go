@@ -82,6 +82,9 @@ func (h *Hub) Revoke(ctx context.Context, r Revocation) error {
 	}
 }
 
+// Revoked reports whether a client's credential has been revoked.
+func (h *Hub) Revoked(c *Client) bool { return h.revoked.covers(c) }
+
 // watchRevocations learns of revocations until ctx ends.
 func (h *Hub) watchRevocations(ctx context.Context) {
 	for ctx.Err() == nil {

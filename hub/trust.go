@@ -13,7 +13,7 @@ import (
 
 // Verifier verifies credentials. It is safe for concurrent use.
 type Verifier interface {
-	// Sources returns what vouches for its credentials, see [Credential.Source].
+	// Sources returns what vouches for its credentials, see [Credential.Sources].
 	Sources() []string
 	// Verify returns the user and the credential that a token speaks for. It may block until
 	// ctx ends. Its error refuses the token.
@@ -85,8 +85,10 @@ func (h *Hub) vouch(c *Client) error {
 	}
 	h.trust.mu.RLock()
 	defer h.trust.mu.RUnlock()
-	if h.trust.sources[cred.Source] == 0 {
-		return ErrCredential
+	for _, s := range cred.Sources {
+		if h.trust.sources[s] == 0 {
+			return ErrCredential
+		}
 	}
 	return nil
 }

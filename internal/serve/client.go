@@ -8,17 +8,26 @@ import (
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
-// client returns the client that sent a request, as far as its credentials count.
+// client returns the client that sent a request, as far as its credentials count. It may set cookies.
 // anyOrigin says that any page may have sent it. It removes effects from the request if
 // a page of another site has sent it.
-func (s *Server) client(r *http.Request, req *request, rooms []string, anyOrigin bool) (hub.Client, error) {
-	client := s.Identify(r)
+func (s *Server) client(answer http.Header, r *http.Request, req *request, rooms []string, anyOrigin bool) (hub.Client, error) {
 	foreign := crossSite(r)
-	if anyOrigin || foreign || req.anonymous {
-		// Any page may have sent this with the cookies of its visitor, without acting
-		// for them. Or the client asks for it. What matchers tell goes by cookies and
-		// addresses, too.
-		client.User, client.Facts = nil, nil
+	shown, err := present(r, queryOf(r))
+	if err != nil {
+		return hub.Client{}, err
+	}
+	// Any page may have sent this with the cookies of its visitor, without acting
+	// for them. Or the client asks for it. What matchers tell goes by cookies and
+	// addresses, too.
+	shown.Ambient = !anyOrigin && !foreign
+	if req.anonymous {
+		shown = Presented{}
+	}
+	shown.Opens, shown.Answer = req.mode.opens(), answer
+	client, err := s.Identify(r, shown)
+	if err != nil {
+		return client, err
 	}
 	if err := req.sameUser(client.User); err != nil {
 		return client, err

@@ -26,6 +26,16 @@ const (
 	modeLog       mode = "log" // the log as a document that never ends, for the page's frame
 )
 
+// opens reports whether a request of the mode opens a connection that stays, or publishes.
+func (m mode) opens() bool {
+	switch m {
+	case modeWebSocket, modeEvents, modeLines, modeLog, modePublish, modeCommands, modeForm:
+		return true
+	default:
+		return false
+	}
+}
+
 // offers are the media types in which a room is available.
 var offers = []offer{
 	{"application/json", string(modePage)},

@@ -35,9 +35,9 @@ type Server struct {
 	// Refused logs refused origins. All handlers of a configuration share it.
 	Refused *RefusedOrigins
 
-	// Identify returns the client that sent a request: its user, its address, and the
-	// facts that the hub's authorizer goes by.
-	Identify func(r *http.Request) hub.Client
+	// Identify returns the client that sent a request: its user, its address, its credential,
+	// and the facts that the hub's authorizer goes by. An error refuses the request.
+	Identify func(r *http.Request, shown Presented) (hub.Client, error)
 	// LiftWriteTimeout removes a configured write timeout from one response: such
 	// timeouts are for responses that end. Here each write has a bound of its own.
 	LiftWriteTimeout func(r *http.Request)
@@ -49,9 +49,9 @@ type Server struct {
 // request: nothing has been written, and [Server.Refuse] says what to answer.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	header := w.Header()
-	header.Add("Vary", "Accept, Origin, Prefer")
+	header.Add("Vary", "Accept, Authorization, Cookie, Origin, Prefer, Sec-WebSocket-Protocol")
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-store, no-transform")
+	header.Set("Cache-Control", "private, no-store, no-transform")
 	anyOrigin, err := s.admitOrigin(w, r)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 	if err != nil {
 		return err
 	}
-	client, err := s.client(r, &req, rooms, anyOrigin)
+	client, err := s.client(header, r, &req, rooms, anyOrigin)
 	if err != nil {
 		return err
 	}

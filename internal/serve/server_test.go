@@ -28,11 +28,17 @@ func newServer(t *testing.T) *Server {
 	return &Server{
 		Hub: h, Group: new(outbound.Group), Poller: new(netpoll.Poller), Log: slog.New(slog.DiscardHandler),
 		Down: make(chan struct{}), Refused: new(RefusedOrigins), LiftWriteTimeout: func(*http.Request) {},
-		Identify: func(r *http.Request) (c hub.Client) {
-			if id := r.Header.Get("From"); id != "" {
+		Identify: func(r *http.Request, shown Presented) (c hub.Client, err error) {
+			if id := r.Header.Get("From"); id != "" && shown.Ambient {
 				c.User = &hub.User{ID: id}
 			}
-			return c
+			if shown.Bearer == "bad" {
+				return c, BadCredential("no token of ours")
+			}
+			if shown.Bearer != "" {
+				c.User = &hub.User{ID: shown.Bearer}
+			}
+			return c, nil
 		},
 	}
 }

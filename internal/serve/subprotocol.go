@@ -41,6 +41,9 @@ func CheckSubprotocol(name string) error {
 	if strings.HasPrefix(name, "realtime.") {
 		return fmt.Errorf("invalid subprotocol %q: names that begin with realtime. are reserved", name)
 	}
+	if strings.HasPrefix(name, bearerPrefix) {
+		return fmt.Errorf("invalid subprotocol %q: names that begin with bearer. carry tokens", name)
+	}
 	if name == "" || len(name) > 64 || !isToken(name) {
 		return fmt.Errorf("invalid subprotocol %q: must be 1 to 64 letters, digits and !#$%%&'*+-.^_`|~", name)
 	}

@@ -63,8 +63,8 @@ func TestPlainAndConditionalPolling(t *testing.T) {
 	resp := s.Do("GET", "/rt/lobby", "")
 	tag := resp.Header.Get("ETag")
 	for header, want := range map[string]string{
-		"Cache-Control": "no-store, no-transform", "X-Content-Type-Options": "nosniff",
-		"Vary": "Accept, Origin, Prefer", "Content-Type": "application/json",
+		"Cache-Control": "private, no-store, no-transform", "X-Content-Type-Options": "nosniff",
+		"Vary": "Accept, Authorization, Cookie, Origin, Prefer, Sec-WebSocket-Protocol", "Content-Type": "application/json",
 	} {
 		if got := resp.Header.Get(header); got != want {
 			t.Errorf("%s is %q, want %q", header, got, want)

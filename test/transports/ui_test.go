@@ -30,7 +30,7 @@ func TestUIPage(t *testing.T) {
 			resp := s.Do("GET", test.target, "", caddytest.Browser)
 			body := caddytest.ReadAll(t, resp)
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/HTML; charset=utf-8" ||
-				resp.Header.Get("Cache-Control") != "no-store, no-transform" || resp.Header.Get("Vary") != "Accept, Origin, Prefer" {
+				resp.Header.Get("Cache-Control") != "private, no-store, no-transform" || resp.Header.Get("Vary") != "Accept, Authorization, Cookie, Origin, Prefer, Sec-WebSocket-Protocol" {
 				t.Fatalf("%s %v\n%s", resp.Status, resp.Header, body)
 			}
 			checkPolicy(t, resp.Header.Get("Content-Security-Policy"), body)
