@@ -96,6 +96,15 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		allow                       <verb...> <who>
 //		user                        <template> [trusted]
 //		name                        <template>
+//		backend <name> <key> [<old key>] {
+//			allow <verb...> [on <pattern...>]
+//		}
+//		as backend                  <name>
+//		links <key> [<old key>] {
+//			rooms <pattern...>
+//			verbs <verb...>
+//		}
+//		guests                      [<cookie>]
 //		max_message_size            <size>|off
 //		max_rooms                   <n>|off
 //		max_connections             <n>|off
@@ -113,7 +122,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 // If the prefix is left out it is taken from the matcher, which must be one path like
 // /rt/*; without a matcher it is /rt/. A verb is subscribe, publish, signal, history, members,
 // show, presence or all; who is anyone, nobody, users, user <id...>, owner, or a named matcher,
-// which only the directive in a site knows.
+// which only the directive in a site knows. A key is {env.*}, {file.*}, a hash sha256:<hex> for
+// backend, or the key itself.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return h.unmarshal(d, noMatchers)
 }
@@ -126,7 +136,7 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser, named namedMatcher) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		if seen[name] && name != "room" && name != "allow" {
+		if seen[name] && name != "room" && name != "allow" && name != "backend" {
 			return d.Errf("%s already specified", name)
 		}
 		seen[name] = true
@@ -193,7 +203,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 	case "ui":
 		h.UI, err = onOff(d)
 	default:
-		return d.WrapErr(unknownOption(name))
+		return h.unmarshalCredential(d, name)
 	}
 	if err != nil {
 		return err

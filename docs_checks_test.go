@@ -114,10 +114,11 @@ func docOptions(t *testing.T) (written map[string]string, fields []string) {
 	t.Helper()
 	written = make(map[string]string)
 	section, _, _ := strings.Cut(docSection(docRead(t, "README.md"), "## Options"), "\n## ")
-	room := "" // before the forms of the second table
+	block := "" // before the forms of a block's table
 	for line := range strings.Lines(section) {
-		if strings.HasPrefix(line, "In the block of a `room`") {
-			room = "room."
+		if in, ok := strings.CutPrefix(line, "In the block of "); ok {
+			name, _, _ := strings.Cut(in[strings.Index(in, "`")+1:], "`")
+			block = name + "."
 		}
 		cells := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00"), "|")
 		if len(cells) != 6 || !strings.Contains(cells[1], "`") {
@@ -126,7 +127,7 @@ func docOptions(t *testing.T) (written map[string]string, fields []string) {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "\x00", "|"))
 		}
-		form := room + strings.Trim(cells[1], "`")
+		form := block + strings.Trim(cells[1], "`")
 		if _, again := written[form]; again {
 			t.Errorf("README: %s has two rows", form)
 		}
@@ -162,7 +163,7 @@ func docSection(text, heading string) string {
 }
 
 // docSyntax returns the subdirectives as the comment of UnmarshalCaddyfile has
-// them, those of a room with "room." before them.
+// them, those of a block with its name before them, like "room.".
 func docSyntax(t *testing.T) []string {
 	t.Helper()
 	_, block, ok := strings.Cut(docRead(t, "caddyfile.go"), "//\trealtime [<matcher>] {\n")
@@ -171,16 +172,17 @@ func docSyntax(t *testing.T) []string {
 		t.Fatal("caddyfile.go has no syntax in the comment of UnmarshalCaddyfile")
 	}
 	var forms []string
-	room := ""
+	inside := ""
 	for line := range strings.Lines(block) {
 		form := strings.Join(strings.Fields(strings.TrimPrefix(line, "//")), " ")
 		if head, opens := strings.CutSuffix(form, " {"); opens {
 			forms = append(forms, head)
-			room = "room."
+			inside, _, _ = strings.Cut(head, " ")
+			inside += "."
 		} else if form == "}" {
-			room = ""
+			inside = ""
 		} else {
-			forms = append(forms, room+form)
+			forms = append(forms, inside+form)
 		}
 	}
 	return forms

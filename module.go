@@ -75,6 +75,22 @@ type Handler struct {
 	// Placeholders that give the name of a request's user, which others see. Default: none.
 	Name string `json:"name,omitempty"`
 
+	// Servers that use the rooms with a key. Default: none.
+	Backends []Backend `json:"backends,omitempty"`
+
+	// Every client of this handler is the backend of this name, without a key. The handler must
+	// be out of others' reach: on a unix socket or a loopback address, behind a
+	// `remote_ip` or `client_ip` matcher, or behind client certificates that Caddy verifies.
+	// Requests of browsers and through proxies are refused. Default: none.
+	AsBackend string `json:"as_backend,omitempty"`
+
+	// Signed links, which give whoever has one some rights for a time. Default: none are
+	// accepted.
+	Links *Links `json:"links,omitempty"`
+
+	// Know browsers of people without an account again, by a cookie. Default: off.
+	Guests *Guests `json:"guests,omitempty"`
+
 	// The maximum size of a message's data, in bytes; -1 for no limit. A larger
 	// message is refused with 413, or close code 1009. It must not exceed
 	// `history_memory`, so -1 requires -1 there. Default: 65536 (64 KiB).
@@ -147,15 +163,18 @@ type Handler struct {
 	UI bool `json:"ui,omitempty"`
 
 	// Set once, by Provision.
-	log     *slog.Logger
-	astray  astray
-	poolKey string
-	server  *serve.Server                // serves the requests that are ours
-	srv     *caddyhttp.Server            // may be nil
-	facts   *facts                       // what the matchers of allow tell; nil: there are none
-	errors  []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
-	late    *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
-	down    chan struct{}                // closed when the handler's server shuts down
+	log      *slog.Logger
+	astray   astray
+	poolKey  string
+	server   *serve.Server     // serves the requests that are ours
+	srv      *caddyhttp.Server // may be nil
+	facts    *facts            // what the matchers of allow tell; nil: there are none
+	backends backends
+	links    links
+	asHosts  caddyhttp.MatchHost          // the hosts that the site names, for AsBackend
+	errors   []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
+	late     *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
+	down     chan struct{}                // closed when the handler's server shuts down
 
 	taken  bool      // the hub was taken and not given back; owned by Provision and Cleanup
 	downed sync.Once // closes down
@@ -191,6 +210,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	if err := h.provisionCredentials(); err != nil {
+		return err
+	}
 	loaded, err := ctx.App("realtime")
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
@@ -220,6 +242,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.server = h.newServer(pooled, &app.refused)
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.srv, h)
+	if err := h.provisionAsBackend(ctx, around); err != nil {
+		return err
+	}
 	h.findAstray(around, asked)
 	h.logShared(around)
 	return nil
@@ -319,6 +344,9 @@ func (h *Handler) check() error {
 		return err
 	}
 	if err := h.checkIdentity(); err != nil {
+		return err
+	}
+	if err := h.checkCredentials(); err != nil {
 		return err
 	}
 	var errs []error

@@ -1,0 +1,184 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddy-realtime/realtime/access"
+	"github.com/caddy-realtime/realtime/access/backend"
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+// Backend is a server that may use the rooms with a key: it sends `Authorization: Bearer
+// <key>`. `allow` of the hub and of rooms does not bind it, only its own does.
+type Backend struct {
+	// The name: up to 64 letters, digits, `-`, `_` and `.`. Others see it.
+	Name string `json:"name"`
+
+	// One or two keys; both are accepted, so that the old one can be replaced without a gap.
+	// A key is `sha256:<hex>`, `{env.*}`, `{file.*}` or the key itself, which is logged as
+	// a warning. `caddy realtime key` makes one.
+	Keys []string `json:"keys"`
+
+	// What it may do in which rooms; several add up. Default: `all` in every room.
+	Allow []BackendAllow `json:"allow,omitempty"`
+}
+
+// BackendAllow lets a backend use verbs in rooms.
+type BackendAllow struct {
+	// The verbs, as in `allow` of the hub.
+	Verbs []string `json:"verbs"`
+
+	// Names of rooms, or beginnings of names followed by one `*`. Default: `*`.
+	Rooms []string `json:"rooms,omitempty"`
+}
+
+// backends is what a handler knows of backends.
+type backends struct {
+	keys   *backend.Set
+	rights map[string]*access.Rules // by the backend's name, for everybody who has it
+}
+
+// checkBackendName checks the name of a backend. The error does not repeat it: it may be a key
+// that stands in the wrong place.
+func checkBackendName(name string) error {
+	if !isName(name) || strings.HasPrefix(name, backend.Prefix) {
+		return fmt.Errorf("the name of a backend must be 1 to 64 letters, digits, -, _ and ., and not begin with %s", backend.Prefix)
+	}
+	return nil
+}
+
+// checkBackendKey checks a key, or its hash.
+func checkBackendKey(key string) error {
+	if _, err := new(backend.Set).Add("", key); err != nil {
+		return errors.New("the key must be sha256:<hex> or rtk_<id>_<secret>, as caddy realtime key prints it")
+	}
+	return nil
+}
+
+// checkBackends checks backends and as_backend.
+func (h *Handler) checkBackends() error {
+	seen := make(map[string]bool)
+	for i := range h.Backends {
+		b := &h.Backends[i]
+		if err := b.check(); err != nil {
+			return err
+		}
+		if seen[b.Name] {
+			return fmt.Errorf("backend %s already specified", b.Name)
+		}
+		seen[b.Name] = true
+	}
+	if h.AsBackend != "" {
+		if err := checkBackendName(h.AsBackend); err != nil {
+			return fmt.Errorf("as backend: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Backend) check() error {
+	if err := checkBackendName(b.Name); err != nil {
+		return fmt.Errorf("backend: %w", err)
+	}
+	if len(b.Keys) == 0 || len(b.Keys) > backend.MaxKeys {
+		return fmt.Errorf("backend %s: there must be 1 to %d keys", b.Name, backend.MaxKeys)
+	}
+	for _, key := range b.Keys {
+		if err := checkKey(key, checkBackendKey); err != nil {
+			return fmt.Errorf("backend %s: %w", b.Name, err)
+		}
+	}
+	_, err := b.rights()
+	return err
+}
+
+// rights returns what a backend may do.
+func (b *Backend) rights() (*access.Rules, error) {
+	allow := b.Allow
+	if len(allow) == 0 {
+		allow = []BackendAllow{{Verbs: []string{"all"}}}
+	}
+	rules, err := grants(allow)
+	if err != nil {
+		return nil, fmt.Errorf("backend %s: %w", b.Name, err)
+	}
+	return rules, nil
+}
+
+// provisionBackends reads the keys.
+func (h *Handler) provisionBackends() error {
+	h.backends = backends{keys: new(backend.Set), rights: make(map[string]*access.Rules)}
+	for i := range h.Backends {
+		b := &h.Backends[i]
+		warn := false
+		for _, configured := range b.Keys {
+			key, plain, err := readKey(configured)
+			if err == nil {
+				_, err = h.backends.keys.Add(b.Name, key)
+			}
+			if err != nil {
+				return fmt.Errorf("backend %s: %w", b.Name, err)
+			}
+			warn = warn || plain && !backend.IsHash(key)
+		}
+		if warn {
+			h.warnPlainKey("backend "+b.Name, "write sha256:<hex>, as caddy realtime key prints it, or {env.*} or {file.*}; and make a new key")
+		}
+	}
+	for _, b := range append(slices.Clip(h.Backends), Backend{Name: h.AsBackend}) {
+		if b.Name == "" || h.backends.rights[b.Name] != nil {
+			continue
+		}
+		rights, err := b.rights()
+		if err != nil {
+			return err
+		}
+		h.backends.rights[b.Name] = rights
+	}
+	return nil
+}
+
+// grants returns rules that let everybody do what is listed, and nothing else.
+func grants(list []BackendAllow) (*access.Rules, error) {
+	var rules []access.Rule
+	everywhere := make(map[hub.Verb]bool) // the verbs granted in all rooms
+	for _, a := range list {
+		rooms := a.Rooms
+		if len(rooms) == 0 {
+			rooms = []string{"*"}
+		}
+		for _, pattern := range rooms {
+			verbs, rest, err := access.ParseVerbs(pattern, a.Verbs)
+			switch {
+			case pattern == "":
+				err = errors.New("a room must not be empty")
+			case err != nil:
+			case len(rest) > 0:
+				err = fmt.Errorf("unrecognized verb %q: must be %s", rest[0], verbForms)
+			case len(verbs) == 0:
+				err = errors.New("no verb specified")
+			}
+			if err != nil {
+				return nil, err
+			}
+			if pattern == "*" {
+				pattern = "" // the same rooms
+				for _, v := range verbs {
+					everywhere[v] = true
+				}
+			}
+			rules = append(rules, access.Rule{Pattern: pattern, Verbs: verbs, Who: access.Who{Kind: access.Anyone}})
+		}
+	}
+	all, _, err := access.ParseVerbs("", []string{"all"})
+	if err != nil {
+		return nil, err
+	}
+	if rest := slices.DeleteFunc(all, func(v hub.Verb) bool { return everywhere[v] }); len(rest) > 0 {
+		rules = append(rules, access.Rule{Verbs: rest, Who: access.Who{Kind: access.Nobody}})
+	}
+	return access.New(rules)
+}
