@@ -29,6 +29,7 @@ var mayImport = map[string]string{
 	"access/backend":    "",
 	"access/link":       "hub/names hub/ranking",
 	"access/guest":      "golang.org/x/text/unicode/norm",
+	"access/token":      "hub/names github.com/golang-jwt/jwt/v5 github.com/go-jose/go-jose/v4 golang.org/x/text/unicode/norm",
 	"engine/enginetest": "hub " + hubParts,
 	"protocol":          "hub " + hubParts,
 	"internal/outbound": "hub " + hubParts + " golang.org/x/sys/unix",
