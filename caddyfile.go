@@ -96,6 +96,22 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		allow                       <verb...> <who>
 //		user                        <template> [trusted]
 //		name                        <template>
+//		jwt {
+//			secret       <hmac...>
+//			key          <pem...>
+//			key_file     <path...>
+//			jwks         <url>
+//			algorithms   <alg...>
+//			grants       <verb...> on <pattern...>
+//			max_lifetime <duration>
+//			issuer       <iss>
+//			audience     <aud...>|any
+//			leeway       <duration>|off
+//			cookie       <name>
+//			query_token  on|off
+//			user_claim   <name>
+//			name_claim   <name>
+//		}
 //		backend <name> <key> [<old key>] {
 //			allow <verb...> [on <pattern...>]
 //		}
@@ -173,6 +189,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		err = h.unmarshalUser(d)
 	case "name":
 		h.Name, err = word(d, nil)
+	case "jwt":
+		return h.unmarshalJWT(d)
 	case "max_message_size":
 		h.MaxMessageSize, err = size(d)
 	case "max_rooms":

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
+	"github.com/caddy-realtime/realtime/access/token"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/serve"
 	"github.com/caddy-realtime/realtime/scripts"
@@ -74,6 +75,9 @@ type Handler struct {
 
 	// Placeholders that give the name of a request's user, which others see. Default: none.
 	Name string `json:"name,omitempty"`
+
+	// JSON Web Tokens that say who a client is. Default: none are accepted.
+	JWT *JWT `json:"jwt,omitempty"`
 
 	// Servers that use the rooms with a key. Default: none.
 	Backends []Backend `json:"backends,omitempty"`
@@ -168,6 +172,7 @@ type Handler struct {
 	poolKey  string
 	server   *serve.Server     // serves the requests that are ours
 	srv      *caddyhttp.Server // may be nil
+	tokens   *token.Verifier   // of JWT; nil: tokens are not accepted
 	facts    *facts            // what the matchers of allow tell; nil: there are none
 	backends backends
 	links    links
@@ -220,6 +225,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	app := loaded.(*App)
 	if h.facts, err = h.provisionFacts(ctx, app.generation); err != nil {
 		return err
+	}
+	if h.JWT != nil {
+		if h.tokens, err = h.JWT.provision(h.log); err != nil {
+			return err
+		}
+		h.tokens.Start()
 	}
 	options, err := h.hubOptions()
 	if err != nil {
@@ -282,10 +293,13 @@ func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.
 // cannot be made with invalid settings.)
 func (h *Handler) Validate() error { return h.check() }
 
-// Cleanup gives the hub back. It is also called after a Provision that failed.
+// Cleanup gives the hub back, and ends the fetching of keys. It is also called after a Provision that failed.
 func (h *Handler) Cleanup() error {
 	if h.down != nil {
 		h.shutDown()
+	}
+	if h.tokens != nil {
+		h.tokens.Close()
 	}
 	if !h.taken {
 		return nil

@@ -16,13 +16,13 @@ import (
 // unknown fields are errors, as they are for Caddy.
 func (h *Handler) UnmarshalJSON(b []byte) error {
 	type plain Handler
-	return unmarshalOptions(b, (*plain)(h), "heartbeat", &h.Heartbeat)
+	return unmarshalOptions(b, (*plain)(h), map[string]*caddy.Duration{"heartbeat": &h.Heartbeat})
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its room and field.
 func (r *Room) UnmarshalJSON(b []byte) error {
 	type plain Room
-	err := unmarshalOptions(b, (*plain)(r), "", nil)
+	err := unmarshalOptions(b, (*plain)(r), nil)
 	if err == nil {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (r *Room) UnmarshalJSON(b []byte) error {
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
 func (h *History) UnmarshalJSON(b []byte) error {
 	type plain History
-	if err := unmarshalOptions(b, (*plain)(h), "age", &h.Age); err != nil {
+	if err := unmarshalOptions(b, (*plain)(h), map[string]*caddy.Duration{"age": &h.Age}); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return nil
@@ -43,7 +43,7 @@ func (h *History) UnmarshalJSON(b []byte) error {
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
 func (p *Presence) UnmarshalJSON(b []byte) error {
 	type plain Presence
-	if err := unmarshalOptions(b, (*plain)(p), "grace", &p.Grace); err != nil {
+	if err := unmarshalOptions(b, (*plain)(p), map[string]*caddy.Duration{"grace": &p.Grace}); err != nil {
 		return fmt.Errorf("presence: %w", err)
 	}
 	return nil
@@ -52,27 +52,35 @@ func (p *Presence) UnmarshalJSON(b []byte) error {
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
 func (a *Allow) UnmarshalJSON(b []byte) error {
 	type plain Allow
-	if err := unmarshalOptions(b, (*plain)(a), "", nil); err != nil {
+	if err := unmarshalOptions(b, (*plain)(a), nil); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
 	return nil
 }
 
-// unmarshalOptions decodes a struct without methods. name is the field with its one
-// duration, which is decoded into d; empty if it has none.
-func unmarshalOptions(b []byte, to any, name string, d *caddy.Duration) error {
+// UnmarshalJSON implements [json.Unmarshaler]: an error names its field.
+func (j *JWT) UnmarshalJSON(b []byte) error {
+	type plain JWT
+	durations := map[string]*caddy.Duration{"max_lifetime": &j.MaxLifetime, "leeway": &j.Leeway}
+	if err := unmarshalOptions(b, (*plain)(j), durations); err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	return nil
+}
+
+// unmarshalOptions decodes a struct without methods. Its durations are given by the names of
+// their fields.
+func unmarshalOptions(b []byte, to any, durations map[string]*caddy.Duration) error {
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	decoder.DisallowUnknownFields()
-	if name != "" {
+	if len(durations) > 0 {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(b, &fields); err != nil {
 			return err
 		}
 		for field, value := range fields {
-			if !strings.EqualFold(field, name) { // as encoding/json takes them
-				continue
-			}
-			if err := json.Unmarshal(value, d); err != nil {
+			name := strings.ToLower(field) // encoding/json ignores case, too
+			if d, ok := durations[name]; ok && json.Unmarshal(value, d) != nil {
 				return fmt.Errorf(`invalid %s %.100s: must be a duration like "30s", "10m" or "7d", or -1`, name, value)
 			}
 		}

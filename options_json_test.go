@@ -30,6 +30,8 @@ func TestJSONErrorsNameTheirField(t *testing.T) {
 		{"a field of allow", `{"allow": [{"verbs": "publish"}]}`, []string{"allow", "verbs"}},
 		{"an unknown field of allow", `{"allow": [{"verb": ["publish"]}]}`, []string{"allow", "verb"}},
 		{"an unknown field of a room's allow", `{"rooms": [{"pattern": "lobby", "allow": [{"whom": "users"}]}]}`, []string{"lobby", "allow", "whom"}},
+		{"a duration of jwt", `{"jwt": {"leeway": "1m", "max_lifetime": "long"}}`, []string{"jwt", "max_lifetime", `"long"`}},
+		{"an unknown field of jwt", `{"jwt": {"secret": "x"}}`, []string{"jwt", "secret"}},
 		{"an unknown field of rate", `{"rate": {"burts": 5}}`, []string{"burts"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,7 +64,9 @@ func TestJSONOptions(t *testing.T) {
 	before := Handler{Prefix: "/live/", Heartbeat: caddy.Duration(time.Minute), MaxRooms: -1, Origins: []string{"*"}, Rate: &Rate{PerSecond: 2}, Rooms: []Room{{
 		Pattern: "a", History: &History{Count: 5, Age: off}, Presence: &Presence{Mode: "count", Grace: caddy.Duration(time.Second)},
 		Allow: []Allow{{Verbs: []string{"publish"}, Who: "user", IDs: []string{"ann"}}},
-	}}, Allow: []Allow{{Verbs: []string{"all"}, Who: "matcher", Name: "@staff", MatchRaw: caddy.ModuleMap{"method": json.RawMessage(`["GET"]`)}}}, User: "{http.vars.user}", UserTrusted: true}
+	}}, Allow: []Allow{{Verbs: []string{"all"}, Who: "matcher", Name: "@staff", MatchRaw: caddy.ModuleMap{"method": json.RawMessage(`["GET"]`)}}}, User: "{http.vars.user}", UserTrusted: true, JWT: &JWT{
+		Secrets: []string{"x"}, MaxLifetime: caddy.Duration(time.Hour), Leeway: off, Grants: []Grant{{Verbs: []string{"all"}, Patterns: []string{"*"}}},
+	}}
 	b, err := json.Marshal(&before)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,9 +12,13 @@ var (
 	handlerOptions = []string{
 		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
 		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "name",
-		"backend", "as", "links", "guests",
+		"jwt", "backend", "as", "links", "guests",
 	}
 	roomOptions = []string{"history", "max_message_size", "rate", "presence", "allow"}
+	jwtOptions  = []string{
+		"secret", "key", "key_file", "jwks", "algorithms", "grants", "max_lifetime", "issuer", "audience", "leeway",
+		"cookie", "query_token", "user_claim", "name_claim",
+	}
 )
 
 // unknownOption returns the error for an option that realtime's block does not have. It
@@ -31,6 +36,15 @@ func unknownRoomOption(name, room string) error {
 		return fmt.Errorf("room %s: %s is not a room option: move it out of the room block", room, strings.ToLower(name))
 	}
 	return fmt.Errorf("room %s: unrecognized subdirective %q: %s", room, name, didYouMean(name, roomOptions, handlerOptions))
+}
+
+// unknownJWTOption does the same for the block of jwt. A name that is not nearly one of an option
+// may be a secret that stands at the wrong place, so it is not shown.
+func unknownJWTOption(name string) error {
+	if best := nearest(name, jwtOptions); best != "" {
+		return fmt.Errorf("jwt: unrecognized subdirective %q: did you mean %s?", name, best)
+	}
+	return errors.New("jwt: unrecognized subdirective: must be one of " + strings.Join(jwtOptions, ", "))
 }
 
 // didYouMean suggests the known name with the fewest slips: one of this block or, if none
