@@ -20,14 +20,23 @@ import (
 // that is as specific says so.
 type Allow struct {
 	// What they may do: `subscribe`, `publish`, `signal`, `history`, `members` and `show`;
-	// `presence` means `members` and `show`, `all` means all six.
+	// `presence` means `members` and `show`, `all` means all six. `moderate` and `create` must
+	// be named.
 	Verbs []string `json:"verbs"`
-	// Who they are: `anyone`, `nobody`, `users` (everybody with a user id), `user` (the
-	// users in `ids`), `owner` (the user whose id is the segment `{user}` of the room's
-	// pattern), or `matcher` (whoever's request `match` matches).
+	// Who they are: `anyone`, `nobody` (not even by a token or a link), `granted` (only by a
+	// token or a link), `guests` (guests and users), `users` (everybody who has signed in), `user`
+	// (the users in `ids`), `owner` (the user or guest whose id is the segment `{user}` of the
+	// room's pattern), `claim` (whose token has one of `values` in the claim `claim`), or `matcher`
+	// (whoever's request `match` matches).
 	Who string `json:"who"`
 	// The ids, if `who` is `user`.
 	IDs []string `json:"ids,omitempty"`
+	// The claim, if `who` is `claim`: its name, or names with dots between them for a claim within
+	// objects.
+	Claim string `json:"claim,omitempty"`
+	// The values of the claim, if `who` is `claim`. If the claim is a list, one of them must be in
+	// it.
+	Values []string `json:"values,omitempty"`
 	// How the matcher is called, if `who` is `matcher`. It has no effect.
 	Name string `json:"name,omitempty"`
 	// The matchers, if `who` is `matcher`; all must match. They are asked about the request
@@ -43,17 +52,21 @@ type Allow struct {
 	set  caddyhttp.MatcherSet
 }
 
-// matcher is the value of who that goes by matchers.
-const matcher = "matcher"
+// matcher is the value of who that goes by matchers, claim that which goes by claims of tokens.
+const (
+	matcher = "matcher"
+	claim   = "claim"
+)
 
 // whos are the values of who.
 var whos = map[string]access.Kind{
-	"anyone": access.Anyone, "nobody": access.Nobody, "users": access.Users, "user": access.Named, "owner": access.Owner, matcher: access.Fact,
+	"anyone": access.Anyone, "nobody": access.Nobody, "granted": access.Granted, "guests": access.Guests, "users": access.Users,
+	"user": access.Named, "owner": access.Owner, claim: access.Fact, matcher: access.Fact,
 }
 
 const (
-	verbForms = "subscribe, publish, signal, history, members, show, presence or all"
-	whoForms  = "anyone, nobody, users, user <id...>, owner or a named matcher like @staff"
+	verbForms = "subscribe, publish, signal, history, members, show, presence, all, moderate or create"
+	whoForms  = "anyone, nobody, granted, guests, users, user <id...>, owner, claim <path> <value...> or a named matcher like @staff"
 )
 
 // rule converts the option to a rule for the rooms of the pattern.
@@ -65,25 +78,38 @@ func (a *Allow) rule(pattern string) (access.Rule, error) {
 	case len(rest) > 0:
 		err = fmt.Errorf("unknown verb %q: must be %s", rest[0], verbForms)
 	case !known:
-		err = fmt.Errorf("unknown who %q: must be anyone, nobody, users, user, owner or matcher", a.Who)
+		err = fmt.Errorf("unknown who %q: must be anyone, nobody, granted, guests, users, user, owner, claim or matcher", a.Who)
 	case kind != access.Named && len(a.IDs) > 0:
 		err = fmt.Errorf("ids are only for who user, not %s", a.Who)
-	case kind != access.Fact && (len(a.MatchRaw) > 0 || a.Name != ""):
+	case a.Who != matcher && (len(a.MatchRaw) > 0 || a.Name != ""):
 		err = fmt.Errorf("match and name are only for who matcher, not %s", a.Who)
-	case kind == access.Fact && a.fact == "" && len(a.MatchRaw) == 0:
+	case a.Who == matcher && a.fact == "" && len(a.MatchRaw) == 0:
 		err = errors.New("who matcher needs a match that is not empty")
+	case a.Who != claim && (a.Claim != "" || len(a.Values) > 0):
+		err = fmt.Errorf("claim and values are only for who claim, not %s", a.Who)
+	case a.Who == claim && (a.Claim == "" || len(a.Values) == 0):
+		err = errors.New("claim needs the path of a claim, and at least one value")
 	}
 	if err != nil {
 		return access.Rule{}, fmt.Errorf("%s: %w", allowAt(pattern), err)
 	}
 	who := access.Who{Kind: kind, IDs: a.IDs}
-	if kind == access.Fact {
+	switch a.Who {
+	case claim:
+		who.Name, who.Fact = strings.Join(append([]string{claim, a.Claim}, a.Values...), " "), a.claimID()
+	case matcher:
 		who.Name, who.Fact = a.Name, a.fact
 		if who.Fact == "" {
 			who.Fact = factID(a.MatchRaw, "") // not provisioned, so nobody is asked about it
 		}
 	}
 	return access.Rule{Pattern: pattern, Verbs: verbs, Who: who}, nil
+}
+
+// claimID returns the id of what a claim tells.
+func (a *Allow) claimID() string {
+	values := slices.Compact(slices.Sorted(slices.Values(a.Values)))
+	return fmt.Sprintf("claim %q %q", a.Claim, values)
 }
 
 // allowAt says in an error where the option stands.

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/access/backend"
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // Backend is a server that may use the rooms with a key: it sends `Authorization: Bearer
@@ -38,7 +39,7 @@ type BackendAllow struct {
 // backends is what a handler knows of backends.
 type backends struct {
 	keys   *backend.Set
-	rights map[string]*access.Rules // by the backend's name, for everybody who has it
+	client map[string]hub.Client // by the backend's name, who that is
 }
 
 // checkBackendName checks the name of a backend. The error does not repeat it: it may be a key
@@ -96,21 +97,21 @@ func (b *Backend) check() error {
 }
 
 // rights returns what a backend may do.
-func (b *Backend) rights() (*access.Rules, error) {
+func (b *Backend) rights() (*access.Grants, error) {
 	allow := b.Allow
 	if len(allow) == 0 {
 		allow = []BackendAllow{{Verbs: []string{"all"}}}
 	}
-	rules, err := grants(allow)
+	list, err := grantsOf(allow)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %w", b.Name, err)
 	}
-	return rules, nil
+	return access.Backend(list)
 }
 
 // provisionBackends reads the keys.
 func (h *Handler) provisionBackends() error {
-	h.backends = backends{keys: new(backend.Set), rights: make(map[string]*access.Rules)}
+	h.backends = backends{keys: new(backend.Set), client: make(map[string]hub.Client)}
 	for i := range h.Backends {
 		b := &h.Backends[i]
 		warn := false
@@ -129,22 +130,27 @@ func (h *Handler) provisionBackends() error {
 		}
 	}
 	for _, b := range append(slices.Clip(h.Backends), Backend{Name: h.AsBackend}) {
-		if b.Name == "" || h.backends.rights[b.Name] != nil {
+		if _, known := h.backends.client[b.Name]; known || b.Name == "" {
 			continue
 		}
 		rights, err := b.rights()
 		if err != nil {
 			return err
 		}
-		h.backends.rights[b.Name] = rights
+		source, err := sourceOf("backend", b)
+		if err != nil {
+			return err
+		}
+		h.backends.client[b.Name] = hub.Client{
+			User:       &hub.User{ID: message.BackendID(b.Name)},
+			Credential: &hub.Credential{Sources: []string{source}, Grants: rights},
+		}
 	}
 	return nil
 }
 
-// grants returns rules that let everybody do what is listed, and nothing else.
-func grants(list []BackendAllow) (*access.Rules, error) {
-	var rules []access.Rule
-	everywhere := make(map[hub.Verb]bool) // the verbs granted in all rooms
+// grantsOf parses verbs and rooms.
+func grantsOf(list []BackendAllow) (grants []access.Grant, err error) {
 	for _, a := range list {
 		rooms := a.Rooms
 		if len(rooms) == 0 {
@@ -160,25 +166,14 @@ func grants(list []BackendAllow) (*access.Rules, error) {
 				err = fmt.Errorf("unrecognized verb %q: must be %s", rest[0], verbForms)
 			case len(verbs) == 0:
 				err = errors.New("no verb specified")
+			default:
+				err = access.CheckPattern(pattern)
 			}
 			if err != nil {
 				return nil, err
 			}
-			if pattern == "*" {
-				pattern = "" // the same rooms
-				for _, v := range verbs {
-					everywhere[v] = true
-				}
-			}
-			rules = append(rules, access.Rule{Pattern: pattern, Verbs: verbs, Who: access.Who{Kind: access.Anyone}})
+			grants = append(grants, access.Grant{Verbs: verbs, Patterns: []string{pattern}})
 		}
 	}
-	all, _, err := access.ParseVerbs("", []string{"all"})
-	if err != nil {
-		return nil, err
-	}
-	if rest := slices.DeleteFunc(all, func(v hub.Verb) bool { return everywhere[v] }); len(rest) > 0 {
-		rules = append(rules, access.Rule{Verbs: rest, Who: access.Who{Kind: access.Nobody}})
-	}
-	return access.New(rules)
+	return grants, nil
 }

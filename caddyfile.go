@@ -95,6 +95,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		}
 //		allow                       <verb...> <who>
 //		user                        <template> [trusted]
+//		user_prefix                 <text>
 //		name                        <template>
 //		jwt {
 //			secret       <hmac...>
@@ -137,8 +138,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //
 // If the prefix is left out it is taken from the matcher, which must be one path like
 // /rt/*; without a matcher it is /rt/. A verb is subscribe, publish, signal, history, members,
-// show, presence or all; who is anyone, nobody, users, user <id...>, owner, or a named matcher,
-// which only the directive in a site knows. A key is {env.*}, {file.*}, a hash sha256:<hex> for
+// show, presence, all, moderate or create; who is anyone, nobody, granted, guests, users, user <id...>,
+// owner, claim <path> <value...>, or a named matcher, which only the directive in a site knows. A key is {env.*}, {file.*}, a hash sha256:<hex> for
 // backend, or the key itself.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return h.unmarshal(d, noMatchers)
@@ -187,6 +188,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.Allow = append(h.Allow, a)
 	case "user":
 		err = h.unmarshalUser(d)
+	case "user_prefix":
+		h.UserPrefix, err = word(d, checkUserPrefix)
 	case "name":
 		h.Name, err = word(d, nil)
 	case "jwt":

@@ -41,6 +41,8 @@ func allow(d *caddyfile.Dispenser, pattern string, named namedMatcher) (a Allow,
 		a.Who, a.Name = matcher, who[0]
 	case a.Who == "user":
 		a.IDs, single = who[1:], false
+	case a.Who == claim && len(who) > 1:
+		a.Claim, a.Values, single = who[1], who[2:], false
 	case a.Who == matcher || whos[a.Who] == 0:
 		return a, d.Errf("%s: unrecognized %q: must be a verb (%s), or %s", allowAt(pattern), who[0], verbForms, whoForms)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 )
 
@@ -21,18 +22,22 @@ import (
 type explanation struct {
 	config, adapter, hub string
 	room, user, verb     string
+	guest                bool
 	matching             []string // names of matchers that match
+	claims               []string // of the token, as path=value
 }
 
 // explainCommand returns the command caddy realtime explain.
 func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain --room <room> [--user <id>] [--verb <verb>] [--matching <@name>] [--hub <name>] [--config <path>] [--adapter <name>]",
+		Use:   "explain --room <room> [--user <id>] [--verb <verb>] [--guest] [--matching <@name>] [--claim <path=value>] [--hub <name>] [--config <path>] [--adapter <name>]",
 		Short: "Says who may do what in a room, and which allow decides",
 		Long: `
 Says what a client may do in a room, and which allow of a configuration decides
-about each verb. Without --user the client is anonymous. --matching names a
-matcher that matches the client's request, like @staff; it may be repeated.
+about each verb. Without --user the client is anonymous, or with --guest a guest.
+--matching names a matcher that matches the client's request, like @staff, and
+--claim a claim of its token, like role=admin; both may be repeated. What tokens
+and links grant beside the configuration is not known here.
 
 It reads the configuration like caddy run does, and asks no running Caddy.`,
 		Example: `  caddy realtime explain --room staff/plan --user ben
@@ -43,6 +48,8 @@ It reads the configuration like caddy run does, and asks no running Caddy.`,
 	flags := cmd.Flags()
 	flags.StringVar(&e.room, "room", "", "The room's name")
 	flags.StringVar(&e.user, "user", "", "The user's id; empty for an anonymous client")
+	flags.BoolVar(&e.guest, "guest", false, "The client is a guest")
+	flags.StringArrayVar(&e.claims, "claim", nil, "A claim of the client's token, as path=value")
 	flags.StringVar(&e.verb, "verb", "", "One verb instead of all")
 	flags.StringSliceVar(&e.matching, "matching", nil, "A named matcher that matches")
 	flags.StringVar(&e.hub, "hub", "", "The hub's name")
@@ -77,9 +84,16 @@ func (e *explanation) print(w io.Writer, config []byte) error {
 	if err != nil {
 		return err
 	}
+	user := e.user
+	if e.guest {
+		if user != "" {
+			return errors.New("--guest and --user exclude each other")
+		}
+		user = message.GuestID("example")
+	}
 	rows := []string{"VERB\tALLOWED\tBY\n"}
 	for _, v := range verbs {
-		d := rules.Explain(access.Principal{User: e.user, Facts: facts}, v, e.room)
+		d := rules.Explain(access.Principal{User: user, Facts: facts}, v, e.room)
 		allowed := "no"
 		if d.Allowed {
 			allowed = "yes"
@@ -95,6 +109,9 @@ func (e *explanation) print(w io.Writer, config []byte) error {
 
 // because says which rule decides.
 func because(d access.Decision) string {
+	if len(d.Who) == 0 && d.Verb == hub.VerbModerate {
+		return "nothing allows moderate, so it is nobody's"
+	}
 	if len(d.Who) == 0 {
 		return "nothing allows " + d.Verb.String() + ", so it is open to anyone"
 	}
@@ -137,18 +154,22 @@ func (e *explanation) rulesOf(config []byte) (*access.Rules, *hub.Facts, error) 
 			return nil, nil, err
 		}
 		if rules != nil { // others of the same hub say the same, or nothing
-			return rules, h.factsNamed(e.matching), nil
+			return rules, h.factsNamed(e.matching, e.claims), nil
 		}
 	}
 	return new(access.Rules), nil, nil
 }
 
-// factsNamed returns what the matchers of these names tell if they match.
-func (h *Handler) factsNamed(matching []string) *hub.Facts {
+// factsNamed returns what the matchers of these names tell if they match, and what claims tell that
+// are given as path=value.
+func (h *Handler) factsNamed(matching, claims []string) *hub.Facts {
 	facts := new(hub.Facts)
 	_ = h.allows(func(_ string, a *Allow) error {
-		if len(a.MatchRaw) > 0 && slices.Contains(matching, a.Name) {
+		switch {
+		case len(a.MatchRaw) > 0 && slices.Contains(matching, a.Name):
 			facts.IDs = append(facts.IDs, factID(a.MatchRaw, ""))
+		case a.Who == claim && slices.ContainsFunc(a.Values, func(v string) bool { return slices.Contains(claims, a.Claim+"="+v) }):
+			facts.IDs = append(facts.IDs, a.claimID())
 		}
 		return nil
 	})

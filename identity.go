@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,16 +15,17 @@ import (
 // defaultUser is the template of the user's id: what authentication handlers set.
 const defaultUser = "{http.auth.user.id}"
 
-// userOf returns the user of a request, or nil. Every placeholder of the template must have
+// userOf returns the user of a request by the template, or nil. A handler with jwt has none. Every placeholder of the template must have
 // a value: what is around them would be the id of all strangers.
 func (h *Handler) userOf(repl *caddy.Replacer) *hub.User {
+	if h.User == "" {
+		return nil
+	}
 	id, err := repl.ReplaceOrErr(h.User, true, true)
 	if err != nil || id == "" {
 		return nil
 	}
-	if h.User != defaultUser {
-		repl.Set("http.auth.user.id", id) // for the access log, and for matchers
-	}
+	id = h.UserPrefix + id
 	name, err := repl.ReplaceOrErr(h.Name, true, true)
 	if err != nil {
 		name = ""
@@ -31,11 +33,46 @@ func (h *Handler) userOf(repl *caddy.Replacer) *hub.User {
 	return &hub.User{ID: id, Name: name}
 }
 
+// userSource says where the users of the handler come from; empty: there are none.
+func (h *Handler) userSource() string {
+	switch {
+	case h.AsBackend != "":
+		return ""
+	case h.JWT == nil:
+		return "user " + h.User
+	case h.JWT.Issuer != "":
+		return "jwt of " + h.JWT.Issuer
+	case h.JWT.JWKS != "":
+		return "jwt of " + h.JWT.JWKS
+	default:
+		source, _ := sourceOf("jwt", h.JWT.Secrets, h.JWT.Keys, h.JWT.KeyFiles) // strings alone, so there is no error
+		return source
+	}
+}
+
+// checkUserPrefix checks what ids begin with.
+func checkUserPrefix(prefix string) error {
+	user := hub.User{ID: prefix + "x"}
+	if len(prefix) > 32 || strings.HasPrefix(prefix, "~") || user.Check() != nil {
+		return fmt.Errorf("invalid user_prefix %q: must be up to 32 bytes of UTF-8 that do not begin with ~", prefix)
+	}
+	return nil
+}
+
 // placeholder matches a placeholder in a template.
 var placeholder = regexp.MustCompile(`\{([^{}]+)\}`)
 
 // checkIdentity checks the templates of user and name.
 func (h *Handler) checkIdentity() error {
+	if err := checkUserPrefix(h.UserPrefix); err != nil {
+		return err
+	}
+	switch {
+	case h.JWT != nil && h.User != "":
+		return errors.New("user cannot be combined with jwt: use two handlers with one hub, and user_prefix in one of them")
+	case h.JWT != nil && h.Name != "":
+		return errors.New("name cannot be combined with jwt: use name_claim in its block")
+	}
 	if h.User != "" && !placeholder.MatchString(h.User) {
 		return fmt.Errorf("invalid user %q: must contain a placeholder, or all clients would be the same user", h.User)
 	}

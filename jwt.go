@@ -44,7 +44,8 @@ type JWT struct {
 	// of the `jwks` says.
 	Algorithms []string `json:"algorithms,omitempty"`
 
-	// What the claim `realtime` of a token can add to the rights of its user, at most. Default: nothing.
+	// What the claim `realtime` of a token can add to the rights of its user, at most. Default: `all` in
+	// every room, or nothing if there is a `jwks`.
 	Grants []Grant `json:"grants,omitempty"`
 
 	// How long after its `iat` a token may expire, from 1s to 365 days. Default: `24h`.
@@ -98,6 +99,41 @@ func (j *JWT) provision(log *slog.Logger) (*token.Verifier, error) {
 		return nil, fmt.Errorf("jwt: %w", err)
 	}
 	return v, nil
+}
+
+// provisionTokens makes the verifier of tokens, and lets it fetch keys.
+func (h *Handler) provisionTokens() (err error) {
+	if h.JWT == nil {
+		return nil
+	}
+	if h.ceiling, err = h.JWT.ceiling(); err != nil {
+		return err
+	}
+	if h.tokens, err = h.JWT.provision(h.log); err != nil {
+		return err
+	}
+	h.tokens.Start()
+	return nil
+}
+
+// ceiling returns what tokens can grant at most; nil for nothing.
+func (j *JWT) ceiling() (*access.Grants, error) {
+	list := j.Grants
+	if len(list) == 0 {
+		if j.JWKS != "" {
+			return nil, nil //nolint:nilnil // nothing, which is not an error
+		}
+		list = []Grant{{Verbs: []string{"all"}, Patterns: []string{"*"}}}
+	}
+	var grants []access.Grant
+	for _, g := range list {
+		verbs, _, err := access.ParseVerbs("", g.Verbs)
+		if err != nil {
+			return nil, fmt.Errorf("jwt: grants: %w", err)
+		}
+		grants = append(grants, access.Grant{Verbs: verbs, Patterns: g.Patterns})
+	}
+	return access.NewGrants("", grants, nil)
 }
 
 // check checks what can be checked without placeholders and files. The rest is checked by provision.

@@ -28,8 +28,9 @@ type Links struct {
 
 // links is what a handler knows of links.
 type links struct {
-	keys    link.Keys     // empty: no link is accepted
-	ceiling *access.Rules // what no link exceeds; nil if keys is empty
+	keys    link.Keys         // empty: no link is accepted
+	ceiling *access.Grants    // what no link exceeds; nil if keys is empty
+	sources map[string]string // by the id of a key
 }
 
 // maxLinkKeys is the new key and the old one.
@@ -53,7 +54,7 @@ func (l *Links) check() error {
 	return err
 }
 
-func (l *Links) ceiling() (*access.Rules, error) {
+func (l *Links) ceiling() (*access.Grants, error) {
 	switch {
 	case len(l.Rooms) == 0:
 		return nil, errors.New("links: rooms is required: the rooms that links may be about, like rooms board/*")
@@ -62,11 +63,11 @@ func (l *Links) ceiling() (*access.Rules, error) {
 	case slices.ContainsFunc(l.Rooms, func(room string) bool { return strings.HasPrefix(room, "-/") }):
 		return nil, errors.New("links: rooms that begin with -/ are reserved: no link can be about them")
 	}
-	rules, err := grants([]BackendAllow{{Verbs: l.Verbs, Rooms: l.Rooms}})
+	list, err := grantsOf([]BackendAllow{{Verbs: l.Verbs, Rooms: l.Rooms}})
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
-	return rules, nil
+	return access.NewGrants("", list, nil)
 }
 
 // provisionLinks reads the keys.
@@ -74,6 +75,7 @@ func (h *Handler) provisionLinks() (err error) {
 	if h.Links == nil {
 		return nil
 	}
+	h.links.sources = make(map[string]string)
 	warn := false
 	for _, configured := range h.Links.Keys {
 		text, plain, err := readKey(configured)
@@ -88,6 +90,9 @@ func (h *Handler) provisionLinks() (err error) {
 			return errors.New("links: both keys are the same")
 		}
 		h.links.keys = append(h.links.keys, key)
+		if h.links.sources[key.ID()], err = sourceOf("link", key.ID(), h.Links.Rooms, h.Links.Verbs); err != nil {
+			return err
+		}
 		warn = warn || plain
 	}
 	if warn {

@@ -17,7 +17,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
+	"github.com/caddy-realtime/realtime/access"
+	"github.com/caddy-realtime/realtime/access/link"
 	"github.com/caddy-realtime/realtime/access/token"
+	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
 	"github.com/caddy-realtime/realtime/internal/serve"
 	"github.com/caddy-realtime/realtime/scripts"
@@ -72,6 +75,11 @@ type Handler struct {
 	// or `forward_auth` with `copy_headers` in front of every path of this handler, sets
 	// or removes it in every request. This is not checked. Default: off.
 	UserTrusted bool `json:"user_trusted,omitempty"`
+
+	// What the ids of the handler's users begin with, in the hub: where users of a hub come from two
+	// sources, such as `jwt` in one handler and `user` in another, those of one have a prefix, or
+	// one id would be two people. Default: none.
+	UserPrefix string `json:"user_prefix,omitempty"`
 
 	// Placeholders that give the name of a request's user, which others see. Default: none.
 	Name string `json:"name,omitempty"`
@@ -172,8 +180,13 @@ type Handler struct {
 	poolKey  string
 	server   *serve.Server     // serves the requests that are ours
 	srv      *caddyhttp.Server // may be nil
-	tokens   *token.Verifier   // of JWT; nil: tokens are not accepted
-	facts    *facts            // what the matchers of allow tell; nil: there are none
+	hub      *hub.Hub
+	tokens   *token.Verifier // of JWT; nil: tokens are not accepted
+	ceiling  *access.Grants  // of tokens; nil: they grant nothing
+	uses     *link.Uses      // of the hub's links
+	guestKey [32]byte        // signs the cookies of guests
+	forget   func()          // undoes Hub.Trust; nil: it was not called
+	facts    *facts          // what the matchers of allow tell; nil: there are none
 	backends backends
 	links    links
 	asHosts  caddyhttp.MatchHost          // the hosts that the site names, for AsBackend
@@ -209,7 +222,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Heartbeat == 0 {
 		h.Heartbeat = defaultHeartbeat
 	}
-	if h.User == "" {
+	if h.User == "" && h.JWT == nil {
 		h.User = defaultUser
 	}
 	if err := h.check(); err != nil {
@@ -226,11 +239,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.facts, err = h.provisionFacts(ctx, app.generation); err != nil {
 		return err
 	}
-	if h.JWT != nil {
-		if h.tokens, err = h.JWT.provision(h.log); err != nil {
-			return err
-		}
-		h.tokens.Start()
+	if err := h.provisionTokens(); err != nil {
+		return err
 	}
 	options, err := h.hubOptions()
 	if err != nil {
@@ -244,6 +254,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.taken = true
 	if err := app.adopt(h.Hub, pooled, made, options, h.log); err != nil {
 		return err
+	}
+	if err := app.noteUsers(h); err != nil {
+		return err
+	}
+	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
+	if len(h.Sources()) > 0 {
+		h.forget = h.hub.Trust(h)
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.srv = srv
@@ -297,6 +314,9 @@ func (h *Handler) Validate() error { return h.check() }
 func (h *Handler) Cleanup() error {
 	if h.down != nil {
 		h.shutDown()
+	}
+	if h.forget != nil {
+		h.forget()
 	}
 	if h.tokens != nil {
 		h.tokens.Close()

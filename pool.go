@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-realtime/realtime/access/link"
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
@@ -29,6 +30,7 @@ type pooledHub struct {
 	idle       netpoll.Poller // where they wait while they are idle
 	rules      string         // the key of the rules in force; owned by those who load configurations
 	authorizer hub.Authorizer // the rules themselves; nil: none
+	uses       link.Uses      // of signed links
 }
 
 // apply puts a configuration's options in force. Live subscriptions are decided again only
@@ -49,13 +51,16 @@ func (p *pooledHub) apply(o hubOptions) error {
 	return err
 }
 
-// both allows what two authorizers allow; nil allows everything.
+// both allows what two authorizers allow; nil stands for [hub.Open].
 type both [2]hub.Authorizer
 
 // Decide implements [hub.Authorizer].
 func (b both) Decide(p hub.Principal, verb hub.Verb, room string) bool {
 	for _, a := range b {
-		if a == nil && verb == hub.VerbModerate || a != nil && !a.Decide(p, verb, room) {
+		if a == nil {
+			a = hub.Open{}
+		}
+		if !a.Decide(p, verb, room) {
 			return false
 		}
 	}

@@ -12,14 +12,20 @@ import (
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
-// identify returns the client that sent a request: its user, its address, and what the
-// matchers of allow tell about it.
+// identify returns the client that sent a request: its user and credential, its address, and what
+// the matchers of allow tell about it.
 func (h *Handler) identify(r *http.Request, shown serve.Presented) (hub.Client, error) {
-	var c hub.Client
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		c.User = h.userOf(repl)
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	c, err := h.identity(r, shown, repl)
+	if err != nil {
+		return c, err
 	}
-	c.Facts = h.facts.of(r)
+	if c.User != nil && repl != nil {
+		repl.Set("http.auth.user.id", c.User.ID) // for the access log, and for matchers
+	}
+	if shown.Ambient {
+		c.Facts = h.facts.of(r)
+	}
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
 		c.Address, _ = netip.ParseAddr(ip) // stays invalid for a unix socket
 	}

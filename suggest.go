@@ -11,7 +11,7 @@ import (
 var (
 	handlerOptions = []string{
 		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
-		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "name",
+		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "user_prefix", "name",
 		"jwt", "backend", "as", "links", "guests",
 	}
 	roomOptions = []string{"history", "max_message_size", "rate", "presence", "allow"}

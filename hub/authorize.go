@@ -18,6 +18,30 @@ type Authorizer interface {
 	Decide(p Principal, verb Verb, room string) bool
 }
 
+// Open is the authorizer of a hub that has no rules. Everybody may do everything but moderate,
+// which needs a grant; a backend may do what its credential grants.
+type Open struct{}
+
+// Decide implements [Authorizer].
+func (Open) Decide(p Principal, verb Verb, room string) bool {
+	if p.Credential == nil || p.Credential.Grants == nil {
+		return verb != VerbModerate && p.User.Kind() != message.UserBackend
+	}
+	if verb != VerbModerate && p.User.Kind() != message.UserBackend {
+		return true
+	}
+	granted, _ := p.Credential.Grants.Grants(verb, room)
+	return granted
+}
+
+// authority returns the authorizer in force.
+func (h *Hub) authority() Authorizer {
+	if a := h.authorizer.Load(); a != nil {
+		return *a
+	}
+	return Open{}
+}
+
 // Verbs is a set of verbs.
 type Verbs uint8
 
@@ -43,7 +67,7 @@ type Change struct {
 	Expires time.Duration
 }
 
-// Authorize puts an authorizer in force; nil lets everybody do everything. Live
+// Authorize puts an authorizer in force; nil stands for [Open]. Live
 // subscriptions are decided again: those that it does not allow end. Clients are told, see
 // [Client.Tell] and [Client.Bound].
 func (h *Hub) Authorize(a Authorizer) {
@@ -63,8 +87,7 @@ func (c *Caller) decide(verb Verb, room string) error {
 	if err := c.who().inScope(room); err != nil {
 		return err
 	}
-	a := c.hub.authorizer.Load()
-	if a == nil && verb != VerbModerate || a != nil && (*a).Decide(c.who().principal(), verb, room) {
+	if c.hub.authority().Decide(c.who().principal(), verb, room) {
 		return nil
 	}
 	return c.refusal()
@@ -117,12 +140,9 @@ func (c *Caller) can(room string) (can Verbs) {
 	if c.who().inScope(room) != nil {
 		return 0
 	}
-	a := c.hub.authorizer.Load() // one for all verbs
-	if a == nil {
-		return AllVerbs
-	}
+	a := c.hub.authority() // one for all verbs
 	for p, v := c.who().principal(), VerbSubscribe; v <= VerbModerate; v++ {
-		if (*a).Decide(p, v, room) {
+		if a.Decide(p, v, room) {
 			can |= 1 << v
 		}
 	}

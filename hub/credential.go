@@ -31,6 +31,24 @@ type Credential struct {
 	Names []string
 }
 
+// With returns a credential that speaks for a client beside this one, which may be nil: it counts
+// as long as both do. It has the grants of this one alone.
+func (c *Credential) With(other *Credential) *Credential {
+	if c == nil {
+		return other
+	}
+	both := *c
+	both.Sources = append(slices.Clip(c.Sources), other.Sources...)
+	both.Names = append(slices.Clip(c.Names), other.Names...)
+	if !other.Expires.IsZero() && (both.Expires.IsZero() || other.Expires.Before(both.Expires)) {
+		both.Expires = other.Expires
+	}
+	if other.Issued.Before(both.Issued) {
+		both.Issued = other.Issued
+	}
+	return &both
+}
+
 // Granter says which rights a credential adds. It does not change, and is safe for concurrent use.
 type Granter interface {
 	// Grants reports whether the verb is granted in the room, and whether it is by the room's

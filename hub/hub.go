@@ -23,7 +23,7 @@ type Hub struct {
 	keeper     Keeper // the engine, if it is one; otherwise nil
 	budget     *Budget
 	settings   atomic.Pointer[settings.Settings]
-	authorizer atomic.Pointer[Authorizer] // nil: everybody may do everything
+	authorizer atomic.Pointer[Authorizer] // nil: Open
 	log        atomic.Pointer[slog.Logger]
 	endings    [numCauses]atomic.Uint64
 	bitten     sync.Map // limits that have been logged since the last Configure

@@ -108,6 +108,9 @@ func ParseHash(text string) (Key, error) {
 	return k, nil
 }
 
+// IsKey reports whether a text is meant to be a key.
+func IsKey(text string) bool { return strings.HasPrefix(text, Prefix) }
+
 // IsHash reports whether a configured text is meant to be a hash, and not a key itself.
 func IsHash(text string) bool { return strings.HasPrefix(text, hashPrefix) }
 
