@@ -63,15 +63,15 @@ export const readMessage = ({ data, from }) => {
 };
 
 /**
- * The room of a page: its path, decoded, without a final `index.html`, without the extension, and no more of its end than a room's
- * name takes (200 bytes); `index` for the site's root.
+ * The room of a page: its path, decoded, without the characters that no room's name may have, without a final `index.html`, without
+ * the extension, and no more of its end than a room's name takes (200 bytes); `index` for the site's root.
  * @param {string} path
  */
 export const roomOf = (path) => {
   try {
     path = decodeURIComponent(path);
   } catch { /* used undecoded */ }
-  path = path.replace(/\p{Cc}/gu, '').replace(/\/?(index)?(\.\w+)?$/, '');
+  path = path.replace(/[\p{Cc}\p{Cf}*{}]/gu, '').normalize().replace(/\/?(index)?(\.\w+)?$/, '');
   while (new Blob([path]).size > 200) path = path.replace(/^./su, '');
   const room = path.split('/').filter((segment) => !/^\.{0,2}$/.test(segment)).join('/');
   return room.replace(/^-\/?/, '') || 'index';
