@@ -18,7 +18,7 @@ var mayImport = map[string]string{
 	"hub/ranking":       "",
 	"hub/deque":         "",
 	"hub/receipts":      "",
-	"hub/names":         "",
+	"hub/names":         "golang.org/x/text/unicode/norm",
 	"hub/secret":        "",
 	"hub/limit":         "golang.org/x/time/rate",
 	"hub/settings":      "hub/limit hub/names",

@@ -58,29 +58,20 @@ func checkPattern(text string) error {
 		return nil
 	}
 	segments := strings.Split(text, "/")
-	users, braces := 0, false
+	users := 0
 	for i, s := range segments {
 		if s == userSegment {
 			users++
 			segments[i] = "x" // stands for somebody
-		} else {
-			braces = braces || strings.ContainsAny(s, "{}")
 		}
 	}
 	if isReserved(text) {
 		segments[0] = "x" // clients may not name such rooms, but rules may
 	}
-	if err := names.CheckPattern(strings.Join(segments, "/")); err != nil {
-		return err
-	}
-	switch {
-	case braces:
-		return errors.New("braces are only allowed in {user}, which must be a whole segment")
-	case users > 1:
+	if users > 1 {
 		return errors.New("{user} is only allowed once")
-	default:
-		return nil
 	}
+	return names.CheckPattern(strings.Join(segments, "/"))
 }
 
 // full returns the pattern that has the same rooms, and is not empty.

@@ -12,11 +12,13 @@ import (
 func TestBadNamesAreRefused(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		s := connect(t, h, hub.Client{})
-		if _, err := s.Subscribe(t.Context(), "a//b", hub.Start{}); !errors.Is(err, names.ErrRoom) {
-			t.Errorf("joining: %v", err)
-		}
-		if _, err := s.Publish(t.Context(), hub.Publication{Room: "a//b"}); !errors.Is(err, names.ErrRoom) {
-			t.Errorf("publishing: %v", err)
+		for _, bad := range []string{"a//b", "cafe\u0301", "a\u200b", "a*"} {
+			if _, err := s.Subscribe(t.Context(), bad, hub.Start{}); !errors.Is(err, names.ErrRoom) {
+				t.Errorf("joining %q: %v", bad, err)
+			}
+			if _, err := s.Publish(t.Context(), hub.Publication{Room: bad}); !errors.Is(err, names.ErrRoom) {
+				t.Errorf("publishing in %q: %v", bad, err)
+			}
 		}
 		if _, err := s.Publish(t.Context(), hub.Publication{Room: "a", Event: "gap"}); !errors.Is(err, names.ErrEvent) {
 			t.Errorf("publishing an event: %v", err)

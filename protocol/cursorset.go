@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
@@ -113,7 +114,7 @@ func ParseCursorSet(s string) (CursorSet, error) {
 			continue
 		}
 		room, err := url.PathUnescape(name)
-		if err != nil || room == "" {
+		if err != nil || names.CheckRoom(room) != nil {
 			return nil, ErrCursorSet
 		}
 		v = append(v, RoomCursor{Room: room, Position: p})

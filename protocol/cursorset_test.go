@@ -27,7 +27,7 @@ func TestCursorSet(t *testing.T) {
 	if _, ok := got.Find("elsewhere"); ok {
 		t.Error("it has no place elsewhere")
 	}
-	for _, bad := range []string{"", "k3f9.1042", "a=", "a=1", "a=e.1,", "a=e.1,b", "%zz=e.1", strings.Repeat("a=e.1,", 101) + "a=e.1"} {
+	for _, bad := range []string{"", "k3f9.1042", "a=", "a=1", "a=e.1,", "a=e.1,b", "%zz=e.1", "cafe%CC%81=e.1", "a%2F=e.1", "%2A=e.1", strings.Repeat("a=e.1,", 101) + "a=e.1"} {
 		if v, err := protocol.ParseCursorSet(bad); err == nil {
 			t.Errorf("%q became %v", bad, v)
 		}
@@ -37,16 +37,16 @@ func TestCursorSet(t *testing.T) {
 // A long name is replaced with its hash, and its cursor is found under that.
 func TestCursorSetOfLongNames(t *testing.T) {
 	long, other := strings.Repeat("日本/", 25), strings.Repeat("x", 200)
-	v := protocol.CursorSet{{Room: long, Position: pos}, {Room: "*AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}
+	v := protocol.CursorSet{{Room: long, Position: pos}, {Room: "+AAAAAAAAAAA", Position: hub.Position{Epoch: "e", Offset: 2}}}
 	text := v.String()
-	if len(text) > 70 || !strings.HasPrefix(text, "*") || !strings.HasSuffix(text, ",%2AAAAAAAAAAAA=e.2") {
+	if len(text) > 70 || !strings.HasPrefix(text, "*") || !strings.HasSuffix(text, ",%2BAAAAAAAAAAA=e.2") {
 		t.Errorf("text %q", text)
 	}
 	got, err := protocol.ParseCursorSet(text + "," + other + "=e.3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for room, want := range map[string]string{long: pos.String(), "*AAAAAAAAAAA": "e.2", other: "e.3"} {
+	for room, want := range map[string]string{long: pos.String(), "+AAAAAAAAAAA": "e.2", other: "e.3"} {
 		if p, ok := got.Find(room); !ok || p.String() != want {
 			t.Errorf("%.10s is at %v, %t, want %s", room, p, ok, want)
 		}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Bounds of what clients may name, in bytes.
@@ -25,24 +28,24 @@ var (
 )
 
 // CheckRoom returns an error that wraps [ErrRoom] and names the broken
-// rule, or nil: a room's name is 1 to 200 bytes of UTF-8 without control
-// characters; it may hold "/", but no empty, "." or ".." segment, and it does
-// not begin with "-/".
+// rule, or nil: a room's name is 1 to 200 bytes that pass [CheckCharacters]; it may hold
+// "/", but no empty, "." or ".." segment; it has no "*", "{" or "}", which patterns have, and
+// it does not begin with "-/". Names are compared by their bytes.
 func CheckRoom(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: it is empty", ErrRoom)
 	case len(name) > MaxRoom:
 		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrRoom, len(name), MaxRoom)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: it is not UTF-8", ErrRoom)
 	case strings.HasPrefix(name, "-/"):
 		return fmt.Errorf("%w: names that begin with -/ are reserved", ErrRoom)
 	}
-	for _, r := range name {
-		// C0, DEL and C1.
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return fmt.Errorf("%w: it has the control character %U", ErrRoom, r)
+	if !isPlain(name) {
+		if err := CheckCharacters(name); err != nil {
+			return fmt.Errorf("%w: %w", ErrRoom, err)
+		}
+		if i := strings.IndexAny(name, "*{}"); i >= 0 {
+			return fmt.Errorf("%w: it has a %q, which only patterns may have", ErrRoom, name[i:i+1])
 		}
 	}
 	for segment := range strings.SplitSeq(name, "/") {
@@ -56,12 +59,50 @@ func CheckRoom(name string) error {
 	return nil
 }
 
+// CheckCharacters returns an error that says what is wrong with a text that must look
+// different from every other one, or nil: it is UTF-8 in Unicode's normalization form C
+// (Unicode Standard Annex #15), without control characters (Cc) and without the invisible
+// format characters (Cf), such as joiners, soft hyphens and marks of direction.
+func CheckCharacters(text string) error {
+	if !utf8.ValidString(text) {
+		return errors.New("it is not UTF-8")
+	}
+	for _, r := range text {
+		switch {
+		case unicode.Is(unicode.Cc, r):
+			return fmt.Errorf("it has the control character %U", r)
+		case unicode.Is(unicode.Cf, r):
+			return fmt.Errorf("it has the invisible format character %U", r)
+		}
+	}
+	// QuickSpan decides nearly always, and does not allocate.
+	if norm.NFC.QuickSpanString(text) < len(text) && !norm.NFC.IsNormalString(text) {
+		return errors.New("it is not in Unicode's normalization form C (NFC)")
+	}
+	return nil
+}
+
+// isPlain reports whether a name has only printable ASCII characters up to z without "*",
+// as most do: these need no closer look.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c == '*' || c > 'z' {
+			return false
+		}
+	}
+	return true
+}
+
 // CheckPattern returns an error that says what is wrong with a pattern of rooms: the name of
-// one, or the beginning of names followed by one "*".
+// one, or the beginning of names followed by one "*". The segment {user}, which patterns of
+// rights may have, is not for it: its caller puts a name in its place.
 func CheckPattern(pattern string) error {
 	name, star := strings.CutSuffix(pattern, "*")
 	if strings.Contains(name, "*") {
 		return errors.New("only one * is allowed, at the end")
+	}
+	if strings.ContainsAny(name, "{}") {
+		return errors.New("braces are only allowed in {user}, which must be a whole segment")
 	}
 	if star {
 		name += "x" // stands for what the star matches
