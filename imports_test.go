@@ -23,7 +23,7 @@ var mayImport = map[string]string{
 	"hub/limit":         "golang.org/x/time/rate",
 	"hub/settings":      "hub/limit hub/names",
 	"hub/presence":      "hub/ranking",
-	"hub/message":       "hub/presence",
+	"hub/message":       "hub/presence hub/names",
 	"hub":               hubParts + " hub/presence hub/receipts hub/ranking hub/deque",
 	"access":            "hub hub/message hub/names",
 	"access/backend":    "",

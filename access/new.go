@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 // New returns what decides by the rules, in whatever order they come. The rules must not be
@@ -152,15 +153,15 @@ func (w Who) check(p *pattern) error {
 		return fmt.Errorf("unknown kind %d of callers", w.Kind)
 	case w.Kind == Named && len(w.IDs) == 0:
 		return errors.New("user needs at least one id")
-	case w.Kind == Named && slices.Contains(w.IDs, ""):
-		return errors.New("the id of a user must not be empty")
-	case slices.ContainsFunc(w.IDs, func(id string) bool { return strings.HasPrefix(id, "~") }):
-		return errors.New("the id of a user must not begin with ~")
 	case w.Kind == Owner && !p.user:
 		return errors.New("owner needs a room pattern with {user}")
 	case w.Kind == Fact && w.Fact == "":
 		return errors.New("the id of a fact must not be empty")
-	default:
-		return nil
 	}
+	for _, id := range w.IDs {
+		if err := names.CheckUserID(id); err != nil {
+			return fmt.Errorf("user %q: %w", id, err)
+		}
+	}
+	return nil
 }

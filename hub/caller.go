@@ -16,7 +16,7 @@ import (
 // calls are independent of each other; a [Session] is a Caller that keeps a connection,
 // with subscriptions and rates of its own. Methods are safe for concurrent use.
 //
-// Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [message.ErrUser],
+// Beside the errors that they name, methods return names.ErrRoom, [ErrScope], [names.ErrUser],
 // [ErrCredential], [ErrUnauthorized], [ErrForbidden], [ErrNoRoom], [ErrEnded] if the session has
 // ended, and *[limit.Error] for a limit.
 type Caller struct {

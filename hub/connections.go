@@ -11,7 +11,7 @@ import (
 
 // Connect makes a session of a client. w is woken when there is something for
 // [Session.Next]; if it belongs to a [Dispatcher], that is notified of new messages
-// instead. It returns [message.ErrUser], [ErrCredential], [ErrDraining], or a [limit.Error] with [limit.ErrFull] that
+// instead. It returns [names.ErrUser], [ErrCredential], [ErrDraining], or a [limit.Error] with [limit.ErrFull] that
 // names max_connections or max_connections_per_address.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {

@@ -35,10 +35,19 @@ func TestNothingButTextAndJSONIsStored(t *testing.T) {
 		"type that is not UTF-8":  {hub.Publication{Type: "image/\xff"}, ann, names.ErrType},
 		"long type":               {hub.Publication{Type: strings.Repeat("t", names.MaxType+1)}, ann, names.ErrType},
 		"event that is not UTF-8": {hub.Publication{Event: "e\xff"}, ann, names.ErrEvent},
-		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, message.ErrUser},
-		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, message.ErrUser},
-		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, message.ErrUser},
-		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", message.MaxUserID+1)}, message.ErrUser},
+		"user that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann\xff"}, names.ErrUser},
+		"name that is not UTF-8":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\xc3"}, names.ErrUser},
+		"user without an id":      {hub.Publication{}, &hub.User{Name: "Ann"}, names.ErrUser},
+		"user like a stranger":    {hub.Publication{}, &hub.User{ID: "~ann"}, names.ErrUser},
+		"user that is not NFC":    {hub.Publication{}, &hub.User{ID: "e\u0301"}, names.ErrUser},
+		"user that is invisible":  {hub.Publication{}, &hub.User{ID: "ann\u200b"}, names.ErrUser},
+		"user with a line":        {hub.Publication{}, &hub.User{ID: "ann\n"}, names.ErrUser},
+		"name that is not NFC":    {hub.Publication{}, &hub.User{ID: "ann", Name: "e\u0301"}, names.ErrUser},
+		"name that is backwards":  {hub.Publication{}, &hub.User{ID: "ann", Name: "\u202ebob"}, names.ErrUser},
+		"name with a tilde":       {hub.Publication{}, &hub.User{ID: "ann", Name: "~Ann~"}, nil},
+		"long name":               {hub.Publication{}, &hub.User{ID: "ann", Name: strings.Repeat("a", names.MaxUser+1)}, names.ErrUser},
+		"user in any script":      {hub.Publication{}, &hub.User{ID: "caf\u00e9 日本", Name: "Ünal"}, nil},
+		"user with a long id":     {hub.Publication{}, &hub.User{ID: strings.Repeat("a", names.MaxUser+1)}, names.ErrUser},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {

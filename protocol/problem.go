@@ -85,8 +85,8 @@ func ProblemOf(err error) *Problem {
 	case errors.Is(err, names.ErrRoom), errors.Is(err, names.ErrEvent), errors.Is(err, names.ErrKey),
 		errors.Is(err, message.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
 		errors.Is(err, names.ErrType), errors.Is(err, ErrContent):
-	case errors.Is(err, message.ErrUser):
-		p.Status, p.Title = http.StatusForbidden, "bad user"
+	case errors.Is(err, names.ErrUser):
+		p.Status, p.Title = http.StatusUnauthorized, "bad user"
 	case errors.Is(err, hub.ErrScope):
 		p.Status, p.Title = http.StatusForbidden, "not allowed"
 		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"

@@ -1,17 +1,11 @@
 package message
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/caddy-realtime/realtime/hub/names"
 )
-
-// MaxUserID bounds the id and the name of a user, in bytes.
-const MaxUserID = 128
-
-// ErrUser is wrapped with what is wrong with a user.
-var ErrUser = errors.New("bad user")
 
 // User is an identity that has been verified. It is never set from a message's body.
 //
@@ -79,18 +73,17 @@ func (u *User) Kind() UserKind {
 	return KindOf(u.ID)
 }
 
-// Check returns an error that wraps [ErrUser], or nil.
+// Check returns an error that wraps [names.ErrUser] and says what is wrong with the id or the
+// name, or nil.
 func (u *User) Check() error {
-	switch {
-	case u == nil:
-		return nil
-	case u.ID == "" || len(u.ID) > MaxUserID:
-		return fmt.Errorf("%w: the id has %d bytes, 1 to %d are allowed", ErrUser, len(u.ID), MaxUserID)
-	case len(u.Name) > MaxUserID:
-		return fmt.Errorf("%w: the name has %d bytes, at most %d are allowed", ErrUser, len(u.Name), MaxUserID)
-	case !utf8.ValidString(u.ID) || !utf8.ValidString(u.Name):
-		return fmt.Errorf("%w: the id or the name is not UTF-8", ErrUser)
-	default:
+	if u == nil {
 		return nil
 	}
+	id := u.ID
+	switch u.Kind() {
+	case UserGuest, UserLink, UserBackend:
+		id = id[len(guestPrefix):] // all prefixes are as long
+	default: // no other may begin with ~
+	}
+	return cmp.Or(names.CheckUserID(id), names.CheckUserName(u.Name))
 }

@@ -1,4 +1,5 @@
-// Package names says which names clients may give to rooms and events, and to publications.
+// Package names says which names clients may give to rooms and events, and to publications,
+// and which ids and names users may have.
 package names
 
 import (
@@ -17,6 +18,7 @@ const (
 	MaxEvent = 64
 	MaxKey   = 255 // an idempotency key
 	MaxType  = 255 // a media type
+	MaxUser  = 128 // the id of a user, and the name
 )
 
 // Errors of bad names. They are wrapped with the rule that was broken.
@@ -25,6 +27,7 @@ var (
 	ErrEvent = errors.New("bad event name")
 	ErrKey   = errors.New("bad idempotency key")
 	ErrType  = errors.New("bad media type")
+	ErrUser  = errors.New("bad user")
 )
 
 // CheckRoom returns an error that wraps [ErrRoom] and names the broken
@@ -59,8 +62,8 @@ func CheckRoom(name string) error {
 	return nil
 }
 
-// CheckCharacters returns an error that says what is wrong with a text that must look
-// different from every other one, or nil: it is UTF-8 in Unicode's normalization form C
+// CheckCharacters returns an error that says what is wrong with a text that must not
+// differ from another one in what nobody can see, or nil: it is UTF-8 in Unicode's normalization form C
 // (Unicode Standard Annex #15), without control characters (Cc) and without the invisible
 // format characters (Cf), such as joiners, soft hyphens and marks of direction.
 func CheckCharacters(text string) error {
@@ -148,6 +151,34 @@ func CheckKey(key string) error { return checkText(key, MaxKey, ErrKey) }
 // CheckType returns an error that wraps [ErrType], or nil, if a media type is UTF-8 of
 // at most [MaxType] bytes.
 func CheckType(media string) error { return checkText(media, MaxType, ErrType) }
+
+// CheckUserID returns an error that wraps [ErrUser] and names the broken rule, or nil: the id
+// of a user is 1 to 128 bytes that pass [CheckCharacters], and does not begin with "~", as the
+// ids of all who are not users do.
+func CheckUserID(id string) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("%w: the id is empty", ErrUser)
+	case strings.HasPrefix(id, "~"):
+		return fmt.Errorf("%w: the id begins with ~, which is reserved", ErrUser)
+	}
+	return checkUserText("id", id)
+}
+
+// CheckUserName returns an error that wraps [ErrUser], or nil, if the name that others see of a user
+// is at most 128 bytes that pass [CheckCharacters]. It may begin with "~", since nobody takes a
+// name for an id.
+func CheckUserName(name string) error { return checkUserText("name", name) }
+
+func checkUserText(what, text string) error {
+	if len(text) > MaxUser {
+		return fmt.Errorf("%w: the %s has %d bytes, at most %d are allowed", ErrUser, what, len(text), MaxUser)
+	}
+	if err := CheckCharacters(text); err != nil {
+		return fmt.Errorf("%w: the %s is invalid: %w", ErrUser, what, err)
+	}
+	return nil
+}
 
 func checkText(text string, most int, bad error) error {
 	switch {

@@ -29,6 +29,12 @@ func (s *Server) client(answer http.Header, r *http.Request, req *request, rooms
 	if err != nil {
 		return client, err
 	}
+	if err := client.User.Check(); err != nil {
+		s.badUser.Do(func() {
+			s.Log.Warn("an authentication handler has set a user whom no room accepts; more of them are not logged", "error", err)
+		})
+		return client, err
+	}
 	if err := req.sameUser(client.User); err != nil {
 		return client, err
 	}

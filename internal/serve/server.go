@@ -42,7 +42,8 @@ type Server struct {
 	// timeouts are for responses that end. Here each write has a bound of its own.
 	LiftWriteTimeout func(r *http.Request)
 
-	held sync.Once // the warning that a stream was held back
+	held    sync.Once // the warning that a stream was held back
+	badUser sync.Once // the warning that a user is refused
 }
 
 // Serve serves a request; rest is its path after the prefix. An error refuses the

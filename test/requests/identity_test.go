@@ -99,3 +99,46 @@ func TestAnonymous(t *testing.T) {
 		}
 	}
 }
+
+// A user whose id or name nobody could tell from another's is refused in every way, as bad
+// credentials are, and the log says so once. Who does not use the credentials is let in.
+func TestBadUser(t *testing.T) {
+	s, logged := caddytest.StartLogged(t, "realtime {\n"+caddytest.Open+"user {header.Remote-User} trusted\nname {header.Remote-Name}\n}")
+	for rule, header := range map[string]string{
+		"begins with ~":            "Remote-User: ~g1",
+		"129 bytes":                "Remote-User: " + strings.Repeat("x", 129),
+		"normalization form C":     "Remote-User: cafe\u0301",
+		"format character U+202E":  "Remote-User: \u202enna",
+		"control character U+0085": "Remote-User: a\u0085",
+		"not UTF-8":                "Remote-User: a\xff",
+	} {
+		for _, way := range [][]string{
+			{"GET", "/rt/lobby"},
+			{"HEAD", "/rt/lobby"},
+			{"HEAD", "/rt/"},
+			{"POST", "/rt/lobby"},
+			{"POST", "/rt/?commands"},
+			{"GET", "/rt/lobby", "Accept: text/event-stream"},
+			{"GET", "/rt/lobby", "Accept: application/x-ndjson"},
+			{"GET", "/rt/?room=a&room=b&wait=1"},
+			{"GET", "/rt/lobby", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="},
+		} {
+			resp := s.Do(way[0], way[1], "", append(way[2:], header)...)
+			if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+				t.Errorf("%s %s: %s %v", header, way, resp.Status, resp.Header)
+			}
+		}
+		caddytest.Refused(t, s.Do("GET", "/rt/lobby", "", header), 401, rule)
+		if resp := s.Do("GET", "/rt/lobby?anonymous", "", header); resp.StatusCode != 200 {
+			t.Errorf("%s, anonymous: %s", header, resp.Status)
+		}
+	}
+	caddytest.Refused(t, s.Do("GET", "/rt/lobby", "", "Remote-User: ann", "Remote-Name: cafe\u0301"), 401, "name is invalid")
+	if resp := s.Do("GET", "/rt/lobby", "", "Remote-User: ann", "Remote-Name: ~Ann~"); resp.StatusCode != 200 {
+		t.Errorf("a name with ~: %s", resp.Status)
+	}
+	const line = "an authentication handler has set a user whom no room accepts; more of them are not logged"
+	if n := len(logged(line)); n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}

@@ -283,5 +283,5 @@ func TestUserTemplates(t *testing.T) {
 			t.Errorf("%q gets %d in ann's room, want %d", test.headers, got, want)
 		}
 	}
-	caddytest.Refused(t, s.Do("GET", "/rt/free", "", "Remote-User: "+strings.Repeat("x", 300)), 403, "bad user")
+	caddytest.Refused(t, s.Do("GET", "/rt/free", "", "Remote-User: "+strings.Repeat("x", 300)), 401, "bad user")
 }
