@@ -59,7 +59,7 @@ func (c *Caller) tag(conn string) string {
 	if known := c.tagged.Load(); known != nil && known.conn == conn {
 		return known.tag
 	}
-	tag := c.hub.secret.Tag("publisher", conn, 9)
+	tag := c.hub.tagOf(conn)
 	c.tagged.Store(&tagged{conn, tag})
 	return tag
 }

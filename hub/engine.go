@@ -83,7 +83,7 @@ var (
 type Draft struct {
 	Message *Message
 	// Scope is where the message's key means this publication: it stands for the room,
-	// the user and the key. It is empty if there is no key.
+	// whose key it is, and the key. It is empty if there is no key.
 	Scope string
 	// Print tells one publication from another with the same scope. It is the same in
 	// every process.

@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,6 +66,88 @@ func TestIdempotencyKey(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A key of an anonymous client belongs to its connection, or without one to its address. A
+// client that has got another connection names the first one.
+func TestIdempotencyKeyOfAConnection(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		ann := &hub.User{ID: "ann"}
+		one, two, anns := h.NewConn(nil), h.NewConn(nil), h.NewConn(ann)
+		near, far := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8:0:1::1")
+		published := make(map[string]hub.Position)
+		for _, test := range []struct {
+			name   string
+			client hub.Client
+			conn   string
+			holder string // whose key it is; the first one of each publishes
+		}{
+			{"a connection", hub.Client{ID: one, Address: near}, "", "one"},
+			{"the same one, elsewhere", hub.Client{ID: one, Address: far}, "", "one"},
+			{"another one at the address", hub.Client{ID: two, Address: near}, "", "two"},
+			{"another one that was the first", hub.Client{ID: two, Address: near}, one, "one"},
+			{"one that names itself", hub.Client{ID: two, Address: near}, two, "two"},
+			{"a guessed one", hub.Client{ID: two}, one[:len(one)-1] + "_", "two"},
+			{"one of a user", hub.Client{ID: two}, anns, "two"},
+			{"without a connection", hub.Client{Address: near}, "", "near"},
+			{"without, in the same network", hub.Client{Address: near.Next()}, "", "near"},
+			{"without, in another network", hub.Client{Address: far}, "", "far"},
+			{"without, that had one", hub.Client{Address: far}, one, "one"},
+			{"without an address", hub.Client{}, "", "socket"},
+			{"without an address, too", hub.Client{}, "", "socket"},
+			{"a user", hub.Client{ID: anns, User: ann, Address: near}, "", "ann"},
+			{"a user on another connection", hub.Client{ID: h.NewConn(ann), User: ann, Address: far}, "", "ann"},
+			{"a user who was anonymous", hub.Client{User: ann}, one, "ann"},
+			{"a user named like a holder", hub.Client{User: &hub.User{ID: "conn"}}, "", "conn"},
+		} {
+			receipt, err := h.Caller(test.client).Publish(t.Context(), hub.Publication{Room: "r", Key: "k", Conn: test.conn})
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, known := published[test.holder]
+			if receipt.Replayed != known || known && receipt.Position != first {
+				t.Errorf("%s: %+v, the first of %s was %v", test.name, receipt, test.holder, first)
+			}
+			published[test.holder] = receipt.Position
+		}
+	})
+}
+
+// A session has the keys of its connection, with which it comes back.
+func TestIdempotencyKeyOfASession(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		p := hub.Publication{Room: "r", Key: "k"}
+		publish := func(c hub.Client) bool {
+			s := connect(t, h, c)
+			receipt, err := s.Publish(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return receipt.Replayed
+		}
+		first := hub.Client{ID: h.NewConn(nil)}
+		if publish(first) || publish(hub.Client{}) {
+			t.Error("another connection has used the key")
+		}
+		if !publish(first) {
+			t.Error("a client that comes back has lost its keys")
+		}
+	})
+}
+
+// A replay needs the right as the first time: it is refused without one.
+func TestIdempotencyReplayNeedsTheRight(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		c := hub.Client{ID: h.NewConn(nil)}
+		p := hub.Publication{Room: "r", Key: "k"}
+		if _, err := h.Caller(c).Publish(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		h.Authorize(except(hub.VerbPublish)) // r is closed to strangers
+		if r, err := h.Caller(c).Publish(t.Context(), p); !errors.Is(err, hub.ErrUnauthorized) || r != (hub.Receipt{}) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
 }
 
 func TestIdempotencyKeyOfNobody(t *testing.T) {

@@ -39,6 +39,9 @@ func (h *Hub) Owns(conn string, u *User) bool {
 	return hmac.Equal([]byte(conn), []byte(conn[:random]+h.secret.Tag("conn", conn[:random]+userID(u), 12)))
 }
 
+// tagOf returns a code that stands for a connection, and lets nobody speak for it.
+func (h *Hub) tagOf(conn string) string { return h.secret.Tag("publisher", conn, 9) }
+
 // userID returns the user's id, or "" for nobody.
 func userID(u *User) string {
 	if u == nil {

@@ -24,6 +24,10 @@ type Publication struct {
 	// [KeyLifetime] gives the first answer and publishes nothing. At most
 	// [names.MaxKey] bytes. It is echoed with the message.
 	Key string
+	// Conn is an earlier connection of an anonymous client, on which it has used the Key
+	// first. It is ignored if the hub has not made it for anonymous clients; empty: that of
+	// the caller.
+	Conn string
 	// Signal publishes without storing: no id, no history, may be dropped.
 	Signal bool
 	// TTL ends the message before retention does; zero means that it doesn't.
@@ -68,17 +72,32 @@ func (c *Caller) append(ctx context.Context, p *Publication) (Receipt, error) {
 	}
 	d := Draft{Message: m}
 	if p.Key != "" {
-		d.Scope, d.Print = p.scope(userID(client.User)), p.print()
+		d.Scope, d.Print = p.scope(c.holder(client, p.Conn)), p.print()
 	}
 	defer h.relieve()
 	return h.engine.Publish(ctx, d)
 }
 
-// scope returns where the publication's key means it: in its room, for the user.
-// Anonymous clients share their room's keys.
-func (p *Publication) scope(user string) string {
+// holder returns whose idempotency keys the caller uses: those of its user; if it is anonymous
+// those of conn, or else of its own connection; without one those of its address, which
+// clients behind it share. The connection stands in it as a code, since engines keep it.
+func (c *Caller) holder(client *Client, conn string) string {
+	switch {
+	case client.User != nil:
+		return "user " + client.User.ID
+	case conn != "" && conn != client.ID && c.hub.Owns(conn, nil):
+		return "conn " + c.hub.tagOf(conn)
+	case client.ID != "":
+		return "conn " + c.tag(client.ID)
+	default:
+		return "address " + limit.Prefix(client.Address).String()
+	}
+}
+
+// scope returns where the publication's key means it: in its room, for its holder.
+func (p *Publication) scope(holder string) string {
 	// No name of a room has a control character.
-	return p.Room + "\x00" + strconv.Itoa(len(user)) + "\x00" + user + p.Key
+	return p.Room + "\x00" + strconv.Itoa(len(holder)) + "\x00" + holder + p.Key
 }
 
 // print returns what tells the publication from another under the same key.

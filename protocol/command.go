@@ -56,6 +56,7 @@ type Command struct {
 	Data   json.RawMessage `json:"data"`
 	Event  string          `json:"event"`
 	Key    string          `json:"key"`
+	Conn   string          `json:"conn"`
 	TTL    *int64          `json:"ttl"` // seconds; 0: a signal
 	Before string          `json:"before"`
 	Limit  *int            `json:"limit"`
@@ -279,7 +280,7 @@ func (c *Command) authenticate(ctx context.Context, e Executor) error {
 
 // publish publishes a message or a signal.
 func (c *Command) publish(ctx context.Context, e Executor, answer bool) error {
-	p := hub.Publication{Room: c.Room, Event: c.Event, Key: c.Key, Signal: c.Op == OpSignal}
+	p := hub.Publication{Room: c.Room, Event: c.Event, Key: c.Key, Conn: c.Conn, Signal: c.Op == OpSignal}
 	if p.Event == DefaultEvent {
 		p.Event = ""
 	}

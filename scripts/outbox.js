@@ -69,10 +69,11 @@ export class Outbox {
       // The server remembers a key for some time, and for one user.
       if (sent && (sent[0] < now() - TOO_LATE || (open && sent[1] != me))) return this.settle_(message, GIVEN_UP); // which goes on
       if (!open || !page.leader_ || message.ref || this.of_(room)[0] != message) continue;
-      const command = { op: 'publish', ref: (message.ref = random()), room, key, data, event, ttl, user: me };
+      // Without a user, a key belongs to the connection on which it was first sent (PROTOCOL, "Once"). That may have been another tab's.
+      const conn = (message.sent ??= [now(), me, page.conn])[2];
+      const command = { op: 'publish', ref: (message.ref = random()), room, key, data, event, ttl, user: me, conn };
       // The server ends a connection for a frame that is larger (PROTOCOL, "realtime.v1"); a message it refuses.
       if (size(command) > 2 * /** @type {any} */ (page.limits)?.message + ENVELOPE) return this.settle_(message, TOO_LARGE);
-      message.sent ??= [now(), me];
       this.again_(message, AGAIN);
       page.send_(command);
     }

@@ -83,7 +83,7 @@ class Requests {
     head(this.connection_.address_()).then(
       (answer) => {
         const id = userOf(answer);
-        answer.ok ? this.take_({ op: 'ready', user: id && { id } }, signal) : this.end_(answer, signal);
+        answer.ok ? this.take_({ op: 'ready', conn: answer.headers.get('Realtime-Conn'), user: id && { id } }, signal) : this.end_(answer, signal);
       },
       (error) => this.end_(error, signal),
     );

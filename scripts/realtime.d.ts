@@ -142,7 +142,7 @@ export type Refusal = {
 };
 /**
  * A message in the outbox: `ttl` is in seconds; `at` is when it was published, in ms since 1970; `sent` is when it was
- * first sent, and the id of the user who sent it.
+ * first sent, the id of the user who sent it, and the connection.
  */
 export type Pending = {
     key: string;
@@ -151,7 +151,7 @@ export type Pending = {
     event?: string;
     ttl?: number;
     at: number;
-    sent?: [number, string | undefined];
+    sent?: [number, string | undefined, string | undefined];
 };
 /**
  * A command or an object of the protocol.

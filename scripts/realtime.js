@@ -58,9 +58,9 @@ export { RealtimeError };
  *   error; `detail` says what went wrong this time; `field` is the field that is wrong; after `retry_ms` a retry may succeed; `key`
  *   is the message's key.
  *
- * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: [number, string | undefined]}}
+ * @typedef {{key: string, room: string, data: any, event?: string, ttl?: number, at: number, sent?: [number, string | undefined, string | undefined]}}
  *   Pending A message in the outbox: `ttl` is in seconds; `at` is when it was published, in ms since 1970; `sent` is when it was
- *   first sent, and the id of the user who sent it.
+ *   first sent, the id of the user who sent it, and the connection.
  *
  * @typedef {Record<string, any>} Wire A command or an object of the protocol.
  *

@@ -31,7 +31,7 @@ func (s *Server) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin 
 	default:
 		return true, s.refuseOrigin(w, r, from)
 	}
-	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Can, Realtime-Members, Realtime-User, Retry-After, Location")
+	header.Set("Access-Control-Expose-Headers", "ETag, Realtime-Can, Realtime-Conn, Realtime-Members, Realtime-User, Retry-After, Location")
 	return anyOrigin, nil
 }
 

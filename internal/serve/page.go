@@ -91,6 +91,10 @@ func (s *Server) head(w http.ResponseWriter, r *http.Request, c hub.Client, room
 	s.tellRights(w, c, rooms)
 	switch len(rooms) {
 	case 0:
+		if c.ID == "" {
+			c.ID = s.Hub.NewConn(c.User)
+		}
+		w.Header().Set("Realtime-Conn", c.ID)
 	case 1:
 		w.Header().Set("ETag", `"`+cursor[0].Position.String()+`"`)
 		if n, err := caller.MemberCount(rooms[0]); err == nil {

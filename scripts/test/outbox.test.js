@@ -62,6 +62,40 @@ test('an answer that was lost: sent again under the same key, published once', a
   assert.deepEqual(log(world), [1]);
 });
 
+test('an answer that was lost, and a connection with another conn, as after a takeover by a tab: published once', async (t) => {
+  const { world, realtime } = await opened(t);
+  const [socket] = world.sockets;
+  const promise = realtime.publish('a', 1);
+  socket.deaf = false;
+  socket.write = () => {};
+  await settle();
+  assert.deepEqual(log(world), [1]);
+  const first = realtime.conn;
+  realtime.conn = undefined;
+  world.dropAll();
+  await pass(1000);
+  assert.notEqual(realtime.conn, first);
+  assert.equal((await promise).id, world.logs.a[0].id);
+  assert.deepEqual(log(world), [1]);
+  await realtime.publish('a', 2, { key: promise.key });
+  assert.deepEqual(log(world), [1, 2]);
+});
+
+for (const transport of ['websocket', 'sse', 'poll'])
+  test(`${transport}: a page that only publishes has a conn, to which its keys belong`, async (t) => {
+    const world = new World();
+    t.after(() => world.end());
+    const { realtime } = await world.tab('/rt/', { share: false, transports: [transport] });
+    await Promise.all([realtime.publish('a', 1, { key: 'k' }), pass(1500)]);
+    const { conn } = realtime;
+    assert.ok(conn);
+    realtime.subscribe('a');
+    await pass(1500);
+    assert.equal(realtime.conn, conn);
+    await Promise.all([realtime.publish('a', 1, { key: 'k' }), pass(1500)]);
+    assert.deepEqual(log(world), [1]);
+  });
+
 test('one of a room is on its way at a time: the order is kept when one is refused', async (t) => {
   const { world, realtime } = await opened(t);
   world.refuse.publish = { status: 429, title: 'too many', retry_ms: 3000, times: 1 };

@@ -294,8 +294,9 @@ export class World {
       if (JSON.stringify(command).length > 2 * this.limit + 4096) return this.drop(session, 1009);
       session.write({ op: 'error', ref, room, status: 413, title: 'message too large' });
     } else if (op == 'publish') {
-      let receipt = this.keys.get(key);
-      if (!receipt) this.keys.set(key, (receipt = this.publish(room, command.data, { key })));
+      const scope = [room, this.user?.id ?? command.conn ?? session.conn, key].join();
+      let receipt = this.keys.get(scope);
+      if (!receipt) this.keys.set(scope, (receipt = this.publish(room, command.data, { key })));
       answer({ id: receipt.id, at: receipt.at });
     } else if (op == 'leave') {
       delete session.rooms[room];
@@ -381,7 +382,10 @@ export class World {
       signal?.throwIfAborted();
     }
     if (this.status) return new Response('{"title":"no","status":1}', { status: this.status, headers: this.headers });
-    if (method == 'HEAD') return new Response(null, { headers: this.user ? { 'Realtime-User': encodeURIComponent(this.user.id) } : {} });
+    if (method == 'HEAD') {
+      const user = this.user && { 'Realtime-User': encodeURIComponent(this.user.id) };
+      return new Response(null, { headers: { 'Realtime-Conn': query.get('conn') ?? 'c' + ++this.offset, ...user } });
+    }
     if (method == 'POST' && this.limit && body.length > 2 * this.limit + 4096)
       return new Response('{"title":"message too large"}', { status: 413 });
     if (method == 'POST') {
