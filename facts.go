@@ -134,7 +134,8 @@ func factID(set caddy.ModuleMap, generation string) string {
 
 // steady are the matchers that go by the request and their own options alone. Others
 // depend on the rest of the configuration, like client_ip (trusted_proxies), vars and
-// expression, or on files.
+// expression, or on files. The server is known here, but its trusted_proxies is not: Caddy
+// removes the JSON once it has loaded the module, which it keeps to itself.
 var steady = []string{"header", "header_regexp", "host", "method", "path", "path_regexp", "protocol", "query", "remote_ip", "tls"}
 
 // isSteady reports whether the matchers mean the same in any configuration.
