@@ -14,11 +14,18 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "realtime",
-		Usage: "assets|explain",
+		Usage: "assets|explain|key|sign",
 		Short: "Commands of the realtime module",
 		Long: `
-Commands of the realtime module. None of them needs a running Caddy.`,
-		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(assetsCommand(), explainCommand()) },
+Commands of the realtime module. None of them needs a running Caddy.
+
+  assets   lists the scripts that pages load
+  explain  says who may do what in a room
+  key      makes a key for a server that uses the rooms
+  sign     signs a link, good for a room and a time`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(assetsCommand(), explainCommand(), keyCommand(), signCommand())
+		},
 	})
 }
 
