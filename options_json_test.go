@@ -32,6 +32,9 @@ func TestJSONErrorsNameTheirField(t *testing.T) {
 		{"an unknown field of a room's allow", `{"rooms": [{"pattern": "lobby", "allow": [{"whom": "users"}]}]}`, []string{"lobby", "allow", "whom"}},
 		{"a duration of jwt", `{"jwt": {"leeway": "1m", "max_lifetime": "long"}}`, []string{"jwt", "max_lifetime", `"long"`}},
 		{"an unknown field of jwt", `{"jwt": {"secret": "x"}}`, []string{"jwt", "secret"}},
+		{"an unknown field of backends", `{"backends": [{"name": "a", "key": "canary"}]}`, []string{"key"}},
+		{"keys of links that are no list", `{"links": {"keys": "canary"}}`, []string{"links.keys"}},
+		{"an unknown field of guests", `{"guests": {"cooky": "a"}}`, []string{"cooky"}},
 		{"an unknown field of rate", `{"rate": {"burts": 5}}`, []string{"burts"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
