@@ -56,7 +56,7 @@ func (c *Caller) Authenticate(ctx context.Context, token string) (Authenticated,
 // mayAuthenticate spends a token of the rate at which credentials may be shown.
 func (s *Session) mayAuthenticate() error {
 	s.mu.Lock()
-	wait, ok := s.asking.Take(authenticating, time.Now())
+	wait, ok := s.rates.Take(limit.Ask, authenticating, time.Now())
 	s.mu.Unlock()
 	if !ok {
 		return s.hub.bite(limit.TooOften("rate of tokens", authenticating, wait), s.who(), "")

@@ -87,35 +87,8 @@ func (c *Caller) admit(verb Verb, room string) error {
 	return c.decide(verb, room)
 }
 
-// ask spends a token of what may be asked for beside publishing: of the session and
-// of all sessions of its address or, without a session, of the address.
-func (c *Caller) ask() (err error) {
-	h, set, now := c.hub, c.hub.settings.Load(), time.Now()
-	refuse := func(r limit.Rate, wait time.Duration) error { return limit.TooOften("rate of commands", r, wait) }
-	if s := c.session; s != nil {
-		r := set.Asking()
-		s.mu.Lock()
-		wait, ok := s.asking.Take(r, now)
-		s.mu.Unlock()
-		if !ok {
-			return h.bite(refuse(r, wait), c.who(), "")
-		}
-	}
-	h.addresses.With(c.who().Address, func(a *limit.Address) {
-		r, bucket := set.Asking(), &a.Asks
-		if c.session != nil {
-			// Connections are cheap: what one may ask anew, all of an address may not without end.
-			r, bucket = set.AskingTogether(), &a.Together
-		}
-		if wait, ok := bucket.Take(r, now); !ok {
-			err = h.biteAddress(refuse(r, wait), c.who(), "")
-		}
-	})
-	return err
-}
-
-// Publish publishes a message, or a signal. The rate of the address counts, and that
-// of the session. It returns names.ErrEvent, ErrKey, ErrType, ErrData, ErrKeyReused,
+// Publish publishes a message, or a signal. The rates of the session, the user, the
+// address and the room count. It returns names.ErrEvent, ErrKey, ErrType, ErrData, ErrKeyReused,
 // ErrDraining, or the engine's error.
 func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 	verb := VerbPublish
@@ -150,7 +123,7 @@ func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joine
 
 // look is Subscribe without a session.
 func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, error) {
-	if err := c.ask(); err != nil {
+	if err := c.ask(limit.Join); err != nil {
 		return Joined{}, err
 	}
 	h := c.hub
@@ -218,7 +191,7 @@ func (c *Caller) Renew(ctx context.Context, room string, state []byte) error {
 	if c.who().ID == "" {
 		return ErrConn
 	}
-	if err := c.ask(); err != nil {
+	if err := c.ask(limit.Join); err != nil {
 		return err
 	}
 	return c.hub.renew(ctx, c, room, state)
@@ -257,7 +230,7 @@ func (c *Caller) History(ctx context.Context, room string, q Query) (Page, error
 	if err := c.admit(VerbHistory, room); err != nil {
 		return Page{}, err
 	}
-	if err := c.ask(); err != nil {
+	if err := c.ask(limit.Ask); err != nil {
 		return Page{}, err
 	}
 	if err := c.mustExist(ctx, room); err != nil {

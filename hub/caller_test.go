@@ -34,6 +34,8 @@ func TestOneDoor(t *testing.T) {
 		"Close":          "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
 		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
+		"MayTry":          "looks at an address and at no room",
+		"SpendFailure":    "likewise",
 		"SubscriberCount": "spreads connections over shards; no client is told",
 	}
 	var methods []string

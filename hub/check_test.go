@@ -78,11 +78,14 @@ func (c *checker) that(ok bool, format string, args ...any) {
 
 func (c *checker) sessions() {
 	c.members, c.held, c.others, c.watchers = make(map[*room]int), make(map[*room]int), make(map[*room]int), make(map[*room]int)
-	byAddress := make(map[netip.Prefix]int)
+	byAddress, byUser := make(map[netip.Prefix]int), make(map[string]int)
 	for s := range c.hub.sessions {
 		c.that(s.Ended() == 0, "session %s has ended and is still in the hub", s.ID())
 		if a := s.who().Address; a.IsValid() {
 			byAddress[limit.Prefix(a)]++
+		}
+		if u := s.who().User; u != nil {
+			byUser[u.ID]++
 		}
 		in := make(map[*room]bool)
 		for _, m := range s.rooms {
@@ -111,11 +114,17 @@ func (c *checker) sessions() {
 		}
 		c.that(waiting == s.noticeBytes && (waiting <= maxNoticeBytes || waiting <= maxAnswerBytes || len(s.notices) == 1), "session %s has %d bytes of notices, counted %d", s.ID(), waiting, s.noticeBytes)
 	}
-	c.hub.addresses.Each(func(p netip.Prefix, a *limit.Address) {
-		c.that(a.Sessions == byAddress[p], "address %v has %d sessions, counted %d", p, byAddress[p], a.Sessions)
-		delete(byAddress, p)
+	counted(c, &c.hub.addresses, byAddress)
+	counted(c, &c.hub.users, byUser)
+}
+
+// counted checks that a table counts the sessions of each key.
+func counted[K comparable](c *checker, t *limit.Table[K], sessions map[K]int) {
+	t.Each(func(key K, n int) {
+		c.that(n == sessions[key], "%v has %d sessions, counted %d", key, sessions[key], n)
+		delete(sessions, key)
 	})
-	c.that(len(byAddress) == 0, "addresses with sessions and without a count: %v", byAddress)
+	c.that(len(sessions) == 0, "sessions without a count: %v", sessions)
 }
 
 // attendance checks who is in a room.
@@ -256,7 +265,7 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 
 // Addresses returns how many addresses the hub remembers.
 func (h *Hub) Addresses() (n int) {
-	h.addresses.Each(func(netip.Prefix, *limit.Address) { n++ })
+	h.addresses.Each(func(netip.Prefix, int) { n++ })
 	return n
 }
 

@@ -33,6 +33,9 @@ type Client struct {
 	NoEcho bool
 	// Presence is what the session gets of presence frames.
 	Presence PresenceLevel
+	// Backend makes the rate of backends hold for the client, which counts by its User
+	// alone, in place of all others.
+	Backend bool
 	// Observer leaves the session out of the number of members.
 	Observer bool
 	// Alone disables batching: each message is encoded for this session alone, and no

@@ -12,7 +12,7 @@ import (
 // Connect makes a session of a client. w is woken when there is something for
 // [Session.Next]; if it belongs to a [Dispatcher], that is notified of new messages
 // instead. It returns [names.ErrUser], [ErrCredential], [ErrDraining], or a [limit.Error] with [limit.ErrFull] that
-// names max_connections or max_connections_per_address.
+// names max_connections, max_connections_per_address, max_connections_per_user or max_users.
 func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
@@ -37,7 +37,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 // no session is answered. leave undoes that, and must be called once. It returns
 // the errors of [Hub.Connect].
 func (c *Caller) Occupy() (leave func(), err error) {
-	h, addr := c.hub, c.who().Address
+	h := c.hub
 	if err := h.count(c.who(), func() { h.answers++ }); err != nil {
 		return nil, err
 	}
@@ -45,35 +45,40 @@ func (c *Caller) Occupy() (leave func(), err error) {
 		h.mu.Lock()
 		h.answers--
 		h.mu.Unlock()
-		h.addresses.With(addr, func(a *limit.Address) { a.Sessions-- })
+		h.uncount(c.who())
 	}, nil
 }
 
-// count counts a client among the connections, of the hub and of its address. add
-// is called with mu held.
+// count counts a client among the connections, of the hub, of its address and of its user.
+// add is called with mu held.
 func (h *Hub) count(c *Client, add func()) error {
 	if err := h.vouch(c); err != nil {
 		return err
 	}
 	set := h.settings.Load()
-	var refused error
-	h.addresses.With(c.Address, func(a *limit.Address) {
-		if refused = h.crowded(c, a, set); refused == nil {
-			a.Sessions++
-		}
-	})
-	if refused != nil {
-		return refused
+	if full := h.addresses.Connect(limit.Prefix(c.Address), addressBounds(set)); full != limit.Free {
+		return h.crowdedAddress(c, set)
+	}
+	if full := h.users.Connect(userID(c.User), userBounds(set)); full != limit.Free {
+		h.addresses.Disconnect(limit.Prefix(c.Address))
+		return h.crowdedUser(full, c, set)
 	}
 	h.mu.Lock()
-	if refused = h.occupied(c, set); refused == nil {
+	refused := h.occupied(c, set)
+	if refused == nil {
 		add()
 	}
 	h.mu.Unlock()
 	if refused != nil {
-		h.addresses.With(c.Address, func(a *limit.Address) { a.Sessions-- })
+		h.uncount(c)
 	}
 	return refused
+}
+
+// uncount undoes count for the client's address and user.
+func (h *Hub) uncount(c *Client) {
+	h.addresses.Disconnect(limit.Prefix(c.Address))
+	h.users.Disconnect(userID(c.User))
 }
 
 // CanConnect returns the error with which [Hub.Connect] would refuse the caller's
@@ -84,22 +89,37 @@ func (c *Caller) CanConnect() error {
 		return err
 	}
 	set := h.settings.Load()
-	var refused error
-	h.addresses.With(c.who().Address, func(a *limit.Address) { refused = h.crowded(c.who(), a, set) })
-	if refused != nil {
-		return refused
+	if full := h.addresses.Crowded(limit.Prefix(c.who().Address), addressBounds(set)); full != limit.Free {
+		return h.crowdedAddress(c.who(), set)
+	}
+	if full := h.users.Crowded(userID(c.who().User), userBounds(set)); full != limit.Free {
+		return h.crowdedUser(full, c.who(), set)
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.occupied(c.who(), set)
 }
 
-// crowded returns the refusal of an address that has all its sessions, or nil.
-func (h *Hub) crowded(c *Client, a *limit.Address, set *settings.Settings) error {
-	if a.Sessions >= set.MaxPerAddress {
-		return h.biteAddress(limit.Full("max_connections_per_address", set.MaxPerAddress), c, c.firstRoom())
+func addressBounds(set *settings.Settings) limit.Bounds {
+	return limit.Bounds{Each: set.MaxPerAddress, Keys: settings.Off}
+}
+
+func userBounds(set *settings.Settings) limit.Bounds {
+	return limit.Bounds{Each: set.MaxPerUser, Keys: set.MaxUsers}
+}
+
+// crowdedAddress returns the refusal of an address that has all its connections.
+func (h *Hub) crowdedAddress(c *Client, set *settings.Settings) error {
+	return h.biteAddress(limit.Full("max_connections_per_address", set.MaxPerAddress), c, c.firstRoom())
+}
+
+// crowdedUser returns the refusal of a user that has all its connections, or of one user
+// too many.
+func (h *Hub) crowdedUser(full limit.Crowded, c *Client, set *settings.Settings) error {
+	if full == limit.KeysFull {
+		return h.bite(limit.Full("max_users", set.MaxUsers), c, c.firstRoom())
 	}
-	return nil
+	return h.biteUser(limit.Full("max_connections_per_user", set.MaxPerUser), c, c.firstRoom())
 }
 
 // occupied returns the refusal of a hub that takes no session, or nil. Called
@@ -123,5 +143,5 @@ func (h *Hub) disconnect(s *Session) {
 	h.mu.Lock()
 	delete(h.sessions, s)
 	h.mu.Unlock()
-	h.addresses.With(s.who().Address, func(a *limit.Address) { a.Sessions-- })
+	h.uncount(s.who())
 }

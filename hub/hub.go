@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,9 +46,13 @@ type Hub struct {
 	flushed atomic.Uint64 // presence frames
 	fading  atomic.Int64  // leases that no session holds
 
-	vacant    atomic.Int64 // rooms without members
-	addresses limit.Addresses
-	wakers    wakers
+	vacant atomic.Int64 // rooms without members
+	wakers wakers
+
+	addresses limit.Table[netip.Prefix]
+	users     limit.Table[string] // by their ids
+	inRooms   limit.Table[string] // publications, by the room's name
+	failures  limit.Failures
 
 	trust     trust
 	revoked   revocations
@@ -196,39 +201,4 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.wakers.done.Wait() // no news after that
 	return h.engine.Close(ctx)
-}
-
-// bite logs the first refusal by each limit since Configure, with the client and the
-// room.
-func (h *Hub) bite(err error, c *Client, room string) error {
-	return h.warn(err, "", c, room)
-}
-
-// biteAddress is bite for limits that count by address. It is logged beside the same
-// limit of a connection, since it may be everybody's address that was refused.
-func (h *Hub) biteAddress(err error, c *Client, room string) error {
-	return h.warn(err, "all clients of a proxy count as its one address: is this a proxy? Then name it in trusted_proxies", c, room)
-}
-
-// warn logs a refusal if it is the first one of its limit and with its hint.
-func (h *Hub) warn(err error, hint string, c *Client, room string) error {
-	e, ok := err.(*limit.Error) //nolint:errorlint // made by the caller, never wrapped
-	if !ok {
-		return err
-	}
-	if _, before := h.bitten.LoadOrStore(e.Limit+hint, true); before {
-		return err
-	}
-	attributes := []any{"limit", e.Limit, "value", e.Max}
-	if room != "" {
-		attributes = append(attributes, "room", room)
-	}
-	if c.Address.IsValid() {
-		attributes = append(attributes, "address", c.Address.Unmap().String())
-	}
-	if hint != "" {
-		attributes = append(attributes, "hint", hint)
-	}
-	h.log.Load().Warn("a limit was reached for the first time", attributes...)
-	return err
 }

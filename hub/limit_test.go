@@ -143,7 +143,7 @@ func TestRateOfJoinsAndNewRooms(t *testing.T) {
 			join(t, s, "1", hub.Start{})
 		}
 		_, err := s.Subscribe(t.Context(), "1", hub.Start{})
-		limited(t, err, limit.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of joins")
 
 		other := connect(t, h, hub.Client{Address: addr("192.0.2.1")})
 		join(t, other, "1", hub.Start{})
@@ -356,7 +356,7 @@ func TestConnectionsOfAnAddressAskTogether(t *testing.T) {
 		}
 		s := connect(t, h, client)
 		_, err := s.Subscribe(t.Context(), "r", hub.Start{})
-		limited(t, err, limit.ErrRate, "rate of commands")
+		limited(t, err, limit.ErrRate, "rate of joins")
 		if _, err := connect(t, h, hub.Client{Address: netip.MustParseAddr("192.0.2.8")}).Subscribe(t.Context(), "r", hub.Start{}); err != nil {
 			t.Errorf("another address: %v", err)
 		}

@@ -45,7 +45,7 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	if len(p.Data) > limits.MaxMessageSize {
 		return Receipt{}, h.bite(&limit.Error{Limit: "max_message_size", Max: strconv.Itoa(limits.MaxMessageSize), Err: limit.ErrTooLarge}, c.who(), p.Room)
 	}
-	if err := c.rate(p.Room, limits.Rate); err != nil {
+	if err := c.payFor(p, &limits); err != nil {
 		return Receipt{}, err
 	}
 	if err := p.checkData(); err != nil {
@@ -118,24 +118,4 @@ func (p *Publication) print() (print [16]byte) {
 	h.Write(p.Data)
 	copy(print[:], h.Sum(nil))
 	return print
-}
-
-// rate spends a token of the session, if there is one, and of the address.
-func (c *Caller) rate(room string, r limit.Rate) error {
-	h, now := c.hub, time.Now()
-	if s := c.session; s != nil {
-		s.mu.Lock()
-		wait, ok := s.publishing.Take(r, now)
-		s.mu.Unlock()
-		if !ok {
-			return h.bite(limit.TooOften("rate", r, wait), c.who(), room)
-		}
-	}
-	var err error
-	h.addresses.With(c.who().Address, func(a *limit.Address) {
-		if wait, ok := a.Publish.Take(r, now); !ok {
-			err = h.biteAddress(limit.TooOften("rate", r, wait), c.who(), room)
-		}
-	})
-	return err
 }

@@ -86,14 +86,8 @@ func (r *room) unpin() { r.pins.Add(-1) }
 // makeRoom makes a room, or finds that somebody else has, and pins it, as pin does.
 func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, _ error) {
 	set := h.settings.Load()
-	var refused error
-	h.addresses.With(c.Address, func(a *limit.Address) {
-		if wait, ok := a.Rooms.Take(set.Rate, time.Now()); !ok {
-			refused = h.biteAddress(limit.TooOften("rate of new rooms", set.Rate, wait), c, name)
-		}
-	})
-	if refused != nil {
-		return nil, nil, refused
+	if err := h.payTogether(c, limit.Create, set.Rate, name, time.Now()); err != nil {
+		return nil, nil, err
 	}
 	var gone *room
 	defer func() { // without the lock
@@ -233,7 +227,7 @@ func (h *Hub) sweep(now time.Time) {
 		}
 		h.forgetIdle(r, now)
 	}
-	h.addresses.Sweep(now)
+	h.sweepLimits(now)
 	h.relieve()
 }
 

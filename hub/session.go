@@ -32,8 +32,7 @@ type Session struct {
 	notices     [][]byte
 	noticeBytes int
 	drained     chan struct{} // closed when no notice waits; nil: nobody asks
-	publishing  limit.Buckets
-	asking      limit.Buckets
+	rates       limit.Buckets
 }
 
 // dispatcher returns the one of the session's waker, or the hub's own.
@@ -84,7 +83,7 @@ func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (J
 	if state != nil {
 		defer s.hub.relieve() // messages make way for it
 	}
-	if err := s.ask(); err != nil {
+	if err := s.ask(limit.Join); err != nil {
 		return Joined{}, err
 	}
 	r, err := s.hub.acquire(ctx, name, &s.Caller)
@@ -180,7 +179,7 @@ func (s *Session) show(room string, state []byte) error {
 		return err
 	}
 	defer s.hub.relieve() // messages make way for it
-	if err := s.ask(); err != nil {
+	if err := s.ask(limit.Join); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -11,9 +11,9 @@ import (
 func TestSweepLetsOthersIn(t *testing.T) {
 	const n = 200_000
 	for range 10 {
-		a := Addresses{by: make(map[netip.Prefix]*Address)}
+		a := Table[netip.Prefix]{by: make(map[netip.Prefix]*entry)}
 		for i := range n {
-			a.by[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)] = new(Address)
+			a.by[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)] = new(entry)
 		}
 		var done sync.WaitGroup
 		done.Go(func() { a.Sweep(time.Now()) })
@@ -39,7 +39,7 @@ func TestSweepLetsOthersIn(t *testing.T) {
 func TestBucketsAreBounded(t *testing.T) {
 	var b Buckets
 	for i := range 100 {
-		if _, ok := b.Take(Rate{PerSecond: 1, Burst: 1 + i}, time.Now()); !ok {
+		if _, ok := b.Take(Publish, Rate{PerSecond: 1, Burst: 1 + i}, time.Now()); !ok {
 			t.Fatal("a new bucket is empty")
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	DefaultHistoryAge     = 24 * time.Hour
 	DefaultRatePerSecond  = 10
 	DefaultRateBurst      = 20
+	DefaultBackendRate    = 1000 // a second
 	DefaultPresenceGrace  = 10 * time.Second
 	Off                   = math.MaxInt // as a number in Settings: no limit
 )
@@ -40,13 +41,19 @@ type Settings struct {
 	MaxConnections int
 	// MaxPerAddress bounds the sessions of one client address (IPv6: of one /64).
 	MaxPerAddress int
+	// MaxPerUser bounds the sessions of one user.
+	MaxPerUser int
+	// MaxUsers bounds the users that have sessions.
+	MaxUsers int
 	// HistoryMemory bounds all that is kept, in bytes: messages with 400 each beside
 	// their data, cached encoded forms, frames of presence, and states, which have
 	// no more than half of it.
 	HistoryMemory int64
-	// Rate bounds publishing, by session and by address, and the making of new
-	// rooms by address.
+	// Rate bounds publishing, by session, by user and by address, signals likewise, and
+	// the making of new rooms by user and by address.
 	Rate limit.Rate
+	// BackendRate bounds, in place of Rate, each of these things that one backend does.
+	BackendRate limit.Rate
 	// History is what a room keeps.
 	History History
 	// Presence is what a room says about its members.
@@ -67,7 +74,7 @@ func (s *Settings) LargestMessage() int {
 	return largest
 }
 
-// Asking is the rate of commands that publish nothing. Its burst allows a client to join
+// Asking is the rate of joins and states, and that of commands that ask for history. Its burst allows a client to join
 // as many rooms as it may be in.
 func (s *Settings) Asking() limit.Rate {
 	r := s.Rate
@@ -75,8 +82,8 @@ func (s *Settings) Asking() limit.Rate {
 	return r
 }
 
-// AskingTogether is how often the sessions of one address together may ask for
-// that: all of them may come back at once, as after a restart, and join all of
+// AskingTogether is how often the sessions of one address, or of one user, together may ask
+// for that: all of them may come back at once, as after a restart, and join all of
 // their rooms; then ten times as often as one.
 func (s *Settings) AskingTogether() limit.Rate {
 	r := s.Asking()
@@ -95,8 +102,11 @@ func Defaults() *Settings {
 		MaxRooms:       DefaultMaxRooms,
 		MaxConnections: DefaultMaxConnections,
 		MaxPerAddress:  DefaultMaxPerAddress,
+		MaxPerUser:     Off,
+		MaxUsers:       Off,
 		HistoryMemory:  DefaultHistoryMemory,
 		Rate:           limit.Rate{PerSecond: DefaultRatePerSecond, Burst: DefaultRateBurst},
+		BackendRate:    limit.Rate{PerSecond: DefaultBackendRate, Burst: 2 * DefaultBackendRate},
 		History:        History{Count: DefaultHistoryCount, Age: DefaultHistoryAge},
 		Presence:       PresenceRule{Grace: DefaultPresenceGrace},
 	}
@@ -133,7 +143,9 @@ type RoomRule struct {
 	History        *History
 	MaxMessageSize *int
 	Rate           *limit.Rate
-	Presence       *PresenceRule
+	// RoomRate bounds what all clients together publish in each of the rooms.
+	RoomRate *limit.Rate
+	Presence *PresenceRule
 }
 
 // MaxRoomsJoined is how many rooms one session may be in.
@@ -165,6 +177,8 @@ func (s *Settings) Check() error {
 		{"max_rooms", s.MaxRooms},
 		{"max_connections", s.MaxConnections},
 		{"max_connections_per_address", s.MaxPerAddress},
+		{"max_connections_per_user", s.MaxPerUser},
+		{"max_users", s.MaxUsers},
 	} {
 		if limit.n < 1 {
 			return fmt.Errorf("%s must be at least 1", limit.name)
@@ -237,6 +251,7 @@ type Policy struct {
 	History        History
 	MaxMessageSize int
 	Rate           limit.Rate
+	RoomRate       limit.Rate
 	Presence       PresenceRule
 }
 
@@ -265,12 +280,14 @@ func (s *Settings) Policy(room string) Policy {
 		rule.History = cmp.Or(rule.History, r.History)
 		rule.MaxMessageSize = cmp.Or(rule.MaxMessageSize, r.MaxMessageSize)
 		rule.Rate = cmp.Or(rule.Rate, r.Rate)
+		rule.RoomRate = cmp.Or(rule.RoomRate, r.RoomRate)
 		rule.Presence = cmp.Or(rule.Presence, r.Presence)
 	}
 	return Policy{
 		History:        *cmp.Or(rule.History, &s.History),
 		MaxMessageSize: *cmp.Or(rule.MaxMessageSize, &s.MaxMessageSize),
 		Rate:           *cmp.Or(rule.Rate, &s.Rate),
+		RoomRate:       *cmp.Or(rule.RoomRate, &limit.Unlimited),
 		Presence:       *cmp.Or(rule.Presence, &s.Presence),
 	}
 }

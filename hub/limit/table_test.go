@@ -1,0 +1,82 @@
+package limit
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+)
+
+// However many connect and leave at once, no bound is exceeded and no count is left.
+func TestBoundsHoldForManyAtOnce(t *testing.T) {
+	var table Table[string]
+	var done sync.WaitGroup
+	bounds := Bounds{Each: 3, Keys: 2}
+	for i := range 8 {
+		done.Go(func() {
+			key := []string{"a", "b", "c", ""}[i%4]
+			for range 2000 {
+				if table.Connect(key, bounds) != Free {
+					continue
+				}
+				table.Each(func(k string, n int) {
+					if n > bounds.Each {
+						t.Errorf("%s has %d connections", k, n)
+					}
+				})
+				table.Disconnect(key)
+			}
+		})
+	}
+	done.Wait()
+	if table.connected != 0 {
+		t.Errorf("%d keys are still connected", table.connected)
+	}
+	table.Each(func(k string, n int) {
+		if n != 0 || k == "" {
+			t.Errorf("%q has %d connections", k, n)
+		}
+	})
+	table.Sweep(time.Now())
+	if len(table.by) != 0 {
+		t.Errorf("%d keys are left", len(table.by))
+	}
+}
+
+// A key with connections, or with a bucket that has not refilled, is not forgotten.
+func TestSweepForgivesNothing(t *testing.T) {
+	var table Table[string]
+	now, rate := time.Now(), Rate{PerSecond: 1, Burst: 1}
+	table.Connect("connected", Bounds{Each: 1, Keys: math.MaxInt})
+	table.Take("owes", Signal, rate, now)
+	table.Take("unlimited", Signal, Unlimited, now)
+	table.Sweep(now)
+	if len(table.by) != 2 || table.by["connected"] == nil || table.by["owes"] == nil {
+		t.Errorf("left are %v", table.by)
+	}
+	if _, ok := table.Take("owes", Signal, rate, now); ok {
+		t.Error("sweeping has refilled a bucket")
+	}
+	table.Sweep(now.Add(time.Second))
+	if table.by["owes"] != nil {
+		t.Error("who owes nothing is still there")
+	}
+}
+
+// The addresses whose failures are remembered are bounded, and forgotten.
+func TestFailuresAreBounded(t *testing.T) {
+	var f Failures
+	now := time.Now()
+	for i := range uint32(maxFailing + 1000) {
+		f.Spend(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, i))), now)
+	}
+	if n := len(f.table.by); n != maxFailing {
+		t.Errorf("%d addresses, want %d", n, maxFailing)
+	}
+	f.Sweep(now.Add(time.Second))
+	if n := len(f.table.by); n != 0 {
+		t.Errorf("%d addresses are left", n)
+	}
+}
