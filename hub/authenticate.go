@@ -108,6 +108,8 @@ func (m *Subscription) move(c *Client) {
 	case m.lease != nil:
 		m.lease = m.room.attendance.move(m.lease, c)
 	default:
-		m.lease = m.room.attendance.hold(c, nil, true)
+		if lease, err := m.room.attendance.hold(c, nil, true); err == nil { // otherwise it stays one that is only counted
+			m.lease = lease
+		}
 	}
 }

@@ -259,8 +259,7 @@ func (m *Subscription) unshow() {
 	if m.lease == nil {
 		return
 	}
-	m.room.attendance.release(m.lease, WhyLeft, 0)
-	m.lease = m.room.attendance.hold(m.session.who(), nil, false)
+	m.lease = m.room.attendance.unshow(m.session.who(), m.lease)
 }
 
 // skipHistory passes what the subscription was still to read and is older than [RecentAge], which

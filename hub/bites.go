@@ -1,6 +1,11 @@
 package hub
 
-import "github.com/caddy-realtime/realtime/hub/limit"
+import (
+	"strconv"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
 
 // The part of the hub that logs what limits refuse.
 
@@ -19,6 +24,12 @@ func (h *Hub) biteAddress(err error, c *Client, room string) error {
 // biteUser is bite for limits that count by user.
 func (h *Hub) biteUser(err error, c *Client, room string) error {
 	return h.warn(err, "all connections and requests of one user count together: do several people share this user?", c, room)
+}
+
+// biteQuota returns the refusal of what exceeds a quota, and logs the first one of each
+// room rule.
+func (h *Hub) biteQuota(name string, q settings.Quota, c *Client, room string) error {
+	return h.warn(limit.Full(name, q.Max), "this is the limit of the rooms that match "+strconv.Quote(q.Pattern), c, room)
 }
 
 // warn logs a refusal if it is the first one of its limit and with its hint.

@@ -151,15 +151,17 @@ func (c *checker) attendance(r *room) {
 func (c *checker) rooms() {
 	limit := c.hub.settings.Load().MaxRooms
 	c.that(len(c.hub.rooms) <= limit, "%d rooms, at most %d are allowed", len(c.hub.rooms), limit)
-	vacant := 0
-	c.that(len(c.hub.byUse) == len(c.hub.rooms), "%d rooms, %d with a rank", len(c.hub.rooms), len(c.hub.byUse))
+	set, vacantIn, roomsIn := c.hub.settings.Load(), make(map[*block]int), make(map[*block]int)
 	for name, r := range c.hub.rooms {
 		c.that(r.name == name, "room %s is listed as %s", r.name, name)
 		c.that(r.pins.Load() == 0, "room %s has %d pins at rest", name, r.pins.Load())
 		if r.subscribers == 0 {
-			vacant++
+			vacantIn[r.block]++
 		}
-		c.that(r.index < len(c.hub.byUse) && c.hub.byUse[r.index] == r, "room %s has no rank", name)
+		roomsIn[r.block]++
+		q := set.RoomsQuota(name)
+		c.that(r.block == c.hub.blocks[q.Pattern], "room %s does not count in %q", name, q.Pattern)
+		c.that(r.index < len(r.block.byUse) && r.block.byUse[r.index] == r, "room %s has no rank", name)
 		c.attendance(r)
 		sum, dispatchers := 0, make(map[Dispatcher]bool)
 		for _, f := range r.groups {
@@ -170,7 +172,10 @@ func (c *checker) rooms() {
 		c.that(r.subscribers == sum && sum == c.members[r], "room %s has %d members, %d by groups, %d by sessions", name, r.subscribers, sum, c.members[r])
 		c.ring(name, &r.ring)
 	}
-	c.that(int64(vacant) == c.hub.vacant.Load(), "%d rooms without members, counted %d", vacant, c.hub.vacant.Load())
+	for pattern, b := range c.hub.blocks {
+		c.that(len(b.byUse) == roomsIn[b] && len(b.byUse) > 0, "%d rooms in %q, %d with a rank", roomsIn[b], pattern, len(b.byUse))
+		c.that(int64(vacantIn[b]) == b.vacant.Load(), "%d rooms without members in %q, counted %d", vacantIn[b], pattern, b.vacant.Load())
+	}
 }
 
 func (c *checker) ring(room string, r *ring) {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // The hub checks here all that it stores as text or as JSON, over whichever transport
@@ -68,12 +69,20 @@ func stateOf(raw []byte) ([]byte, error) {
 }
 
 // stateOf returns a state as it is kept, or refuses it: with an error that wraps
-// [ErrState], or a *limit.Error with [limit.ErrFull] that names history_memory, half of
-// which states may have.
+// [ErrState], or a *limit.Error with [limit.ErrFull] that names history_memory, of the hub or
+// of a room rule: states may have half of it.
 func (h *Hub) stateOf(raw []byte, c *Client, room string) ([]byte, error) {
 	state, err := stateOf(raw)
-	if err == nil && state != nil && h.budget.Full() {
-		err = h.bite(limit.Full("history_memory", int(h.settings.Load().HistoryMemory)), c, room)
+	if err != nil || state == nil {
+		return nil, err
 	}
-	return state, err
+	share, full := h.budget.Full(room)
+	if !full {
+		return state, nil
+	}
+	set := h.settings.Load()
+	if share == "" {
+		return nil, h.bite(limit.Full("history_memory", int(set.HistoryMemory)), c, room)
+	}
+	return nil, h.biteQuota("history_memory", settings.Quota{Pattern: share, Max: set.MemoryQuota(room).Max}, c, room)
 }

@@ -36,7 +36,7 @@ func TestBuryWithoutTheLock(t *testing.T) {
 	before := tailOf(t, h)
 	kept := h.Stats().Bytes
 	h.mu.Lock()
-	gone := h.makeWay()
+	gone := h.makeWay(nil)
 	h.mu.Unlock()
 	if gone != r || h.Stats().Bytes != kept {
 		t.Errorf("%d bytes of %d are left with the lock held", h.Stats().Bytes, kept)
@@ -84,7 +84,11 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	}
 	// Somebody who found the room before it was forgotten.
 	c := stranger(9)
-	r.attendance.release(r.attendance.hold(&c, []byte(`1`), false), WhyTimeout, time.Hour)
+	l, err := r.attendance.hold(&c, []byte(`1`), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.attendance.release(l, WhyTimeout, time.Hour)
 	r.attendance.withdraw(&c)
 	if n := r.memberCount(); n != 0 || h.fading.Load() != 0 || r.attendance.timer.Stop() {
 		t.Errorf("%d are there, %d leases fade", n, h.fading.Load())

@@ -13,7 +13,6 @@ import (
 
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/message"
-	"github.com/caddy-realtime/realtime/hub/ranking"
 	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -37,7 +36,7 @@ type Hub struct {
 	closed   bool
 	rooms    map[string]*room
 	leaving  map[string]chan struct{} // rooms that are being forgotten; closed when that is done
-	byUse    ranking.Heap[*room]      // the same rooms, the least recently used first
+	blocks   map[string]*block        // the same rooms, by the pattern of their quota
 	sessions map[*Session]struct{}
 	answers  int // clients that are being answered without a session
 
@@ -46,7 +45,6 @@ type Hub struct {
 	flushed atomic.Uint64 // presence frames
 	fading  atomic.Int64  // leases that no session holds
 
-	vacant atomic.Int64 // rooms without members
 	wakers wakers
 
 	addresses limit.Table[netip.Prefix]
@@ -80,10 +78,12 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 		born:     time.Now(),
 		rooms:    make(map[string]*room),
 		leaving:  make(map[string]chan struct{}),
+		blocks:   make(map[string]*block),
 		sessions: make(map[*Session]struct{}),
 		epoch:    secret.NewID(),
 	}
 	h.settings.Store(s)
+	h.divide(s)
 	if h.keeper, _ = e.(Keeper); h.keeper != nil {
 		h.keeper.Bind(h.budget) // what the log and the ring both keep counts once
 	}
@@ -117,13 +117,17 @@ func (h *Hub) Configure(s *settings.Settings) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	h.settings.Store(s)
+	before := h.settings.Swap(s)
 	h.bitten.Clear()
 	h.budget.SetMax(s.HistoryMemory)
+	if !slices.Equal(before.MemoryQuotas(), s.MemoryQuotas()) {
+		h.divide(s)
+	}
 	for _, r := range h.list() {
 		p := s.Policy(r.name)
 		before := r.policy.Swap(&p)
 		h.engine.Retain(r.name, p.History)
+		h.regroup(r)
 		if before.Presence.Mode != p.Presence.Mode {
 			r.attendance.announce()
 		}

@@ -146,7 +146,11 @@ func (m *model) configure() {
 		s.MaxRooms, s.MaxConnections, s.MaxMessageSize = 4, 5, 300
 		s.HistoryMemory = one(m, int64(1500), 6000, 30_000, 1<<20)
 		s.History = m.history()
-		s.Rooms = []settings.RoomRule{{Pattern: "a", History: new(m.history())}, {Pattern: "b*", History: new(m.history())}}
+		s.Rooms = []settings.RoomRule{
+			{Pattern: "a", History: new(m.history()), HistoryMemory: one(m, nil, new(2000))},
+			{Pattern: "b*", History: new(m.history()), MaxRooms: one(m, nil, new(settings.Off))},
+			{Pattern: "*", MaxRooms: one(m, nil, new(1), new(3)), HistoryMemory: one(m, nil, new(1000), new(6000))},
+		}
 	})
 	if m.hub != nil {
 		if err := m.hub.Configure(m.settings); err != nil {
@@ -169,14 +173,17 @@ func (m *model) full(err error, room string) bool {
 		return false
 	}
 	limited(m, err, limit.ErrFull, "max_rooms")
-	occupied := make(map[string]bool)
+	occupied, alike, quota := make(map[string]bool), make(map[string]bool), m.settings.RoomsQuota(room)
 	for _, c := range m.clients {
 		for name := range c.rooms {
 			occupied[name] = true
+			if quota.Max > 0 && m.settings.RoomsQuota(name) == quota {
+				alike[name] = true
+			}
 		}
 	}
-	if len(occupied) < m.settings.MaxRooms || occupied[room] {
-		m.Errorf("refused %s, although only %d rooms of %d are occupied", room, len(occupied), m.settings.MaxRooms)
+	if len(occupied) < m.settings.MaxRooms && (quota.Max == 0 || len(alike) < quota.Max) || occupied[room] {
+		m.Errorf("refused %s, although only %d rooms of %d are occupied, and %d of %d in its quota", room, len(occupied), m.settings.MaxRooms, len(alike), quota.Max)
 	}
 	return true
 }

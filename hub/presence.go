@@ -73,8 +73,7 @@ func (h *Hub) renew(ctx context.Context, c *Caller, room string, state []byte) e
 		return err
 	}
 	defer r.unpin()
-	r.attendance.renew(c.who(), state, VisitLease+r.policy.Load().Presence.Grace)
-	return nil
+	return r.attendance.renew(c.who(), state, VisitLease+r.policy.Load().Presence.Grace)
 }
 
 // withdraw ends at once what renew began. Where a session is in the room for the

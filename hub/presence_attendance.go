@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/presence"
 	"github.com/caddy-realtime/realtime/hub/settings"
 )
@@ -37,16 +38,31 @@ type attendance struct {
 }
 
 // hold gives the client's connection a lease that a session holds, and shows state
-// unless it is nil. attended says that the session has called attend.
-func (p *attendance) hold(c *Client, state []byte, attended bool) *presence.Lease {
+// unless it is nil. attended says that the session has called attend. It returns a
+// *limit.Error with limit.ErrFull if the client would be one member too many.
+func (p *attendance) hold(c *Client, state []byte, attended bool) (*presence.Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	id := p.hub.memberID(c)
+	if err := p.admit(id, c); err != nil {
+		return nil, err
+	}
 	if attended {
 		p.roster.Count(-1, false)
 	}
-	l := p.roster.Hold(p.hub.memberID(c), userName(c.User), c.ID, state)
+	l := p.roster.Hold(id, userName(c.User), c.ID, state)
 	p.follow()
-	return l
+	return l, nil
+}
+
+// admit returns the refusal of a member that would be one too many, or nil. Called with
+// mu held.
+func (p *attendance) admit(id string, c *Client) error {
+	most := p.room.policy.Load().MaxMembers
+	if p.roster.Members() < most || p.roster.Has(id) {
+		return nil
+	}
+	return p.hub.bite(limit.Full("max_members", most), c, p.room.name)
 }
 
 // move gives a lease that a session holds to the client that it is from now on.
@@ -66,6 +82,17 @@ func (p *attendance) update(l *presence.Lease, state []byte) {
 	p.follow()
 }
 
+// unshow takes back the state of a lease that a session holds, and returns another lease
+// for it: the client stays a member.
+func (p *attendance) unshow(c *Client, l *presence.Lease) *presence.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roster.Release(l, WhyLeft, time.Time{})
+	l = p.roster.Hold(p.hub.memberID(c), userName(c.User), c.ID, nil)
+	p.follow()
+	return l
+}
+
 // attend adds n, which may be negative, to the number of sessions that are not members.
 func (p *attendance) attend(n int) {
 	p.mu.Lock()
@@ -83,13 +110,17 @@ func (p *attendance) release(l *presence.Lease, why Why, grace time.Duration) {
 }
 
 // renew gives a connection without a session a lease for so long, and shows state
-// unless it is nil.
-func (p *attendance) renew(c *Client, state []byte, d time.Duration) {
+// unless it is nil. It returns the same error as hold.
+func (p *attendance) renew(c *Client, state []byte, d time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := p.hub.memberID(c)
+	if err := p.admit(id, c); err != nil {
+		return err
+	}
 	p.roster.Renew(id, userName(c.User), c.ID, state, p.endOf(d, p.roster.Ends(id, c.ID)))
 	p.follow()
+	return nil
 }
 
 // withdraw ends a lease at once or, if a session holds it, with that.
@@ -129,7 +160,7 @@ func (p *attendance) follow() {
 func (p *attendance) account() {
 	if n := p.roster.Bytes() - p.charged; n != 0 {
 		p.charged += n
-		p.hub.budget.Show(n)
+		p.hub.budget.Show(p.room.name, n)
 	}
 	if n := p.roster.Ending() - p.counted; n != 0 {
 		p.counted += n

@@ -18,15 +18,15 @@ type room struct {
 	policy atomic.Pointer[settings.Policy]
 	pins   atomic.Int64 // raised under Hub.mu only
 	used   atomic.Int64 // when it was last used, nanoseconds since the hub was made
-	ranked int64        // the same when it was last looked at, its rank in Hub.byUse; guarded by Hub.mu
-	index  int          // in Hub.byUse, guarded by Hub.mu
+	ranked int64        // the same when it was last looked at, its rank in its block; guarded by Hub.mu
+	index  int          // in its block, guarded by Hub.mu
+	block  *block       // that it counts in; changed with Hub.mu and mu held
 
 	open    sync.Once
 	openErr error
 	stop    func() // ends the engine's subscription
 
-	vacant     *atomic.Int64 // the hub's count of rooms without members
-	watchers   atomic.Int64  // subscriptions that get presence frames
+	watchers   atomic.Int64 // subscriptions that get presence frames
 	attendance attendance
 
 	mu          sync.Mutex
@@ -157,7 +157,7 @@ func (r *room) enter(m *Subscription, c Dispatcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.subscribers++; r.subscribers == 1 {
-		r.vacant.Add(-1)
+		r.block.vacant.Add(-1)
 	}
 	i := slices.IndexFunc(r.groups, func(f *SubscriberGroup) bool { return f.dispatcher == c })
 	if i < 0 {
@@ -179,7 +179,7 @@ func (r *room) leave(m *Subscription) {
 		r.watchers.Add(-1)
 	}
 	if r.subscribers--; r.subscribers == 0 {
-		r.vacant.Add(1)
+		r.block.vacant.Add(1)
 	}
 	if m.group.remove(m) > 0 {
 		return

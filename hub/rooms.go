@@ -105,12 +105,11 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	}
 	r := h.rooms[name]
 	if r == nil {
-		if len(h.rooms) >= set.MaxRooms {
-			if gone = h.makeWay(); gone == nil {
-				return nil, nil, h.bite(limit.Full("max_rooms", set.MaxRooms), c, name)
-			}
+		var err error
+		if gone, err = h.makeWayFor(name, c); err != nil {
+			return nil, nil, err
 		}
-		r = &room{name: name, ring: ring{budget: h.budget}, vacant: &h.vacant}
+		r = &room{name: name, ring: ring{budget: h.budget}}
 		r.attendance.room, r.attendance.hub = r, h
 		p := h.settings.Load().Policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
@@ -119,21 +118,6 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	}
 	r.pins.Add(1)
 	return r, nil, nil
-}
-
-// keep takes the room into the hub. Called with mu held.
-func (h *Hub) keep(r *room) {
-	h.rooms[r.name] = r
-	r.ranked = r.used.Load()
-	h.byUse.Add(r)
-	h.vacant.Add(1)
-}
-
-// drop undoes keep, for a room without subscribers. Called with mu held.
-func (h *Hub) drop(r *room) {
-	delete(h.rooms, r.name)
-	h.byUse.Remove(r.index)
-	h.vacant.Add(-1)
 }
 
 // leave drops a room without pins and subscribers, which is then to be forgotten. From now
@@ -148,38 +132,6 @@ func (h *Hub) left(r *room) {
 	close(h.leaving[r.name])
 	delete(h.leaving, r.name)
 }
-
-// makeWay drops the least recently used room without subscribers, and returns it for
-// forget; nil if there is none. Called with mu held.
-func (h *Hub) makeWay() *room {
-	if h.vacant.Load() <= 0 {
-		return nil // and no need to look
-	}
-	now := int64(time.Since(h.born))
-	for range 2*len(h.byUse) + 1 { // each is ranked anew once, then it is its turn
-		// Ranks are not kept up to date, only looked at again here.
-		r := h.byUse[0]
-		used, idle := r.used.Load(), r.pins.Load() == 0 && !r.occupied()
-		switch {
-		case !idle:
-			r.ranked = max(now, r.ranked) + 1 // somebody is using it
-		case used > r.ranked:
-			r.ranked = used
-		default:
-			h.leave(r)
-			return r
-		}
-		h.byUse.Fix(0)
-	}
-	return nil
-}
-
-// Before implements ranking.Item: by when the room was used last, as far as that has
-// been looked at.
-func (r *room) Before(other *room) bool { return r.ranked < other.ranked }
-
-// Placed implements ranking.Item.
-func (r *room) Placed(index int) { r.index = index }
 
 // forget ends a room that has left the hub: it lets go of all that is kept of the room,
 // and of its log if that lasts only as long as this process. That may take a while, so

@@ -124,7 +124,10 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	}
 	// The new subscription holds its place before the old one lets go.
 	r.enter(m, s.dispatcher())
-	m.appear(state)
+	if err := m.appear(state); err != nil {
+		r.leave(m)
+		return Joined{}, err
+	}
 	if i >= 0 {
 		s.leave(s.rooms[i], WhyLeft, 0)
 		s.rooms[i] = m
@@ -191,8 +194,7 @@ func (s *Session) show(room string, state []byte) error {
 	case s.who().Observer, s.rooms[i].room.policy.Load().Presence.Mode == settings.PresenceOff:
 		return ErrPresence
 	}
-	s.rooms[i].show(state)
-	return nil
+	return s.rooms[i].show(state)
 }
 
 func (s *Session) find(name string) int {

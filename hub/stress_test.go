@@ -144,6 +144,9 @@ func (s *stress) configures() {
 		}
 		change := configured(keeping(10+i%3*40, time.Duration(i%2)*time.Minute), func(set *settings.Settings) {
 			set.HistoryMemory = int64(70_000 + i%4*10_000)
+			if i%3 > 0 {
+				set.Rooms = []settings.RoomRule{{Pattern: "r1*", HistoryMemory: new(i%3*10_000 + 60_000), MaxRooms: new(i % 3 * 4)}}
+			}
 		})
 		if err := s.hub.Configure(change); err != nil {
 			s.Error(err)

@@ -178,24 +178,28 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 
 // appear counts the session in the room's presence, and makes its client a member who
 // shows state, unless that is nil. An anonymous client that shows no state and receives
-// no presence is only counted, through its session.
-func (m *Subscription) appear(state []byte) {
+// no presence is only counted, through its session. It returns a *limit.Error if there are
+// too many members, and has then done nothing.
+func (m *Subscription) appear(state []byte) (err error) {
 	switch c := m.session.who(); {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
-		m.lease = m.room.attendance.hold(c, state, false)
+		m.lease, err = m.room.attendance.hold(c, state, false)
 	default:
 		m.room.attendance.attend(1)
 	}
+	return err
 }
 
-// show shows another state. The client must not be an observer.
-func (m *Subscription) show(state []byte) {
+// show shows another state. The client must not be an observer. It returns the same error as
+// appear.
+func (m *Subscription) show(state []byte) (err error) {
 	if m.lease != nil {
 		m.room.attendance.update(m.lease, state)
-		return
+		return nil
 	}
-	m.lease = m.room.attendance.hold(m.session.who(), state, true)
+	m.lease, err = m.room.attendance.hold(m.session.who(), state, true)
+	return err
 }
 
 // vanish undoes appear.

@@ -40,7 +40,34 @@ func (b *Budget) Audit(holds map[*Message]int, states int64) error {
 	// A snapshot is taken with locks held: the surplus is dropped with the next
 	// message.
 	that(used-snapshots <= b.max || len(holds) == 0, "%d bytes are kept, at most %d are allowed", used-snapshots, b.max)
+	b.auditShares(that)
 	return errors.Join(errs...)
+}
+
+// auditShares checks what is charged to the shares.
+func (b *Budget) auditShares(that func(ok bool, format string, args ...any)) {
+	used, shown, kept, total := make(map[*share]int64), make(map[*share]int64), make(map[*share]int), int64(0)
+	for e := b.kept.Front(); e != nil; e = e.Next() {
+		m := e.Value.(*Message)
+		s := b.shareFor(m.Room)
+		that(m.share == s, "%v of %s is charged to another share than its room's", m.Position, m.Room)
+		if s != nil {
+			used[s] += m.bare
+			kept[s]++
+		}
+	}
+	for room, n := range b.states {
+		that(n > 0, "states in %s are charged %d bytes", room, n)
+		total += n
+		if s := b.shareFor(room); s != nil {
+			used[s] += n
+			shown[s] += n
+		}
+	}
+	that(total == b.shown, "states are charged %d bytes, by room %d", b.shown, total)
+	for name, s := range b.shares {
+		that(s.used == used[s] && s.shown == shown[s] && s.kept.Len() == kept[s], "share %s has %d bytes, %d of states, %d messages; counted %d, %d, %d", name, used[s], shown[s], kept[s], s.used, s.shown, s.kept.Len())
+	}
 }
 
 // recomputed returns what the message is to be charged.

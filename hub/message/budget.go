@@ -53,7 +53,8 @@ func (p *Presence) weight() int {
 // Budget bounds the bytes of all that a hub's rings keep, and the logs of an engine in
 // this process, of snapshots of presence, and of states that are shown. A message is
 // charged once, however many keep it. When the budget is exceeded, cached encoded
-// forms go first, then the oldest messages of the hub.
+// forms go first, then the oldest messages of the hub. Some rooms may have a share of
+// it, see [Budget.Divide].
 type Budget struct {
 	mu     sync.Mutex
 	max    int64
@@ -61,6 +62,10 @@ type Budget struct {
 	shown  int64     // of that, states
 	kept   list.List // every message that is kept, oldest first
 	cached list.List // those among them that carry encoded forms
+
+	states  map[string]int64 // what is charged for states, by room
+	shareOf func(room string) (name string, most int64)
+	shares  map[string]*share
 }
 
 // NewBudget returns a budget of so many bytes.
@@ -82,6 +87,7 @@ func (b *Budget) Hold(m *Message) {
 	m.bytes = m.bare
 	b.used += m.bytes
 	m.kept = b.kept.PushBack(m)
+	b.chargeShare(m)
 }
 
 // Release takes one hold of m back.
@@ -139,20 +145,33 @@ func (b *Budget) charge(m *Message, n int64) {
 	b.used += n
 }
 
-// Show charges n bytes of states that are shown, or fewer than before.
-func (b *Budget) Show(n int64) {
+// Show charges n bytes of states that are shown in the room, or fewer than before.
+func (b *Budget) Show(room string, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shown += n
 	b.used += n
+	if b.states == nil {
+		b.states = make(map[string]int64)
+	}
+	if b.states[room] += n; b.states[room] == 0 {
+		delete(b.states, room)
+	}
+	if s := b.shareFor(room); s != nil {
+		s.show(n)
+	}
 }
 
-// Full reports whether no more states may be shown: they have no more than half of
-// all, since messages make way for them and they for nobody.
-func (b *Budget) Full() bool {
+// Full reports whether no more states may be shown in the room: they have no more than
+// half of all, and no more than half of the room's share, since messages make way for them
+// and they for nobody. share is the name of the share that is full, or empty.
+func (b *Budget) Full(room string) (share string, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.shown > b.max/2
+	if s := b.shareFor(room); s != nil && s.shown > s.max/2 {
+		return s.name, true
+	}
+	return "", b.shown > b.max/2
 }
 
 // Uncache drops the encoded forms of m.
@@ -163,10 +182,14 @@ func (b *Budget) Uncache(m *Message) {
 }
 
 // Relieve drops cached forms until the budget holds. If they do not suffice
-// it returns the oldest message, which must go.
+// it returns the oldest message, which must go; the oldest of a share that is exceeded
+// comes before.
 func (b *Budget) Relieve() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if m := b.surplus(); m != nil {
+		return m
+	}
 	b.dropCached()
 	if e := b.kept.Front(); e != nil && b.used > b.max {
 		return e.Value.(*Message)
@@ -217,6 +240,7 @@ func (b *Budget) Bytes() int64 {
 func (b *Budget) drop(m *Message) {
 	b.dropForms(m)
 	b.used -= m.bytes
+	m.leaveShare()
 	b.kept.Remove(m.kept)
 	m.kept, m.bytes = nil, 0
 }

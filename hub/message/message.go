@@ -47,6 +47,8 @@ type Message struct {
 	bytes  int64         // what is charged
 	kept   *list.Element // in budget.kept
 	cached *list.Element // in budget.cached
+	share  *share        // that it is charged to, too; nil: none
+	shared *list.Element // in share.kept
 }
 
 // Form names one way to encode a message for the wire. The packages that

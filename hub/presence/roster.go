@@ -92,6 +92,9 @@ func (r *Roster) Len() int { return len(r.members) + r.bare }
 // Members returns how many members there are.
 func (r *Roster) Members() int { return len(r.members) }
 
+// Has reports whether there is a member with this id.
+func (r *Roster) Has(id string) bool { return r.members[id] != nil }
+
 // Ending returns how many leases have an end, which no session holds.
 func (r *Roster) Ending() int { return len(r.ending) }
 

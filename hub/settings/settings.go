@@ -146,6 +146,15 @@ type RoomRule struct {
 	// RoomRate bounds what all clients together publish in each of the rooms.
 	RoomRate *limit.Rate
 	Presence *PresenceRule
+	// MaxRooms bounds how many rooms there are of the rule. A new one replaces the
+	// least recently used one of them without subscribers. Off excepts the rooms from the
+	// less specific rules.
+	MaxRooms *int
+	// HistoryMemory bounds what these rooms keep together, in bytes, as that of
+	// [Settings] does, but without encoded forms; Off as above.
+	HistoryMemory *int
+	// MaxMembers bounds the members of each of the rooms, see [Policy].
+	MaxMembers *int
 }
 
 // MaxRoomsJoined is how many rooms one session may be in.
@@ -218,6 +227,9 @@ func (s *Settings) Check() error {
 		if r.MaxMessageSize != nil && int64(*r.MaxMessageSize) > s.HistoryMemory {
 			return tooLargeToKeep(fmt.Sprintf("room pattern %q: ", r.Pattern), *r.MaxMessageSize, s.HistoryMemory)
 		}
+		if err := r.checkQuotas(s); err != nil {
+			return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
+		}
 	}
 	return nil
 }
@@ -253,6 +265,10 @@ type Policy struct {
 	Rate           limit.Rate
 	RoomRate       limit.Rate
 	Presence       PresenceRule
+	// MaxMembers is how many members the room may have: users, and anonymous connections
+	// that show a state or receive presence. Connections that are only counted are not
+	// among them.
+	MaxMembers int
 }
 
 // Policy resolves the rules for a room: the exact name first, then the longest
@@ -264,16 +280,11 @@ func (s *Settings) Policy(room string) Policy {
 			matching = append(matching, &s.Rooms[i])
 		}
 	}
-	// An exact pattern is as long as the name; one with a star that matches
-	// may be one longer, so exactness is compared first.
 	slices.SortFunc(matching, func(a, b *RoomRule) int {
-		if exact := (a.Pattern == room); exact != (b.Pattern == room) {
-			if exact {
-				return -1
-			}
-			return 1
+		if a.precedes(b, room) {
+			return -1
 		}
-		return cmp.Compare(len(b.Pattern), len(a.Pattern))
+		return 1 // no two patterns are equal
 	})
 	var rule RoomRule
 	for _, r := range matching {
@@ -281,13 +292,16 @@ func (s *Settings) Policy(room string) Policy {
 		rule.MaxMessageSize = cmp.Or(rule.MaxMessageSize, r.MaxMessageSize)
 		rule.Rate = cmp.Or(rule.Rate, r.Rate)
 		rule.RoomRate = cmp.Or(rule.RoomRate, r.RoomRate)
+		rule.MaxMembers = cmp.Or(rule.MaxMembers, r.MaxMembers)
 		rule.Presence = cmp.Or(rule.Presence, r.Presence)
 	}
+	unlimited := Off
 	return Policy{
 		History:        *cmp.Or(rule.History, &s.History),
 		MaxMessageSize: *cmp.Or(rule.MaxMessageSize, &s.MaxMessageSize),
 		Rate:           *cmp.Or(rule.Rate, &s.Rate),
 		RoomRate:       *cmp.Or(rule.RoomRate, &limit.Unlimited),
 		Presence:       *cmp.Or(rule.Presence, &s.Presence),
+		MaxMembers:     *cmp.Or(rule.MaxMembers, &unlimited),
 	}
 }

@@ -53,3 +53,51 @@ func FuzzPattern(f *testing.F) {
 		}
 	})
 }
+
+// The most specific rule that has a quota has it alone; off excepts from the others.
+func TestQuotas(t *testing.T) {
+	s := settings.Defaults()
+	s.Rooms = []settings.RoomRule{
+		{Pattern: "*", MaxRooms: new(1)},
+		{Pattern: "a/*", HistoryMemory: new(1 << 20)},
+		{Pattern: "a/b*", MaxRooms: new(2)},
+		{Pattern: "a/bc", MaxRooms: new(settings.Off)},
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[string]settings.Quota{"x": {"*", 1}, "a/x": {"*", 1}, "a/b": {"a/b*", 2}, "a/bcd": {"a/b*", 2}, "a/bc": {}} {
+		if got := s.RoomsQuota(room); got != want {
+			t.Errorf("%s counts in %v, want %v", room, got, want)
+		}
+	}
+	for room, want := range map[string]settings.Quota{"x": {}, "a/x": {"a/*", 1 << 20}, "a/bc": {"a/*", 1 << 20}} {
+		if got := s.MemoryQuota(room); got != want {
+			t.Errorf("%s is charged to %v, want %v", room, got, want)
+		}
+	}
+}
+
+// A message that its room could not keep is refused when it is configured, whichever rule says
+// how large it may be.
+func TestQuotasThatCannotBe(t *testing.T) {
+	for _, test := range []struct {
+		says  string
+		rules []settings.RoomRule
+	}{
+		{"max_rooms", []settings.RoomRule{{Pattern: "a", MaxRooms: new(0)}}},
+		{"max_members", []settings.RoomRule{{Pattern: "a", MaxMembers: new(-1)}}},
+		{"history_memory", []settings.RoomRule{{Pattern: "a", HistoryMemory: new(0)}}},
+		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "a", HistoryMemory: new(100)}}},
+		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "*", HistoryMemory: new(100), MaxMessageSize: new(100)}, {Pattern: "a", MaxMessageSize: new(101)}}},
+		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "a*", HistoryMemory: new(100)}, {Pattern: "a", MaxMessageSize: new(10)}}},
+		{"", []settings.RoomRule{{Pattern: "*", MaxMessageSize: new(100)}, {Pattern: "a*", HistoryMemory: new(100)}}},
+	} {
+		s := settings.Defaults()
+		s.Rooms = test.rules
+		err := s.Check()
+		if (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%q: %v", test.says, err)
+		}
+	}
+}
