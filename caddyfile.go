@@ -90,7 +90,11 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //			history          <count>|off [<age>|off]
 //			max_message_size <size>|off
 //			rate             <n>[/s|/m|/h] [<burst>] | off
+//			room_rate        <n>[/s|/m|/h] [<burst>] | off
 //			presence         on|count|off [<grace>|off]
+//			max_rooms        <n>|off
+//			history_memory   <size>|off
+//			max_members      <n>|off
 //			allow            <verb...> <who>
 //		}
 //		allow                       <verb...> <who>
@@ -126,6 +130,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		max_rooms                   <n>|off
 //		max_connections             <n>|off
 //		max_connections_per_address <n>|off
+//		max_connections_per_user    <n>|off
+//		max_users                   <n>|off
 //		rate                        <n>[/s|/m|/h] [<burst>] | off
 //		history_memory              <size>|off
 //		heartbeat                   <duration>|off
@@ -202,6 +208,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.MaxConnections, err = count(d)
 	case "max_connections_per_address":
 		h.MaxConnectionsPerAddress, err = count(d)
+	case "max_connections_per_user":
+		h.MaxConnectionsPerUser, err = count(d)
+	case "max_users":
+		h.MaxUsers, err = count(d)
 	case "rate":
 		h.Rate, err = rate(d)
 	case "history_memory":

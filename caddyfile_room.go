@@ -36,7 +36,7 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser, named namedMatcher) erro
 		}
 	}
 	if len(seen) == 0 {
-		return d.Errf("room %s has no options: set history, max_message_size, rate, presence or allow", pattern)
+		return d.Errf("room %s has no options: set one of %s", pattern, strings.Join(roomOptions, ", "))
 	}
 	h.Rooms = append(h.Rooms, room)
 	return nil
@@ -53,6 +53,14 @@ func (r *Room) unmarshalOption(d *caddyfile.Dispenser, name string, named namedM
 		r.MaxMessageSize, err = size(d)
 	case "rate":
 		r.Rate, err = rate(d)
+	case "room_rate":
+		r.RoomRate, err = rate(d)
+	case "max_rooms":
+		r.MaxRooms, err = count(d)
+	case "history_memory":
+		r.HistoryMemory, err = size(d)
+	case "max_members":
+		r.MaxMembers, err = count(d)
 	case "presence":
 		r.Presence, err = presence(d)
 	case "allow":

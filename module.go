@@ -124,11 +124,21 @@ type Handler struct {
 	// or all clients share the proxy's address. Default: 200.
 	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
 
-	// How often one connection, and all requests of one client address together, may
-	// publish; how often an address may create a room; and, with a burst of at least
-	// 100, how often it may join a room, show a state or ask for history by command.
-	// More is refused with 429, or close code 4429. Default: 10 per second with a
-	// burst of 20.
+	// The maximum number of connections of one user, counted like those of
+	// `max_connections`; -1 for no limit. More are refused with 503. Default: -1.
+	MaxConnectionsPerUser int `json:"max_connections_per_user,omitempty"`
+
+	// The maximum number of different users with connections; -1 for no limit. If there
+	// are as many, further users are refused with 503; anonymous clients are not counted.
+	// Default: -1.
+	MaxUsers int `json:"max_users,omitempty"`
+
+	// How often one connection, all that one user does, and all that one client address
+	// does, may publish; signals have the same rate, counted for themselves. Also how
+	// often a user and an address may create a room. With a burst of at least 100, it is
+	// how often each may join a room or show a state, and, counted for itself, ask for
+	// history by command. More is refused with 429, or close code 4429. Default: 10 per
+	// second with a burst of 20.
 	Rate *Rate `json:"rate,omitempty"`
 
 	// How many bytes the hub may keep: messages (their data and 400 bytes each),

@@ -19,9 +19,27 @@ type Room struct {
 	// The maximum size of a message's data, in bytes; -1 for no limit. Default: the
 	// hub's.
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
-	// How often one connection, and one client address, may publish in the room.
-	// Default: the hub's.
+	// How often one connection, one user, and one client address, may publish in rooms
+	// with this rate. Default: the hub's.
 	Rate *Rate `json:"rate,omitempty"`
+	// How often all clients together may publish in each of the rooms; signals have the
+	// same rate, counted for themselves. More is refused with 429. Default: no limit.
+	RoomRate *Rate `json:"room_rate,omitempty"`
+	// The maximum number of rooms of this block: those that match its pattern, and no more
+	// specific one that sets `max_rooms`; -1 for no limit, also where a less specific one
+	// has a limit. Beyond it a new room replaces the least recently used of them without
+	// connections; if all have connections it is refused with 503. Default: no limit.
+	MaxRooms int `json:"max_rooms,omitempty"`
+	// How many bytes the rooms of this block, as above, may keep together: messages (their
+	// data and 400 bytes each), presence frames, and members' states, which take no more than
+	// half. Above that, their oldest messages are dropped. It must be at least the rooms'
+	// `max_message_size`; -1 for no limit. Default: no limit but the hub's.
+	HistoryMemory int64 `json:"history_memory,omitempty"`
+	// The maximum number of members of each room: users, and anonymous connections that
+	// show a state or receive presence, until their grace is over. Whoever would be one more
+	// is refused with 503. Other anonymous readers and observers (`members`) do not count.
+	// -1 for no limit. Default: no limit.
+	MaxMembers int `json:"max_members,omitempty"`
 	// Whether the room shows its members. Default: on, with a grace of 10s.
 	Presence *Presence `json:"presence,omitempty"`
 }

@@ -55,6 +55,8 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 		{"max_rooms", int64(h.MaxRooms), &s.MaxRooms},
 		{"max_connections", int64(h.MaxConnections), &s.MaxConnections},
 		{"max_connections_per_address", int64(h.MaxConnectionsPerAddress), &s.MaxPerAddress},
+		{"max_connections_per_user", int64(h.MaxConnectionsPerUser), &s.MaxPerUser},
+		{"max_users", int64(h.MaxUsers), &s.MaxUsers},
 	} {
 		given, err := limitOf(o.name, o.from, o.to)
 		if err != nil {
@@ -131,20 +133,37 @@ func (r *Room) settings() (settings.RoomRule, error) {
 		}
 		rule.History = &history
 	}
-	size := 0
-	given, err := limitOf("max_message_size", r.MaxMessageSize, &size)
-	if err != nil {
-		return rule, err
-	}
-	if given {
-		rule.MaxMessageSize = &size
-	}
-	if r.Rate != nil {
-		rate, err := r.Rate.settings()
+	for _, o := range []struct {
+		name string
+		from int64
+		to   **int
+	}{
+		{"max_message_size", r.MaxMessageSize, &rule.MaxMessageSize},
+		{"max_rooms", int64(r.MaxRooms), &rule.MaxRooms},
+		{"history_memory", r.HistoryMemory, &rule.HistoryMemory},
+		{"max_members", int64(r.MaxMembers), &rule.MaxMembers},
+	} {
+		n := 0
+		given, err := limitOf(o.name, o.from, &n)
 		if err != nil {
 			return rule, err
 		}
-		rule.Rate = &rate
+		if given {
+			*o.to = &n
+		}
+	}
+	for _, o := range []struct {
+		from *Rate
+		to   **limit.Rate
+	}{{r.Rate, &rule.Rate}, {r.RoomRate, &rule.RoomRate}} {
+		if o.from == nil {
+			continue
+		}
+		rate, err := o.from.settings()
+		if err != nil {
+			return rule, err
+		}
+		*o.to = &rate
 	}
 	if r.Presence != nil {
 		presence, err := r.Presence.settings()

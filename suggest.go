@@ -10,11 +10,14 @@ import (
 // The names of options, for suggestions. Options of both blocks are in both lists.
 var (
 	handlerOptions = []string{
-		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address", "rate",
+		"prefix", "hub", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address",
+		"max_connections_per_user", "max_users", "rate",
 		"history_memory", "heartbeat", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "user_prefix", "name",
 		"jwt", "backend", "as", "links", "guests",
 	}
-	roomOptions = []string{"history", "max_message_size", "rate", "presence", "allow"}
+	roomOptions = []string{
+		"history", "max_message_size", "rate", "room_rate", "presence", "max_rooms", "history_memory", "max_members", "allow",
+	}
 	jwtOptions  = []string{
 		"secret", "key", "key_file", "jwks", "algorithms", "grants", "max_lifetime", "issuer", "audience", "leeway",
 		"cookie", "query_token", "user_claim", "name_claim",

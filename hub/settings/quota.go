@@ -68,7 +68,7 @@ func (r *RoomRule) checkQuotas(s *Settings) error {
 		name = prefix + "\x00" // matches what every name does that begins like this, and no more
 	}
 	if q, size := s.MemoryQuota(name), s.Policy(name).MaxMessageSize; q.Max > 0 && size > q.Max {
-		return tooLargeToKeep("", size, int64(q.Max))
+		return fmt.Errorf("invalid history_memory %d: must be at least max_message_size, which is %d: a larger message could not be kept", q.Max, size)
 	}
 	return nil
 }

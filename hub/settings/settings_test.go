@@ -88,9 +88,9 @@ func TestQuotasThatCannotBe(t *testing.T) {
 		{"max_rooms", []settings.RoomRule{{Pattern: "a", MaxRooms: new(0)}}},
 		{"max_members", []settings.RoomRule{{Pattern: "a", MaxMembers: new(-1)}}},
 		{"history_memory", []settings.RoomRule{{Pattern: "a", HistoryMemory: new(0)}}},
-		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "a", HistoryMemory: new(100)}}},
-		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "*", HistoryMemory: new(100), MaxMessageSize: new(100)}, {Pattern: "a", MaxMessageSize: new(101)}}},
-		{"history_memory, which is 100", []settings.RoomRule{{Pattern: "a*", HistoryMemory: new(100)}, {Pattern: "a", MaxMessageSize: new(10)}}},
+		{"history_memory 100", []settings.RoomRule{{Pattern: "a", HistoryMemory: new(100)}}},
+		{"history_memory 100", []settings.RoomRule{{Pattern: "*", HistoryMemory: new(100), MaxMessageSize: new(100)}, {Pattern: "a", MaxMessageSize: new(101)}}},
+		{"history_memory 100", []settings.RoomRule{{Pattern: "a*", HistoryMemory: new(100)}, {Pattern: "a", MaxMessageSize: new(10)}}},
 		{"", []settings.RoomRule{{Pattern: "*", MaxMessageSize: new(100)}, {Pattern: "a*", HistoryMemory: new(100)}}},
 	} {
 		s := settings.Defaults()
