@@ -18,7 +18,7 @@ var (
 	roomOptions = []string{
 		"history", "max_message_size", "rate", "room_rate", "presence", "max_rooms", "history_memory", "max_members", "allow",
 	}
-	jwtOptions  = []string{
+	jwtOptions = []string{
 		"secret", "key", "key_file", "jwks", "algorithms", "grants", "max_lifetime", "issuer", "audience", "leeway",
 		"cookie", "query_token", "user_claim", "name_claim",
 	}
