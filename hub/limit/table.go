@@ -6,8 +6,13 @@ import (
 	"time"
 )
 
-// chunk is how many entries Sweep looks at before others may have the lock.
-const chunk = 256
+const (
+	// maxKeys bounds the keys of a table, beside those with connections. Beyond it, any
+	// one of them is forgotten for each new one: who has that many gains nothing by it.
+	maxKeys = 1 << 17
+	// chunk is how many entries Sweep looks at before others may have the lock.
+	chunk = 256
+)
 
 // Table counts by key: by client address (see [Prefix]), by user, or by room. The zero
 // key stands for nobody, who is not counted. The zero Table is empty. Methods are safe
@@ -61,6 +66,17 @@ func (t *Table[K]) Take(key K, u Use, r Rate, now time.Time) (wait time.Duration
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.entry(key).buckets.Take(u, r, now)
+}
+
+// wait returns how long the key has to wait for a token, without spending one. ok means
+// not at all.
+func (t *Table[K]) wait(key K, u Use, r Rate, now time.Time) (wait time.Duration, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.by[key]; e != nil {
+		return e.buckets.wait(u, r, now)
+	}
+	return 0, true
 }
 
 // Connect counts one more connection of the key, unless the answer says that there is
@@ -127,10 +143,24 @@ func (t *Table[K]) entry(key K) *entry {
 		if t.by == nil {
 			t.by = make(map[K]*entry)
 		}
+		if len(t.by)-t.connected >= maxKeys {
+			t.forgetOne()
+		}
 		e = new(entry)
 		t.by[key] = e
 	}
 	return e
+}
+
+// forgetOne forgets a key without connections, whichever is found first. Called with
+// mu held.
+func (t *Table[K]) forgetOne() {
+	for k, e := range t.by {
+		if e.connections == 0 {
+			delete(t.by, k)
+			return
+		}
+	}
 }
 
 // Each calls f with the connections of each key. It must not call the table.

@@ -1,9 +1,7 @@
 package limit
 
 import (
-	"encoding/binary"
 	"math"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -65,18 +63,22 @@ func TestSweepForgivesNothing(t *testing.T) {
 	}
 }
 
-// The addresses whose failures are remembered are bounded, and forgotten.
-func TestFailuresAreBounded(t *testing.T) {
-	var f Failures
+// What is remembered of keys is bounded, those with connections are not forgotten, and all
+// that owe nothing are.
+func TestKeysAreBounded(t *testing.T) {
+	var table Table[int]
 	now := time.Now()
-	for i := range uint32(maxFailing + 1000) {
-		f.Spend(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, i))), now)
+	for i := range 100 {
+		table.Connect(-1-i, Bounds{Each: 1, Keys: 100})
 	}
-	if n := len(f.table.by); n != maxFailing {
-		t.Errorf("%d addresses, want %d", n, maxFailing)
+	for i := range maxKeys + 1000 {
+		table.Take(1+i, Fail, FailureRate, now)
 	}
-	f.Sweep(now.Add(time.Second))
-	if n := len(f.table.by); n != 0 {
-		t.Errorf("%d addresses are left", n)
+	if n := len(table.by); n != maxKeys+100 {
+		t.Errorf("%d keys, want %d", n, maxKeys+100)
+	}
+	table.Sweep(now.Add(time.Second))
+	if n := len(table.by); n != 100 {
+		t.Errorf("%d keys are left, want those with connections", n)
 	}
 }
