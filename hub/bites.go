@@ -21,8 +21,11 @@ func (h *Hub) biteAddress(err error, c *Client, room string) error {
 	return h.warn(err, "all clients of a proxy count as its one address: is this a proxy? Then name it in trusted_proxies", c, room)
 }
 
-// biteUser is bite for limits that count by user.
+// biteUser is bite for limits that count by user. A backend is one, which is meant to be shared.
 func (h *Hub) biteUser(err error, c *Client, room string) error {
+	if c.Backend {
+		return h.bite(err, c, room)
+	}
 	return h.warn(err, "all connections and requests of one user count together: do several people share this user?", c, room)
 }
 
