@@ -82,8 +82,12 @@ func FuzzUnmarshalCaddyfile(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, input string) {
+		tokens, err := caddyfile.Tokenize([]byte(input), "Caddyfile")
+		if err != nil {
+			return // a bad heredoc, of which NewTestDispenser would end the process
+		}
 		var h Handler
-		if h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)) != nil {
+		if h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)) != nil {
 			return
 		}
 		// A Caddyfile that parses must give valid settings and valid JSON.

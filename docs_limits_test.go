@@ -10,7 +10,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/protocol"
@@ -46,7 +45,7 @@ func TestDocsLimits(t *testing.T) {
 		"an event's name":               fmt.Sprint(names.MaxEvent, " bytes"),
 		"an idempotency key":            fmt.Sprint(names.MaxKey, " bytes"),
 		"a media type":                  fmt.Sprint(names.MaxType, " bytes"),
-		"a user's id":                   fmt.Sprint(message.MaxUserID, " bytes"),
+		"a user's id":                   fmt.Sprint(names.MaxUser, " bytes"),
 		"a state":                       fmt.Sprint(hub.MaxState>>10, " KiB"),
 		"a cursor":                      fmt.Sprint(protocol.MaxCursor>>10, " KiB"),
 		"rooms on a connection":         fmt.Sprint(settings.MaxRoomsJoined),

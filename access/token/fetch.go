@@ -121,11 +121,6 @@ func (r *remote) parseSet(body []byte) ([]*key, error) {
 // else than verifying, of an unknown kind, or too weak.
 func (r *remote) parseKey(item any) *key {
 	members, _ := item.(map[string]any)
-	for _, private := range []string{"k", "d"} {
-		if _, is := members[private]; is {
-			return nil
-		}
-	}
 	if ops, is := members["key_ops"]; is {
 		if list, _ := ops.([]any); !slices.Contains(list, any("verify")) {
 			return nil

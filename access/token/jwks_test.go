@@ -72,6 +72,14 @@ func gives(body string) func(*http.Request) (*http.Response, error) {
 // fails answers that nobody listens.
 func fails(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
 
+// slowly takes a second for an answer.
+func slowly(answer func(*http.Request) (*http.Response, error)) func(*http.Request) (*http.Response, error) {
+	return func(r *http.Request) (*http.Response, error) {
+		time.Sleep(time.Second)
+		return answer(r)
+	}
+}
+
 // hangs does not answer.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
@@ -283,8 +291,17 @@ func TestRotation(t *testing.T) {
 	fetching(t, setConfig(), gives(setOf(before)), func(t *testing.T, v *Verifier, i *issuer) {
 		first := issued(t, "RS256", rsaKey(), "a")
 		wantGood(t, v, first)
-		i.set(gives(setOf(before, after)))
-		wantGood(t, v, issued(t, "RS256", otherRSA(), "b")) // asked for, at once
+		i.set(slowly(gives(setOf(before, after))))
+		var done sync.WaitGroup
+		for range 3 { // the first asks for the set, and all wait for it
+			raw := sign(t, "RS256", otherRSA(), good(object{"iss": "https://id.example", "aud": "chat"}), object{"kid": "b"})
+			done.Go(func() {
+				if _, err := v.Verify(t.Context(), raw); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		done.Wait()
 		if n := i.count(); n != 2 {
 			t.Errorf("%d fetches", n)
 		}
@@ -313,11 +330,7 @@ func TestRememberedTokenEndsWithItsKey(t *testing.T) {
 func TestUnknownKidsFetchOnceInFiveMinutes(t *testing.T) {
 	fetching(t, setConfig(), gives(setOf(jwkOf("a", rsaKey().Public(), nil))), func(t *testing.T, v *Verifier, i *issuer) {
 		wantGood(t, v, issued(t, "RS256", rsaKey(), "a"))
-		slow := func(r *http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
-			return gives(setOf(jwkOf("a", rsaKey().Public(), nil)))(r)
-		}
-		i.set(slow)
+		i.set(slowly(gives(setOf(jwkOf("a", rsaKey().Public(), nil)))))
 		flood := func() {
 			var done sync.WaitGroup
 			for n := range 100 {
@@ -345,6 +358,24 @@ func TestUnknownKidsFetchOnceInFiveMinutes(t *testing.T) {
 		flood()
 		if n := i.count(); n != 3 {
 			t.Errorf("%d fetches after five minutes", n)
+		}
+	})
+}
+
+// Who needs a new key while the set is being fetched waits for that fetch.
+func TestUnknownKidJoinsAFetch(t *testing.T) {
+	fetching(t, setConfig(), gives(setOf(jwkOf("a", rsaKey().Public(), nil))), func(t *testing.T, v *Verifier, i *issuer) {
+		synctest.Wait()
+		i.set(slowly(gives(setOf(jwkOf("b", otherRSA().Public(), nil)))))
+		for i.count() == 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if _, err := v.Verify(t.Context(), issued(t, "RS256", otherRSA(), "b")); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		if n := i.count(); n != 2 {
+			t.Errorf("%d fetches", n)
 		}
 	})
 }
