@@ -8,19 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
+	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/access/backend"
-	"github.com/caddy-realtime/realtime/access/guest"
-	"github.com/caddy-realtime/realtime/access/link"
 	"github.com/caddy-realtime/realtime/access/token"
 	"github.com/caddy-realtime/realtime/hub"
-	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/internal/serve"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -45,10 +41,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 	if c.User == nil && shown.Ambient {
 		c = h.ambient(r, shown, repl)
 	}
-	if shown.Link != "" && len(h.links.keys) > 0 {
-		err = h.follow(&c, r, shown)
-	}
-	return c, err
+	return c, h.addLink(&c, r, shown)
 }
 
 // explicit returns the client of a token or a key, or nobody if there is none. One that is bad is
@@ -67,7 +60,7 @@ func (h *Handler) explicit(r *http.Request, shown serve.Presented) (c hub.Client
 	case len(h.Backends) > 0 && backend.IsKey(text):
 		return h.byKey(r, text)
 	case h.tokens != nil:
-		c.User, c.Credential, err = h.Verify(r.Context(), text)
+		c.User, c.Credential, err = h.Verify(r.Context(), text, addressOf(r))
 		return c, err
 	case len(h.Backends) > 0:
 		return c, serve.BadCredential("it is not a key of a backend")
@@ -86,8 +79,7 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 	}
 	name, id, err := h.backends.keys.Find(key)
 	if err != nil {
-		h.log.Warn("a key of a backend was refused", "key", id)
-		return c, serve.BadCredential("no backend has this key")
+		return c, h.failed(addressOf(r), serve.BadCredential("no backend has this key"), "key", id)
 	}
 	c = h.backends.client[name]
 	own := *c.Credential
@@ -101,7 +93,7 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client) {
 	if h.tokens != nil && h.JWT.Cookie != "" {
 		if cookie, err := r.Cookie(h.JWT.Cookie); err == nil {
-			if user, credential, err := h.Verify(r.Context(), cookie.Value); err == nil {
+			if user, credential, err := h.Verify(r.Context(), cookie.Value, addressOf(r)); err == nil {
 				return hub.Client{User: user, Credential: credential}
 			}
 		}
@@ -135,12 +127,14 @@ func (h *Handler) Sources() (sources []string) {
 }
 
 // Verify implements [hub.Verifier], for tokens.
-func (h *Handler) Verify(ctx context.Context, text string) (*hub.User, *hub.Credential, error) {
+func (h *Handler) Verify(ctx context.Context, text string, from netip.Addr) (*hub.User, *hub.Credential, error) {
 	if h.tokens == nil {
 		return nil, nil, hub.ErrNoVerifier
 	}
-	t, err := h.tokens.Verify(ctx, text)
+	t, err := h.tokens.Verify(ctx, text, attempt{h, from})
 	switch {
+	case errors.As(err, new(*protocol.Problem)):
+		return nil, nil, err
 	case errors.Is(err, token.ErrUnavailable):
 		return nil, nil, &protocol.Problem{
 			Status: http.StatusServiceUnavailable, Title: "tokens cannot be verified",
@@ -164,6 +158,43 @@ func (h *Handler) Verify(ctx context.Context, text string) (*hub.User, *hub.Cred
 		return nil, nil, serve.BadCredential(err.Error())
 	}
 	return user, credential, nil
+}
+
+// attempt implements [token.Attempt] for an address.
+type attempt struct {
+	handler *Handler
+	from    netip.Addr
+}
+
+func (a attempt) May() error {
+	if wait, ok := a.handler.hub.MayTry(a.from); !ok {
+		return tooManyFailures(wait)
+	}
+	return nil
+}
+
+func (a attempt) Failed() {
+	_ = a.handler.failed(a.from, nil, "kind", "token")
+}
+
+// failed counts a failed credential, and logs one of an address each minute. It returns the
+// refusal, or another one if too many have failed.
+func (h *Handler) failed(from netip.Addr, refusal error, attributes ...any) error {
+	wait, ok := h.hub.SpendFailure(from)
+	if h.hub.ReportFailure(from) {
+		h.log.Warn("a credential was refused; more from this address are not logged for a minute", append(attributes, "address", from.Unmap().String())...)
+	}
+	if !ok {
+		return tooManyFailures(wait)
+	}
+	return refusal
+}
+
+func tooManyFailures(wait time.Duration) *protocol.Problem {
+	return &protocol.Problem{
+		Status: http.StatusTooManyRequests, Title: "too many failures",
+		Detail: "too many credentials from this address were bad", RetryAfter: wait,
+	}
 }
 
 // grantedBy returns what the claim realtime of a token adds, below the handler's ceiling; nil for
@@ -222,113 +253,4 @@ func sourceOf(kind string, of ...any) (string, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return kind + ":" + base64.RawURLEncoding.EncodeToString(sum[:12]), nil
-}
-
-// follow adds the rights of a link to a client, who is the link if nobody else.
-func (h *Handler) follow(c *hub.Client, r *http.Request, shown serve.Presented) error {
-	l, err := h.links.keys.Verify(shown.Link, time.Now())
-	if err == nil && (l.Hub != h.Hub || l.Host != link.Host(r.Host)) {
-		return badLink("link of another site", "the link is for another site or hub")
-	}
-	switch {
-	case errors.Is(err, link.ErrExpired):
-		return badLink("link expired", "the link has expired: ask for another one")
-	case errors.Is(err, link.ErrMalformed):
-		return badLink("link altered", "the link is not complete: copy all of it")
-	case err != nil:
-		return badLink("link altered", "the link was altered, or its key is not accepted any more")
-	}
-	verbs, _, err := access.ParseVerbs("", slices.Compact(slices.Sorted(slices.Values(l.Verbs))))
-	if err != nil {
-		return badLink("link altered", "the link has verbs that this server does not know")
-	}
-	room := l.Room
-	if room == "" {
-		room = l.Pattern
-	}
-	grants, err := access.NewGrants("", []access.Grant{{Verbs: verbs, Patterns: []string{room}}}, h.links.ceiling)
-	if err != nil {
-		return badLink("link altered", "the link has no room that this server knows")
-	}
-	own := &hub.Credential{
-		Sources: []string{h.links.sources[l.KeyID]}, Grants: grants, Expires: l.Expires,
-		Names: []string{"link:" + l.ID, "key:" + l.KeyID},
-	}
-	if h.hub.Revoked(&hub.Client{Credential: own}) {
-		return badLink("link revoked", "the link has been revoked: ask for another one")
-	}
-	if shown.Opens && !h.uses.Use(&l, time.Now()) {
-		return badLink("link used up", "the link has been used as often as it may be")
-	}
-	if c.User == nil {
-		c.User = &hub.User{ID: message.LinkID(l.ID), Name: l.Name}
-	}
-	c.Credential = c.Credential.With(own)
-	if c.Credential != own {
-		c.Credential.Grants = union(c.Credential.Grants, own.Grants)
-	}
-	return nil
-}
-
-// union returns what grants what a, which may be nil, or b does.
-func union(a, b hub.Granter) hub.Granter {
-	if a == nil {
-		return b
-	}
-	return access.Union{a, b}
-}
-
-func badLink(title, detail string) *protocol.Problem {
-	return &protocol.Problem{Status: http.StatusForbidden, Title: title, Detail: detail}
-}
-
-// guestSource is the source of all guests' cookies, which are signed with a key of the hub.
-const guestSource = "guest"
-
-// guestCredential is that of every guest.
-var guestCredential = &hub.Credential{Sources: []string{guestSource}}
-
-// guestLife is how long a browser keeps the cookie.
-const guestLife = 365 * 24 * time.Hour
-
-// guest returns the guest of a request. If it has no cookie, and a page of the site sent it, the
-// answer gets one.
-func (h *Handler) guest(r *http.Request, shown serve.Presented) (c hub.Client) {
-	name := h.Guests.cookieFor(r)
-	g, current := guest.Guest{}, false
-	if cookie, err := r.Cookie(name); err == nil {
-		g, current, err = guest.Verify([][32]byte{h.guestKey}, cookie.Value)
-		if err != nil {
-			g = guest.Guest{}
-		}
-	}
-	if !current {
-		if shown.Answer == nil || !fromOwnPage(r) || r.Method == http.MethodHead || r.Method == http.MethodOptions {
-			return c
-		}
-		if g.ID == "" {
-			g = guest.New()
-		}
-		cookie := http.Cookie{ //nolint:gosec // Secure where there is HTTPS
-			Name: name, Value: guest.Sign(h.guestKey, g), Path: "/", MaxAge: int(guestLife.Seconds()),
-			Secure: isHTTPS(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		}
-		shown.Answer.Add("Set-Cookie", cookie.String())
-	}
-	c.User, c.Credential = &hub.User{ID: message.GuestID(g.ID)}, guestCredential
-	return c
-}
-
-// fromOwnPage reports whether a browser sent a request from a page of the site, or to open one:
-// another client would not send a cookie back.
-func fromOwnPage(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "same-origin", "none":
-		return true
-	case "": // an older browser
-		origin, err := url.Parse(r.Header.Get("Origin"))
-		return err == nil && origin.Host != "" && origin.Host == r.Host
-	default:
-		return false
-	}
 }

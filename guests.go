@@ -3,9 +3,16 @@ package realtime
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-realtime/realtime/access/guest"
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
 // Guests knows browsers of people without an account again, by a cookie that the server signs. It
@@ -62,4 +69,55 @@ func isHTTPS(r *http.Request) bool {
 	}
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	return trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
+// guestSource is the source of all guests' cookies, which are signed with a key of the hub.
+const guestSource = "guest"
+
+// guestCredential is that of every guest.
+var guestCredential = &hub.Credential{Sources: []string{guestSource}}
+
+// guestLife is how long a browser keeps the cookie.
+const guestLife = 365 * 24 * time.Hour
+
+// guest returns the guest of a request. If it has no cookie, and a page of the site sent it, the
+// answer gets one.
+func (h *Handler) guest(r *http.Request, shown serve.Presented) (c hub.Client) {
+	name := h.Guests.cookieFor(r)
+	g, current := guest.Guest{}, false
+	if cookie, err := r.Cookie(name); err == nil {
+		g, current, err = guest.Verify([][32]byte{h.guestKey}, cookie.Value)
+		if err != nil {
+			g = guest.Guest{}
+		}
+	}
+	if !current {
+		if shown.Answer == nil || !fromOwnPage(r) || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+			return c
+		}
+		if g.ID == "" {
+			g = guest.New()
+		}
+		cookie := http.Cookie{ //nolint:gosec // Secure where there is HTTPS
+			Name: name, Value: guest.Sign(h.guestKey, g), Path: "/", MaxAge: int(guestLife.Seconds()),
+			Secure: isHTTPS(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		}
+		shown.Answer.Add("Set-Cookie", cookie.String())
+	}
+	c.User, c.Credential = &hub.User{ID: message.GuestID(g.ID)}, guestCredential
+	return c
+}
+
+// fromOwnPage reports whether a browser sent a request from a page of the site, or to open one:
+// another client would not send a cookie back.
+func fromOwnPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "": // an older browser
+		origin, err := url.Parse(r.Header.Get("Origin"))
+		return err == nil && origin.Host != "" && origin.Host == r.Host
+	default:
+		return false
+	}
 }

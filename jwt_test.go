@@ -48,12 +48,12 @@ func TestJWTTakesSecretsFromTheEnvironmentAndFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{jwtSecret, other} {
-		got, err := v.Verify(t.Context(), signed(t, secret, jwt.MapClaims{"iss": "me", "aud": "me-chat"}))
+		got, err := v.Verify(t.Context(), signed(t, secret, jwt.MapClaims{"iss": "me", "aud": "me-chat"}), nil)
 		if err != nil || got.User != "ann" {
 			t.Errorf("%v, %v", got, err)
 		}
 	}
-	if _, err := v.Verify(t.Context(), signed(t, jwtSecret, jwt.MapClaims{"iss": "you", "aud": "me-chat"})); err == nil {
+	if _, err := v.Verify(t.Context(), signed(t, jwtSecret, jwt.MapClaims{"iss": "you", "aud": "me-chat"}), nil); err == nil {
 		t.Error("another issuer's token is good")
 	}
 	if n := len(v.Sources()); n != 3 {

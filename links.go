@@ -3,11 +3,18 @@ package realtime
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/access/link"
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
+	"github.com/caddy-realtime/realtime/internal/serve"
+	"github.com/caddy-realtime/realtime/protocol"
 )
 
 // Links accepts signed links: URLs that are good for a room, or the rooms of a pattern, some verbs
@@ -100,4 +107,132 @@ func (h *Handler) provisionLinks() (err error) {
 	}
 	h.links.ceiling, err = h.Links.ceiling()
 	return err
+}
+
+// linkCookie has the link of a browser that has opened one.
+const linkCookie = "realtime-link"
+
+// addLink adds what a link gives to a client, who is the link if nobody else. A bad cookie counts
+// as none.
+func (h *Handler) addLink(c *hub.Client, r *http.Request, shown serve.Presented) error {
+	if len(h.links.keys) == 0 {
+		return nil
+	}
+	if shown.Link == "" {
+		// A page that the browser opens shows nothing to the site that has led to it.
+		if cookie, err := r.Cookie(linkCookie); err == nil && (shown.Ambient || opensDocument(r)) {
+			if l, credential, err := h.verifyLink(r, cookie.Value, shown.Opens); err == nil {
+				follow(c, l, credential)
+			}
+		}
+		return nil
+	}
+	l, credential, err := h.verifyLink(r, shown.Link, shown.Opens)
+	if err != nil {
+		return err
+	}
+	follow(c, l, credential)
+	if shown.Answer != nil && r.URL.Query().Get("link") != "" && opensDocument(r) {
+		h.sendOn(shown.Answer, r, l, shown.Link)
+	}
+	return nil
+}
+
+// sendOn sends a browser to the same URL without the link, which it gets as a cookie: so it is
+// not in the history, and in no Referer.
+func (h *Handler) sendOn(answer http.Header, r *http.Request, l *link.Link, text string) {
+	cookie := http.Cookie{ //nolint:gosec // Secure where there is HTTPS
+		Name: linkCookie, Value: text, Path: h.Prefix, MaxAge: max(int(time.Until(l.Expires).Seconds()), 1),
+		Secure: isHTTPS(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	answer.Add("Set-Cookie", cookie.String())
+	var kept []string
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		if name, _, _ := strings.Cut(part, "="); name != "link" && part != "" {
+			kept = append(kept, part)
+		}
+	}
+	to := url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: strings.Join(kept, "&")}
+	answer.Set("Location", "/"+strings.TrimLeft(to.String(), "/"))
+	answer.Set("Referrer-Policy", "no-referrer")
+}
+
+// opensDocument reports whether a browser opens the URL as a page of its own.
+func opensDocument(r *http.Request) bool {
+	if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "navigate":
+		dest := r.Header.Get("Sec-Fetch-Dest")
+		return dest == "" || dest == "document"
+	case "": // an older browser
+		return strings.Contains(r.Header.Get("Accept"), "text/html")
+	default:
+		return false
+	}
+}
+
+// verifyLink returns what a link says, and the credential that it is. opens says that the request
+// counts as a use of it.
+func (h *Handler) verifyLink(r *http.Request, text string, opens bool) (*link.Link, *hub.Credential, error) {
+	l, err := h.links.keys.Verify(text, time.Now())
+	switch {
+	case errors.Is(err, link.ErrExpired):
+		return nil, nil, badLink("link expired", "the link has expired: ask for another one")
+	case errors.Is(err, link.ErrMalformed):
+		return nil, nil, h.failed(addressOf(r), badLink("link altered", "the link is not complete: copy all of it"), "kind", "link")
+	case err != nil:
+		return nil, nil, h.failed(addressOf(r), badLink("link altered", "the link was altered, or its key is not accepted any more"), "kind", "link")
+	case l.Hub != h.Hub || l.Host != link.Host(r.Host):
+		return nil, nil, badLink("link of another site", "the link is for another site or hub")
+	}
+	grants, err := h.linkGrants(&l)
+	if err != nil {
+		return nil, nil, badLink("link altered", "the link has a room or a verb that this server does not know")
+	}
+	credential := &hub.Credential{
+		Sources: []string{h.links.sources[l.KeyID]}, Grants: grants, Expires: l.Expires,
+		Names: []string{"link:" + l.ID, "key:" + l.KeyID},
+	}
+	if h.hub.Revoked(&hub.Client{Credential: credential}) {
+		return nil, nil, badLink("link revoked", "the link has been revoked: ask for another one")
+	}
+	if opens && !h.uses.Use(&l, time.Now()) {
+		return nil, nil, badLink("link used up", "the link has been used as often as it may be")
+	}
+	return &l, credential, nil
+}
+
+// linkGrants returns what a link gives, below the handler's ceiling.
+func (h *Handler) linkGrants(l *link.Link) (*access.Grants, error) {
+	verbs, rest, err := access.ParseVerbs("", l.Verbs)
+	if err != nil || len(rest) > 0 {
+		return nil, errors.New("unknown verb")
+	}
+	room := l.Room
+	if room == "" {
+		room = l.Pattern
+	}
+	return access.NewGrants("", []access.Grant{{Verbs: verbs, Patterns: []string{room}}}, h.links.ceiling)
+}
+
+// follow adds what a link gives to a client.
+func follow(c *hub.Client, l *link.Link, credential *hub.Credential) {
+	if c.User == nil {
+		c.User = &hub.User{ID: message.LinkID(l.ID), Name: l.Name}
+	}
+	if c.Credential == nil {
+		c.Credential = credential
+		return
+	}
+	grants := credential.Grants
+	if c.Credential.Grants != nil {
+		grants = access.Union{c.Credential.Grants, grants}
+	}
+	c.Credential = c.Credential.With(credential, grants)
+}
+
+func badLink(title, detail string) *protocol.Problem {
+	return &protocol.Problem{Status: http.StatusForbidden, Title: title, Detail: detail}
 }

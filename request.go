@@ -26,10 +26,16 @@ func (h *Handler) identify(r *http.Request, shown serve.Presented) (hub.Client, 
 	if shown.Ambient {
 		c.Facts = h.facts.of(r)
 	}
-	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
-		c.Address, _ = netip.ParseAddr(ip) // stays invalid for a unix socket
-	}
+	c.Address = addressOf(r)
 	return c, nil
+}
+
+// addressOf returns the client's address, as Caddy sees it; invalid for a unix socket.
+func addressOf(r *http.Request) (a netip.Addr) {
+	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+		a, _ = netip.ParseAddr(ip)
+	}
+	return a
 }
 
 // liftWriteTimeout removes a configured write timeout from one response: such timeouts

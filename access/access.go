@@ -162,8 +162,7 @@ func (r *Rules) decide(p Principal, verb hub.Verb, room string) (*lines, hub.Ver
 		return closed, verb, false
 	}
 	if message.KindOf(p.User) == message.UserBackend {
-		own := r.find(verb, room)
-		return own, verb, own.admitBackend(p, verb, room)
+		return r.decideBackend(p, verb, room)
 	}
 	own, about, ok := r.decideAlone(p, verb, room)
 	if !ok && broughtByModerate(verb) && !own.nobody && !r.find(hub.VerbSubscribe, room).nobody {
@@ -172,6 +171,15 @@ func (r *Rules) decide(p Principal, verb hub.Verb, room string) (*lines, hub.Ver
 		}
 	}
 	return own, about, ok
+}
+
+// decideBackend is decide for a backend.
+func (r *Rules) decideBackend(p Principal, verb hub.Verb, room string) (*lines, hub.Verb, bool) {
+	own := r.find(verb, room)
+	if ok := own.admitBackend(p, verb, room); ok || verb != hub.VerbCreate || own.rank != unspoken {
+		return own, verb, ok
+	}
+	return r.decideCreate(p, room)
 }
 
 // decideAlone is decide without what the right to moderate brings, for a caller that is no backend.

@@ -83,7 +83,7 @@ func TestNobodyBindsGrants(t *testing.T) {
 }
 
 func TestBackends(t *testing.T) {
-	rules := newRules(t, "allow all user ann", "room frozen: allow publish nobody")
+	rules := newRules(t, "allow all user ann", "room frozen: allow publish nobody", "room made: allow create user ann")
 	backend := func(lines ...string) access.Principal {
 		g, err := access.Backend(parseGrants(t, lines...))
 		if err != nil {
@@ -92,13 +92,15 @@ func TestBackends(t *testing.T) {
 		return access.Principal{User: "~bphp", Grants: g}
 	}
 	for _, test := range []struct{ grants, room, want string }{
-		{"all on *", "a", every},
+		{"all on *", "a", every + " create"},
 		{"all on *", "-/audit", ""},
-		{"subscribe on -/audit", "-/audit", "subscribe"},
+		{"subscribe on -/audit", "-/audit", "subscribe create"},
 		{"publish on chat/*", "a", ""},
-		{"publish on chat/*", "chat/1", "publish"},
-		{"all on *", "frozen", strings.Replace(every, " publish", "", 1)},
-		{"publish on frozen", "frozen", "publish"},
+		{"publish on chat/*", "chat/1", "publish create"},
+		{"all on *", "frozen", strings.Replace(every, " publish", "", 1) + " create"},
+		{"publish on frozen", "frozen", "publish create"},
+		{"publish on made", "made", "publish"},
+		{"publish create on made", "made", "publish create"},
 	} {
 		if got := mayDo(rules, backend(test.grants), test.room); got != test.want {
 			t.Errorf("a backend with %q may %s in %s, want %s", test.grants, got, test.room, test.want)

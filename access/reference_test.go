@@ -16,6 +16,9 @@ type reference []access.Rule
 func (ref reference) decide(p access.Principal, verb hub.Verb, room string) bool {
 	if strings.HasPrefix(p.User, "~b") {
 		granted, exactly := grantedTo(p, verb, room)
+		if _, spoken := ref.deciding(verb, room); verb == hub.VerbCreate && !spoken && !granted {
+			return ref.decide(p, hub.VerbSubscribe, room) || ref.decide(p, hub.VerbPublish, room) || ref.decide(p, hub.VerbShow, room)
+		}
 		return granted && (exactly || !ref.says(access.Nobody, verb, room))
 	}
 	switch verb {

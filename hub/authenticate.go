@@ -43,7 +43,7 @@ func (c *Caller) Authenticate(ctx context.Context, token string) (Authenticated,
 	if err := s.mayAuthenticate(); err != nil {
 		return Authenticated{}, err
 	}
-	user, cred, err := c.hub.verify(ctx, token)
+	user, cred, err := c.hub.verify(ctx, token, c.who().Address)
 	if err != nil {
 		return Authenticated{}, err
 	}
@@ -78,6 +78,11 @@ func (s *Session) adopt(user *User, cred *Credential) (Authenticated, error) {
 			next.User, next.Credential = user, cred
 		}
 	case was.User.Kind() == message.UserAnonymous, was.User.Kind() == message.UserGuest:
+		if full := s.hub.users.Connect(userID(user), userBounds(s.hub.settings.Load())); full != limit.Free {
+			s.mu.Unlock()
+			return Authenticated{}, s.hub.crowdedUser(full, &Client{User: user, Address: was.Address}, s.hub.settings.Load())
+		}
+		s.hub.users.Disconnect(userID(was.User))
 		next.User, next.Credential = user, cred
 		next.ID = s.hub.NewConn(user)
 	default:

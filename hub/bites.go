@@ -23,7 +23,7 @@ func (h *Hub) biteAddress(err error, c *Client, room string) error {
 
 // biteUser is bite for limits that count by user. A backend is one, which is meant to be shared.
 func (h *Hub) biteUser(err error, c *Client, room string) error {
-	if c.Backend {
+	if c.isBackend() {
 		return h.bite(err, c, room)
 	}
 	return h.warn(err, "all connections and requests of one user count together: do several people share this user?", c, room)

@@ -26,6 +26,7 @@ func TestOneDoor(t *testing.T) {
 		"Revoke":         "the operator's: it says which credentials count no more",
 		"Revoked":        "looks at a credential and at no room",
 		"Subkey":         "makes a key and looks at no room",
+		"ReportFailure":  "looks at an address and at no room",
 		"Settings":       "the operator's",
 		"SetLogger":      "the operator's",
 		"Logger":         "the operator's",

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/message"
 )
 
 // Client is who a [Caller] is. It says nothing about rights, which are the hub's to know.
@@ -33,9 +35,6 @@ type Client struct {
 	NoEcho bool
 	// Presence is what the session gets of presence frames.
 	Presence PresenceLevel
-	// Backend makes the rate of backends hold for the client, which counts by its User
-	// alone, in place of all others.
-	Backend bool
 	// Observer leaves the session out of the number of members.
 	Observer bool
 	// Alone disables batching: each message is encoded for this session alone, and no
@@ -58,6 +57,9 @@ func (c *Client) firstRoom() string {
 	}
 	return c.Scope[0]
 }
+
+// isBackend reports whether the client is a server with a key.
+func (c *Client) isBackend() bool { return c.User.Kind() == message.UserBackend }
 
 // Expires returns when sessions of the client end, since its credential does; zero: never.
 func (c *Client) Expires() time.Time {

@@ -31,13 +31,11 @@ type Credential struct {
 	Names []string
 }
 
-// With returns a credential that speaks for a client beside this one, which may be nil: it counts
-// as long as both do. It has the grants of this one alone.
-func (c *Credential) With(other *Credential) *Credential {
-	if c == nil {
-		return other
-	}
+// With returns a credential for a client that shows another one, too. It counts as long as both do,
+// and has these grants.
+func (c *Credential) With(other *Credential, grants Granter) *Credential {
 	both := *c
+	both.Grants = grants
 	both.Sources = append(slices.Clip(c.Sources), other.Sources...)
 	both.Names = append(slices.Clip(c.Names), other.Names...)
 	if !other.Expires.IsZero() && (both.Expires.IsZero() || other.Expires.Before(both.Expires)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,7 @@ type tokens struct{ source string }
 
 func (v *tokens) Sources() []string { return []string{v.source} }
 
-func (v *tokens) Verify(_ context.Context, token string) (*hub.User, *hub.Credential, error) {
+func (v *tokens) Verify(_ context.Context, token string, _ netip.Addr) (*hub.User, *hub.Credential, error) {
 	words := strings.Fields(token)
 	if len(words) < 2 {
 		return nil, nil, errors.New("malformed")

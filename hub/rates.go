@@ -20,7 +20,7 @@ var rateNames = map[limit.Use]string{
 
 // limitsOf returns the rate that holds for a client in place of r.
 func limitsOf(c *Client, set *settings.Settings, r limit.Rate) limit.Rate {
-	if c.Backend {
+	if c.isBackend() {
 		return set.BackendRate
 	}
 	return r
@@ -34,7 +34,7 @@ func (c *Caller) payFor(p *Publication, policy *settings.Policy) error {
 		use = limit.Signal
 	}
 	h, now := c.hub, time.Now()
-	if err := c.pay(use, policy.Rate, policy.Rate, p.Room, now); err != nil || c.who().Backend {
+	if err := c.pay(use, policy.Rate, policy.Rate, p.Room, now); err != nil || c.who().isBackend() {
 		return err
 	}
 	if wait, ok := h.inRooms.Take(p.Room, use, policy.RoomRate, now); !ok {
@@ -79,7 +79,7 @@ func (h *Hub) payTogether(c *Client, use limit.Use, r limit.Rate, room string, n
 	if wait, ok := h.users.Take(userID(c.User), use, r, now); !ok {
 		return h.biteUser(limit.TooOften(rateNames[use], r, wait), c, room)
 	}
-	if c.Backend {
+	if c.isBackend() {
 		return nil
 	}
 	if wait, ok := h.addresses.Take(limit.Prefix(c.Address), use, r, now); !ok {
@@ -99,6 +99,9 @@ func (h *Hub) MayTry(a netip.Addr) (wait time.Duration, ok bool) {
 func (h *Hub) SpendFailure(a netip.Addr) (wait time.Duration, ok bool) {
 	return h.failures.Spend(a, time.Now())
 }
+
+// ReportFailure reports whether failed credentials from the address are to be logged now.
+func (h *Hub) ReportFailure(a netip.Addr) bool { return h.failures.Report(a, time.Now()) }
 
 // sweepLimits forgets who owes nothing.
 func (h *Hub) sweepLimits(now time.Time) {

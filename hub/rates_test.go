@@ -170,7 +170,7 @@ func TestRateOfARoom(t *testing.T) {
 		if got := passed("calm1", false); got != 0 {
 			t.Errorf("%d passed after the room was forgotten", got)
 		}
-		backend := h.Caller(hub.Client{User: &hub.User{ID: "~bshop"}, Backend: true})
+		backend := h.Caller(hub.Client{User: &hub.User{ID: "~bshop"}, Credential: &hub.Credential{Grants: everything{}}})
 		for range 100 {
 			if err := say(t, backend, "calm1", false); err != nil {
 				t.Fatalf("a backend: %v", err)
@@ -186,7 +186,7 @@ func TestRateOfABackend(t *testing.T) {
 	bubble(t, configured(rated(1, 3), slow), func(t *testing.T, h *hub.Hub) {
 		passed := 0
 		for i := range 300 {
-			c := hub.Client{User: &hub.User{ID: "~bshop"}, Backend: true, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 2)})}
+			c := hub.Client{User: &hub.User{ID: "~bshop"}, Credential: &hub.Credential{Grants: everything{}}, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 2)})}
 			caller := h.Caller(c)
 			if i%3 == 0 {
 				caller = &connect(t, h, c).Caller
@@ -318,3 +318,8 @@ func TestFailedCredentialsAreRated(t *testing.T) {
 		}
 	})
 }
+
+// everything grants all.
+type everything struct{}
+
+func (everything) Grants(hub.Verb, string) (granted, exactly bool) { return true, false }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -15,9 +16,9 @@ import (
 type Verifier interface {
 	// Sources returns what vouches for its credentials, see [Credential.Sources].
 	Sources() []string
-	// Verify returns the user and the credential that a token speaks for. It may block until
-	// ctx ends. Its error refuses the token.
-	Verify(ctx context.Context, token string) (*User, *Credential, error)
+	// Verify returns the user and the credential that a token speaks for, which a client at the
+	// address has shown. It may block until ctx ends. Its error refuses the token.
+	Verify(ctx context.Context, token string, from netip.Addr) (*User, *Credential, error)
 }
 
 // trust holds the verifiers and the sources that count.
@@ -106,13 +107,13 @@ func (h *Hub) endRefused() {
 var ErrNoVerifier = errors.New("this server takes no tokens")
 
 // verify returns what a token speaks for, by the verifier that takes it.
-func (h *Hub) verify(ctx context.Context, token string) (*User, *Credential, error) {
+func (h *Hub) verify(ctx context.Context, token string, from netip.Addr) (*User, *Credential, error) {
 	h.trust.mu.RLock()
 	verifiers := slices.Clone(h.trust.verifiers)
 	h.trust.mu.RUnlock()
 	err := ErrNoVerifier
 	for _, v := range slices.Backward(verifiers) { // the newest configuration first
-		user, cred, refused := v.Verify(ctx, token)
+		user, cred, refused := v.Verify(ctx, token, from)
 		if refused == nil {
 			return user, cred, nil
 		}

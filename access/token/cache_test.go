@@ -13,7 +13,7 @@ func TestRememberedTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVerifier(t, secretConfig())
 		raw := sign(t, "HS256", []byte(testSecret), good(nil), nil)
-		got, err := v.Verify(t.Context(), raw)
+		got, err := v.Verify(t.Context(), raw, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -21,7 +21,7 @@ func TestRememberedTokenExpires(t *testing.T) {
 			t.Errorf("expires at %s, not %s", got.Expires, want)
 		}
 		time.Sleep(time.Until(got.Expires) - 1)
-		if again, err := v.Verify(t.Context(), raw); again != got {
+		if again, err := v.Verify(t.Context(), raw, nil); again != got {
 			t.Errorf("not remembered: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
@@ -39,7 +39,7 @@ func TestNoLeeway(t *testing.T) {
 		v := newVerifier(t, c)
 		raw := sign(t, "HS256", []byte(testSecret), good(nil), nil)
 		time.Sleep(time.Hour - 1)
-		if _, err := v.Verify(t.Context(), raw); err != nil {
+		if _, err := v.Verify(t.Context(), raw, nil); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Nanosecond)
@@ -86,7 +86,7 @@ func TestVerifyConcurrently(t *testing.T) {
 		raw := sign(t, "HS256", []byte(testSecret), good(object{"sub": fmt.Sprint("user", i%4)}), nil)
 		done.Go(func() {
 			for range 100 {
-				got, err := v.Verify(t.Context(), raw)
+				got, err := v.Verify(t.Context(), raw, nil)
 				if err != nil || got.User != fmt.Sprint("user", i%4) || !got.Claim("sub", got.User) {
 					t.Errorf("%v, %v", got, err)
 				}
@@ -111,7 +111,7 @@ func BenchmarkVerify(b *testing.B) {
 					if kind == "uncached" {
 						v.cache = cache{}
 					}
-					if _, err := v.Verify(b.Context(), raw); err != nil {
+					if _, err := v.Verify(b.Context(), raw, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -276,7 +276,7 @@ func realtime(claims map[string]any) (map[string][]string, error) {
 		}
 		for _, p := range list {
 			pattern, ok := p.(string)
-			if !ok || names.CheckPattern(pattern) != nil {
+			if !ok || names.CheckPattern(strings.Replace(pattern, "{user}", "x", 1)) != nil {
 				return nil, invalid("its claim realtime has a malformed pattern of rooms")
 			}
 			all[verb] = append(all[verb], pattern)

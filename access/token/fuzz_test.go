@@ -22,10 +22,10 @@ func FuzzVerify(f *testing.F) {
 	f.Add(`{"alg":"HS256","crit":["b64"],"b64":false}`, `{"exp":1e300,"iat":-1}`, "eyJhbGciOiJub25lIn0.e30.")
 	v := newVerifier(f, Config{Secrets: [][]byte{[]byte(testSecret)}, Keys: publicKeys(rsaKey())})
 	f.Fuzz(func(t *testing.T, header, payload, raw string) {
-		if got, err := v.Verify(t.Context(), raw); got != nil || !errors.Is(err, ErrInvalid) {
+		if got, err := v.Verify(t.Context(), raw, nil); got != nil || !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q is good without a secret: %v", raw, err)
 		}
-		got, err := v.Verify(t.Context(), signText(t, "HS256", []byte(testSecret), header, payload))
+		got, err := v.Verify(t.Context(), signText(t, "HS256", []byte(testSecret), header, payload), nil)
 		if err != nil {
 			if got != nil || !errors.Is(err, ErrInvalid) || !utf8.ValidString(err.Error()) {
 				t.Errorf("%v and %v", got, err)

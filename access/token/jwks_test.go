@@ -115,7 +115,7 @@ func issued(t *testing.T, alg string, key any, kid string) string {
 func wantUnavailable(t *testing.T, v *Verifier, raw string) {
 	t.Helper()
 	start := time.Now()
-	_, err := v.Verify(t.Context(), raw)
+	_, err := v.Verify(t.Context(), raw, nil)
 	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalid) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
@@ -127,7 +127,7 @@ func wantUnavailable(t *testing.T, v *Verifier, raw string) {
 func wantGood(t *testing.T, v *Verifier, raw string) {
 	t.Helper()
 	start := time.Now()
-	if _, err := v.Verify(t.Context(), raw); err != nil {
+	if _, err := v.Verify(t.Context(), raw, nil); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(start); took != 0 {
@@ -262,7 +262,7 @@ func TestRequestWaitsForTheFirstSet(t *testing.T) {
 	}
 	fetching(t, setConfig(), answer, func(t *testing.T, v *Verifier, i *issuer) {
 		start := time.Now()
-		_, err := v.Verify(t.Context(), issued(t, "RS256", rsaKey(), "a"))
+		_, err := v.Verify(t.Context(), issued(t, "RS256", rsaKey(), "a"), nil)
 		if took := time.Since(start); err != nil || took != 1500*time.Millisecond {
 			t.Errorf("%v after %s", err, took)
 		}
@@ -277,7 +277,7 @@ func TestHopelessTokensDoNotWait(t *testing.T) {
 		wantInvalid(t, v, sign(t, "HS256", []byte(testSecret), good(nil), nil), "algorithm")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := v.Verify(ctx, issued(t, "RS256", rsaKey(), "a")); !errors.Is(err, ErrUnavailable) {
+		if _, err := v.Verify(ctx, issued(t, "RS256", rsaKey(), "a"), nil); !errors.Is(err, ErrUnavailable) {
 			t.Error(err)
 		}
 		if took := time.Since(start); took != 0 {
@@ -296,7 +296,7 @@ func TestRotation(t *testing.T) {
 		for range 3 { // the first asks for the set, and all wait for it
 			raw := sign(t, "RS256", otherRSA(), good(object{"iss": "https://id.example", "aud": "chat"}), object{"kid": "b"})
 			done.Go(func() {
-				if _, err := v.Verify(t.Context(), raw); err != nil {
+				if _, err := v.Verify(t.Context(), raw, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -370,7 +370,7 @@ func TestUnknownKidJoinsAFetch(t *testing.T) {
 		for i.count() == 1 {
 			time.Sleep(100 * time.Millisecond)
 		}
-		if _, err := v.Verify(t.Context(), issued(t, "RS256", otherRSA(), "b")); err != nil {
+		if _, err := v.Verify(t.Context(), issued(t, "RS256", otherRSA(), "b"), nil); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(10 * time.Second)

@@ -147,7 +147,7 @@ func TestEachSecretVerifies(t *testing.T) {
 	other := []byte(strings.Repeat("other", 8))
 	v := newVerifier(t, Config{Secrets: [][]byte{[]byte(testSecret), other}})
 	for i, s := range [][]byte{[]byte(testSecret), other} {
-		got, err := v.Verify(t.Context(), sign(t, "HS256", s, good(nil), nil))
+		got, err := v.Verify(t.Context(), sign(t, "HS256", s, good(nil), nil), nil)
 		if err != nil || got.Source != v.Sources()[i] {
 			t.Errorf("secret %d: %+v, %v", i+1, got, err)
 		}

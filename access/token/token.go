@@ -154,7 +154,10 @@ func (v *Verifier) Sources() []string {
 // Verify returns what a token says, if it is good now. Its errors wrap [ErrInvalid] or [ErrUnavailable].
 // A token with a key that is not in the JWK set may make it wait, for 2 seconds at most, until
 // the set has been fetched. Good tokens are remembered until they expire, 10,000 of them.
-func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+//
+// attempt, which may be nil, is asked before any signature is checked, and told of bad ones: a token that was
+// good before, and one that cannot be good whoever signed it, cost little.
+func (v *Verifier) Verify(ctx context.Context, raw string, attempt Attempt) (*Token, error) {
 	if len(raw) > MaxSize {
 		return nil, invalid("it has more than 8 KiB")
 	}
@@ -174,8 +177,16 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	if attempt != nil {
+		if err := attempt.May(); err != nil {
+			return nil, err
+		}
+	}
 	k, err := v.keyOf(ctx, p)
 	if err != nil {
+		if attempt != nil && errors.Is(err, ErrInvalid) {
+			attempt.Failed()
+		}
 		return nil, err
 	}
 	t.Source, t.Key = k.source, p.kid
@@ -259,6 +270,14 @@ func (p *parsed) readHeader(header map[string]any) error {
 func (p *parsed) signedWith(k *key) bool {
 	method := jwt.GetSigningMethod(p.algorithm)
 	return method != nil && method.Verify(p.signed, p.signature, k.material) == nil
+}
+
+// Attempt bounds how often somebody may have signatures checked.
+type Attempt interface {
+	// May returns the error of Verify if no more may be checked now.
+	May() error
+	// Failed says that a signature was bad.
+	Failed()
 }
 
 func invalid(reason string) error { return fmt.Errorf("%w: %s", ErrInvalid, reason) }

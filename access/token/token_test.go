@@ -92,7 +92,7 @@ func secretConfig() Config { return Config{Secrets: [][]byte{[]byte(testSecret)}
 // wantInvalid expects a refusal whose reason has the text, and nothing of the token.
 func wantInvalid(t *testing.T, v *Verifier, raw, reason string) {
 	t.Helper()
-	_, err := v.Verify(t.Context(), raw)
+	_, err := v.Verify(t.Context(), raw, nil)
 	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), reason) {
 		t.Errorf("%v, want %q", err, reason)
 	}
@@ -124,7 +124,7 @@ func TestEveryKindOfKeyVerifies(t *testing.T) {
 			v := newVerifier(t, test.have)
 			raw := sign(t, test.alg, test.key, good(object{"name": "Ann", "jti": "1", "iss": "me"}), object{"kid": "k"})
 			for range 2 { // verified, then remembered
-				got, err := v.Verify(t.Context(), raw)
+				got, err := v.Verify(t.Context(), raw, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -189,7 +189,7 @@ func TestTokenOfExactlyTheLimitIsGood(t *testing.T) {
 		if len(raw) < MaxSize-1 {
 			continue
 		}
-		_, err := v.Verify(t.Context(), raw)
+		_, err := v.Verify(t.Context(), raw, nil)
 		if (err == nil) != (len(raw) <= MaxSize) {
 			t.Errorf("%d bytes: %v", len(raw), err)
 		}
@@ -247,7 +247,7 @@ func TestClaims(t *testing.T) {
 				raw := sign(t, "HS256", []byte(testSecret), good(changes), nil)
 				if test.reason != "" {
 					wantInvalid(t, v, raw, test.reason)
-				} else if _, err := v.Verify(t.Context(), raw); err != nil {
+				} else if _, err := v.Verify(t.Context(), raw, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -283,7 +283,7 @@ func TestUserIDs(t *testing.T) {
 		"a\x00": false, "a\n": false, "a\u0085": false, "a\u200d": false, "a\u202e": false, "\ufeffa": false,
 		"A\u030angstro\u0308m": false, "a\ufffd": false,
 	} {
-		got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"sub": id}), nil))
+		got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"sub": id}), nil), nil)
 		if (err == nil) != fine {
 			t.Errorf("%q: %v", id, err)
 		}
@@ -297,7 +297,7 @@ func TestUserAndNameCanBeOtherClaims(t *testing.T) {
 	c := secretConfig()
 	c.UserClaim, c.NameClaim = "https://example.com/user", "nick"
 	v := newVerifier(t, c)
-	got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"https://example.com/user": "ben", "nick": "Ben"}), nil))
+	got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"https://example.com/user": "ben", "nick": "Ben"}), nil), nil)
 	if err != nil || got.User != "ben" || got.Name != "Ben" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -332,7 +332,7 @@ func TestClaimRealtime(t *testing.T) {
 		{object{"Publish": []string{"a"}}, ""},
 		{object{"fly": []string{"a"}}, ""},
 	} {
-		got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"realtime": test.claim}), nil))
+		got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{"realtime": test.claim}), nil), nil)
 		if test.want == "" && !errors.Is(err, ErrInvalid) || test.want != "" && (err != nil || fmt.Sprint(got.Realtime) != test.want) {
 			t.Errorf("%v: %v, %v", test.claim, got, err)
 		}
@@ -344,7 +344,7 @@ func TestClaim(t *testing.T) {
 	got, err := v.Verify(t.Context(), sign(t, "HS256", []byte(testSecret), good(object{
 		"role": "staff", "level": 7, "admin": true, "groups": []any{"a", 8, false, []string{"nested"}},
 		"realm": object{"roles": []string{"x"}, "a.b": object{"c": "deep"}}, "https://x.example/roles": "y", "a.b": "flat", "a": object{"b": "nested"},
-	}), nil))
+	}), nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

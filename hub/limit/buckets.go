@@ -13,12 +13,13 @@ type Use uint8
 
 // The uses.
 const (
-	Publish Use = iota // messages
-	Signal             // signals
-	Join               // joining rooms, and showing states
-	Ask                // asking for history by command
-	Create             // making rooms
-	Fail               // failed credentials
+	Publish    Use = iota // messages
+	Signal                // signals
+	Join                  // joining rooms, and showing states
+	Ask                   // asking for history by command
+	Create                // making rooms
+	Fail                  // failed credentials
+	failReport            // and lines in the log about them
 )
 
 // Buckets holds the buckets of one owner: one for each use and each rate that the owner

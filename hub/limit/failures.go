@@ -25,5 +25,14 @@ func (f *Failures) Spend(a netip.Addr, now time.Time) (wait time.Duration, ok bo
 	return f.table.Take(Prefix(a), Fail, FailureRate, now)
 }
 
+// Report reports whether a failure of the address is to be logged: once a minute.
+func (f *Failures) Report(a netip.Addr, now time.Time) bool {
+	_, ok := f.table.Take(Prefix(a), failReport, reportRate, now)
+	return ok
+}
+
+// reportRate is how often failures of one address are logged.
+var reportRate = Rate{PerSecond: 1.0 / 60, Burst: 1}
+
 // Sweep forgets the addresses whose failures are long ago.
 func (f *Failures) Sweep(now time.Time) { f.table.Sweep(now) }

@@ -27,7 +27,8 @@ type Presented struct {
 	Ambient bool
 	// Opens says that the request opens a stream or a WebSocket, or publishes.
 	Opens bool
-	// Answer has the headers of the answer, for cookies; nil: the answer takes none.
+	// Answer has the headers of the answer, for cookies; a Location sends the browser there. nil: the
+	// answer takes none.
 	Answer http.Header
 }
 

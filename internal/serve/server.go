@@ -73,6 +73,10 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 	if err != nil {
 		return err
 	}
+	if header.Get("Location") != "" { // a link was opened
+		w.WriteHeader(http.StatusSeeOther)
+		return nil
+	}
 	if len(rooms) == 0 {
 		return s.withoutRoom(w, r, client, req)
 	}

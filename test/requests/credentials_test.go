@@ -1,0 +1,309 @@
+package requests
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-realtime/realtime/access/backend"
+	"github.com/caddy-realtime/realtime/access/link"
+	"github.com/caddy-realtime/realtime/test/caddytest"
+)
+
+const (
+	jwtSecret  = "a secret of at least thirty-two bytes"
+	linkSecret = "another secret of thirty-two bytes and more"
+)
+
+// tokenOf returns a token for a user that is good for so long; claims are added, or replaced.
+func tokenOf(t *testing.T, user string, life time.Duration, claims map[string]any) string {
+	t.Helper()
+	now := time.Now()
+	all := jwt.MapClaims{"sub": user, "iat": now.Unix(), "exp": now.Add(life).Unix()}
+	for name, value := range claims {
+		all[name] = value
+	}
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(jwtSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func bearer(text string) string { return "Authorization: Bearer " + text }
+
+// offer is a WebSocket's offer of subprotocols, with a token.
+func offer(text string) string {
+	return "Sec-WebSocket-Protocol: realtime.v1, bearer." + base64.RawURLEncoding.EncodeToString([]byte(text))
+}
+
+// linkOf returns a link to a room of the site, or to what it says otherwise.
+func linkOf(t *testing.T, s *caddytest.Site, l link.Link) string {
+	t.Helper()
+	key, err := link.NewKey(linkSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Host == "" {
+		l.Host = "127.0.0.1"
+	}
+	if l.Expires.IsZero() {
+		l.Expires = time.Now().Add(time.Hour)
+	}
+	text, err := key.Sign(l, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// credentialed is a site that takes all kinds of credentials. Rooms below open/ are everybody's.
+func credentialed(hash string) string {
+	return `realtime {
+	` + caddytest.Open + `
+	allow all granted
+	allow publish claim roles writer
+	room open/* {
+		allow all anyone
+	}
+	room users {
+		allow all users
+	}
+	room guests {
+		allow all guests
+	}
+	room mine/{user} {
+		allow all owner
+	}
+	room frozen {
+		allow all nobody
+	}
+	jwt {
+		secret "` + jwtSecret + `"
+		grants subscribe publish history on chat/* private
+		cookie session
+		query_token on
+	}
+	backend shop ` + hash + ` {
+		allow publish subscribe
+		allow history on shop/*
+	}
+	links "` + linkSecret + `" {
+		rooms board/* lobby
+		verbs subscribe publish history
+	}
+	guests
+	ui on
+}`
+}
+
+// Each credential gives the rights that it should, wherever it stands in a request, and none beyond.
+func TestCredentials(t *testing.T) {
+	key, hash := backend.Generate()
+	s := caddytest.Start(t, credentialed(hash))
+	ann := tokenOf(t, "ann", time.Hour, map[string]any{"realtime": map[string]any{"publish": []string{"chat/*", "frozen"}, "all": []string{"chat/1", "other"}}})
+	writer := tokenOf(t, "wes", time.Hour, map[string]any{"roles": []string{"reader", "writer"}})
+	board := linkOf(t, s, link.Link{Room: "board/1", Verbs: []string{"subscribe", "publish"}})
+	wide := linkOf(t, s, link.Link{Pattern: "*", Verbs: []string{"subscribe", "publish", "history", "members"}})
+	for _, test := range []struct {
+		name, method, target string
+		headers              []string
+		status               int
+	}{
+		{"nobody", "POST", "chat/1", nil, 401},
+		{"token", "POST", "chat/1", []string{bearer(ann)}, 201},
+		{"token in the query", "POST", "chat/1?access_token=" + ann, nil, 201},
+		{"token in a cookie", "POST", "chat/1", []string{"Cookie: session=" + ann}, 201},
+		{"token in a subprotocol", "GET", "chat/1", append([]string{offer(ann)}, upgrade...), 101},
+		{"token in a subprotocol alone", "GET", "chat/1", append([]string{strings.Replace(offer(ann), "realtime.v1, ", "", 1)}, upgrade...), 400},
+		{"a room of the claim alone", "POST", "other", []string{bearer(ann)}, 403},
+		{"a room of the ceiling alone", "POST", "private", []string{bearer(ann)}, 403},
+		{"a verb of the claim alone", "GET", "chat/1?members", []string{bearer(ann)}, 403},
+		{"nobody's room", "POST", "frozen", []string{bearer(ann)}, 403},
+		{"a room of users", "POST", "users", []string{bearer(ann)}, 201},
+		{"her room", "POST", "mine/ann", []string{bearer(ann)}, 201},
+		{"somebody's room", "POST", "mine/wes", []string{bearer(ann)}, 403},
+		{"a claim", "POST", "news", []string{bearer(writer)}, 201},
+		{"without the claim", "POST", "news", []string{bearer(ann)}, 403},
+		{"a cookie of another site's page", "POST", "chat/1", []string{"Cookie: session=" + ann, "Sec-Fetch-Site: cross-site"}, 403},
+
+		{"a bad token", "POST", "open/1", []string{bearer(ann[:len(ann)-4] + "AAAA")}, 401},
+		{"a bad token in the query", "POST", "open/1?access_token=x.y.z", nil, 401},
+		{"a bad token in a cookie is none", "POST", "open/1", []string{"Cookie: session=x.y.z"}, 201},
+		{"two tokens", "POST", "chat/1?access_token=" + writer, []string{bearer(ann)}, 400},
+		{"an expired token", "POST", "open/1", []string{bearer(tokenOf(t, "ann", -time.Hour, map[string]any{"iat": time.Now().Add(-2 * time.Hour).Unix()}))}, 401},
+		{"a token of tomorrow", "POST", "open/1", []string{bearer(tokenOf(t, "ann", time.Hour, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}))}, 401},
+		{"a guest's id in a token", "POST", "open/1", []string{bearer(tokenOf(t, "~gx", time.Hour, nil))}, 401},
+		{"another kind of credential", "POST", "open/1", []string{"Authorization: Basic YW5uOnNlY3JldA=="}, 201},
+
+		{"a key", "POST", "chat/1", []string{bearer(key)}, 201},
+		{"a key in nobody's room", "POST", "frozen", []string{bearer(key)}, 403},
+		{"a verb that the key lacks", "GET", "chat/1?last=3", []string{bearer(key)}, 403},
+		{"a verb that it has elsewhere", "GET", "shop/1?last=3", []string{bearer(key)}, 200},
+		{"a key with Origin", "POST", "open/1", []string{bearer(key), "Origin: " + s.URL}, 403},
+		{"a key with Referer", "POST", "open/1", []string{bearer(key), "Referer: " + s.URL + "/"}, 403},
+		{"a key with Sec-Fetch-Mode", "POST", "open/1", []string{bearer(key), "Sec-Fetch-Mode: cors"}, 403},
+		{"a key of nobody", "POST", "open/1", []string{bearer(strings.Repeat("x", 8) + key[8:])}, 401},
+
+		{"a link", "POST", "board/1?link=" + board, nil, 201},
+		{"a link in a header", "POST", "board/1", []string{"Realtime-Link: " + board}, 201},
+		{"another room than the link's", "POST", "board/2?link=" + board, nil, 403},
+		{"another verb than the link's", "GET", "board/1?last=3&link=" + board, nil, 403},
+		{"a link beyond its ceiling", "POST", "chat/1?link=" + wide, nil, 403},
+		{"a verb beyond its ceiling", "GET", "board/1?members&link=" + wide, nil, 403},
+		{"a wide link within its ceiling", "GET", "board/7?last=3&link=" + wide, nil, 200},
+		{"a link beside a token", "POST", "board/1?link=" + board, []string{bearer(ann)}, 201},
+		{"a token beside a link", "POST", "chat/1?link=" + board, []string{bearer(ann)}, 201},
+		{"an altered link", "POST", "open/1?link=" + board[:len(board)-3] + "AAA", nil, 403},
+		{"half a link", "POST", "open/1?link=" + board[:len(board)/2], nil, 403},
+		{"a link of another host", "POST", "open/1?link=" + linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, Host: "example.com"}), nil, 403},
+		{"a link of another hub", "POST", "open/1?link=" + linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, Hub: "two"}), nil, 403},
+	} {
+		if got := ask(s, test.method, test.target, "hi", test.headers...); got != test.status {
+			t.Errorf("%s: %d, want %d", test.name, got, test.status)
+		}
+	}
+}
+
+// Messages say who has published them, and what kind of user that is.
+func TestFrom(t *testing.T) {
+	key, hash := backend.Generate()
+	s := caddytest.Start(t, credentialed(hash))
+	token := tokenOf(t, "ann", time.Hour, map[string]any{"name": "Ann Archer", "realtime": map[string]any{"publish": []string{"*"}}})
+	named := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, Name: "Guest of Ann", ID: "jti-1"})
+	for _, test := range []struct {
+		room   string
+		header string
+		want   string
+	}{
+		{"open/1", bearer(token), `"from":{"id":"ann","name":"Ann Archer"}`},
+		{"open/2", bearer(key), `"from":{"id":"~bshop","backend":true}`},
+		{"open/3", "Realtime-Link: " + named, `"from":{"id":"~ljti-1","name":"Guest of Ann"}`},
+		{"open/4", "Sec-Fetch-Site: same-origin", `"from":{"id":"~g`},
+	} {
+		resp := s.Do("POST", "/rt/"+test.room, "hi", test.header)
+		_ = resp.Body.Close()
+		page := caddytest.ReadAll(t, s.Do("GET", "/rt/"+test.room+"?last=1", ""))
+		if !strings.Contains(page, test.want) {
+			t.Errorf("%s: %s, want %s", test.room, page, test.want)
+		}
+		if strings.Contains(test.want, "~g") && !strings.Contains(page, `,"guest":true}`) {
+			t.Errorf("%s: %s has no guest", test.room, page)
+		}
+	}
+}
+
+// A link that may be used a few times counts what opens or publishes, and not what looks.
+func TestUsesOfALink(t *testing.T) {
+	s := caddytest.Start(t, credentialed("sha256:"+strings.Repeat("0", 64)))
+	l := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"subscribe", "publish", "history"}, Uses: 2})
+	for i, want := range []int{200, 200, 201, 200, 201, 403, 200} {
+		method := "GET"
+		if i == 2 || i == 4 || i == 5 {
+			method = "POST"
+		}
+		if got := ask(s, method, "lobby?link="+l, "hi"); got != want {
+			t.Errorf("use %d, a %s: %d, want %d", i, method, got, want)
+		}
+	}
+	s.Reload(credentialed("sha256:" + strings.Repeat("1", 64)))
+	if got := ask(s, "POST", "lobby?link="+l, "hi"); got != 403 {
+		t.Errorf("after a reload: %d, want 403", got)
+	}
+}
+
+// A guest is the same one again, by a cookie that the site's own pages get.
+func TestGuests(t *testing.T) {
+	s := caddytest.Start(t, credentialed("sha256:"+strings.Repeat("0", 64)))
+	const own = "Sec-Fetch-Site: same-origin"
+	resp := s.Do("POST", "/rt/guests", "hi", own)
+	_ = resp.Body.Close()
+	cookies := resp.Cookies()
+	if resp.StatusCode != 201 || len(cookies) != 1 {
+		t.Fatalf("%s, cookies %v", resp.Status, cookies)
+	}
+	c := cookies[0]
+	if c.Name != "realtime-guest" || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.MaxAge < 1_000_000 {
+		t.Errorf("the cookie is %+v", c)
+	}
+	cookie := "Cookie: " + c.Name + "=" + c.Value
+	again := s.Do("POST", "/rt/guests", "again", cookie, own)
+	_ = again.Body.Close()
+	if again.StatusCode != 201 || len(again.Cookies()) != 0 {
+		t.Errorf("with its cookie: %s, cookies %v", again.Status, again.Cookies())
+	}
+	page := s.Page("guests?last=2", cookie)
+	if len(page.Messages) != 2 || len(page.Messages[0].From) == 0 || string(page.Messages[0].From) != string(page.Messages[1].From) {
+		t.Errorf("not the same guest: %+v", page.Messages)
+	}
+	for name, headers := range map[string][]string{
+		"a client that is no browser": nil,
+		"another site's page":         {"Sec-Fetch-Site: cross-site"},
+		"a forged cookie":             {"Cookie: realtime-guest=" + strings.Replace(c.Value, "g1.A", "g1.B", 1) + "x"},
+		"with a name of HTTPS":        {"Cookie: __Host-realtime-guest=" + c.Value},
+	} {
+		if got := ask(s, "POST", "guests", "hi", headers...); got != 401 && got != 403 {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	if got := ask(s, "POST", "users", "hi", cookie, own); got != 401 {
+		t.Errorf("a guest in a room of users: %d", got)
+	}
+}
+
+// A browser that opens a link is sent to the clean URL, with a cookie that opens the room.
+func TestLinkInAMail(t *testing.T) {
+	s := caddytest.Start(t, credentialed("sha256:"+strings.Repeat("0", 64)))
+	l := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"subscribe", "history"}})
+	resp := s.Do("GET", "/rt/lobby?x=1&link="+l, "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Accept: text/html,*/*;q=0.8")
+	_ = resp.Body.Close()
+	if resp.StatusCode != 303 || resp.Header.Get("Location") != "/rt/lobby?x=1" || resp.Header.Get("Referrer-Policy") != "no-referrer" || len(resp.Cookies()) != 1 {
+		t.Fatalf("%s %v", resp.Status, resp.Header)
+	}
+	c := resp.Cookies()[0]
+	if !c.HttpOnly || c.Path != "/rt/" || c.SameSite != http.SameSiteLaxMode {
+		t.Errorf("the cookie is %+v", c)
+	}
+	cookie := "Cookie: " + c.Name + "=" + c.Value
+	if got := ask(s, "GET", "lobby?last=3", "", cookie); got != 200 {
+		t.Errorf("with the cookie: %d", got)
+	}
+	if got := ask(s, "GET", "lobby?last=3", ""); got != 401 {
+		t.Errorf("without the cookie: %d", got)
+	}
+	if got := ask(s, "POST", "open/1", "hi", "Cookie: "+c.Name+"=v1.x.y.z"); got != 201 {
+		t.Errorf("a bad cookie is none: %d", got)
+	}
+}
+
+// Bad credentials of one address are refused before they are looked at, once there are too many; those
+// that were good before still are.
+func TestFailedCredentials(t *testing.T) {
+	s, logged := caddytest.StartLogged(t, credentialed("sha256:"+strings.Repeat("0", 64)))
+	good := tokenOf(t, "ann", time.Hour, nil)
+	if got := ask(s, "POST", "users", "hi", bearer(good)); got != 201 {
+		t.Fatal(got)
+	}
+	count := make(map[int]int)
+	for range 40 {
+		bad := tokenOf(t, "ann", time.Hour, map[string]any{"x": strconv.Itoa(len(count))})
+		count[ask(s, "POST", "users", "hi", bearer(bad[:len(bad)-6]+"AAAAAA"))]++
+	}
+	if count[401] < 20 || count[401] > 30 || count[429] == 0 {
+		t.Errorf("statuses %v", count)
+	}
+	if got := ask(s, "POST", "users", "hi", bearer(good)); got != 201 {
+		t.Errorf("a token that was good before: %d", got)
+	}
+	if got := ask(s, "POST", "open/1", "hi"); got != 201 {
+		t.Errorf("without a credential: %d", got)
+	}
+	if lines := logged("a credential was refused; more from this address are not logged for a minute"); len(lines) != 1 {
+		t.Errorf("%d lines about refused credentials: %v", len(lines), lines)
+	}
+}
