@@ -2,6 +2,7 @@ package requests
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,9 +26,7 @@ func tokenOf(t *testing.T, user string, life time.Duration, claims map[string]an
 	t.Helper()
 	now := time.Now()
 	all := jwt.MapClaims{"sub": user, "iat": now.Unix(), "exp": now.Add(life).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(jwtSecret))
 	if err != nil {
 		t.Fatal(err)
