@@ -47,6 +47,25 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
+// A window that is opened beside a log with messages does not pass for one that has them.
+func TestWindowOpensAfterMessages(t *testing.T) {
+	e, l := logOf(t, 2, 0)
+	l.mu.Unlock()
+	r := &room{name: "r", ring: ring{budget: e.budget}}
+	r.policy.Store(&settings.Policy{History: settings.History{Count: 2}})
+	if err := r.subscribe(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	q := Query{After: Position{Epoch: e.epoch, Offset: e.birth}, Limit: 9}
+	if page, err := r.readAll(t.Context(), e, q); err != nil || page.Gap != nil || len(page.Messages) != 2 {
+		t.Errorf("%d messages, gap %+v: %v", len(page.Messages), page.Gap, err)
+	}
+	put(t, e, &Message{Room: "r"}) // the log lets go of the first
+	if page, err := r.readAll(t.Context(), e, q); err != nil || page.Gap == nil || len(page.Messages) != 2 {
+		t.Errorf("after a loss: %d messages, gap %+v: %v", len(page.Messages), page.Gap, err)
+	}
+}
+
 // The end of one message does not make the log anew.
 func TestExpiryLeavesTheRestAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -164,6 +164,16 @@ func (e *Memory) Subscribe(_ context.Context, room string, r Reader) (Position, 
 	return Position{Epoch: e.epoch, Offset: l.tail}, stop, nil
 }
 
+// before returns the loss of a reader that has nothing of what came to a room until now,
+// be that lost or still in the log.
+func (e *Memory) before(room string) loss {
+	l := e.lock(room)
+	defer l.mu.Unlock()
+	sum := l.lost
+	sum.join(l.all)
+	return sum
+}
+
 // tailAfter returns where a room ends of which only that is known. A cursor must not tell
 // anything of other rooms, so it is not the newest offset of all.
 func (e *Memory) tailAfter(l loss) uint64 { return max(e.birth, l.offset, l.brief) }

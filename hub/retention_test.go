@@ -306,6 +306,39 @@ func TestExpiryAfterTheWindowIsNoGap(t *testing.T) {
 	})
 }
 
+// A message that has expired by its own TTL leaves no gap either if its room was forgotten
+// and made again, before or after it expired, and only the window has what came since.
+func TestExpiryInAForgottenRoomIsNoGap(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"made again before": 0, "made again after": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, configured(keeping(1, 0), func(s *settings.Settings) { s.MaxRooms = 1 }), func(t *testing.T, h *hub.Hub) {
+				seen := publish(t, h, "r", "seen").Position
+				send(t, h, hub.Publication{Room: "r", Data: []byte("brief"), TTL: 5 * time.Second})
+				publish(t, h, "other", "r makes way")
+				advance(wait)
+				publish(t, h, "r", "1", "2")
+				q := hub.Query{After: seen, Limit: 9}
+				if wait == 0 {
+					equal(t, "while something is missing", read(t, h, "r", q), "gap expired", "1", "2")
+				}
+				advance(5 * time.Second)
+				equal(t, "a page", read(t, h, "r", q), "1", "2")
+				equal(t, "a session", drain(t, member(t, h, "r", hub.Start{After: seen})), "1", "2")
+			})
+		})
+	}
+}
+
+// A reader that came to a room before its first message has a cursor at which nothing is missing.
+func TestCursorOfAnUnusedRoom(t *testing.T) {
+	bubble(t, configured(keeping(1, 0)), func(t *testing.T, h *hub.Hub) {
+		begin := page(t, h, "r", hub.Query{InvalidCursor: true}).Gap.To
+		publish(t, h, "r", "1", "2")
+		equal(t, "a page", read(t, h, "r", hub.Query{After: begin, Limit: 9}), "1", "2")
+		equal(t, "a session", drain(t, member(t, h, "r", hub.Start{After: begin})), "1", "2")
+	})
+}
+
 // The answers to cursors in a room that was forgotten, and in rooms that never existed.
 func TestCursorsOfAForgottenRoom(t *testing.T) {
 	for _, again := range []bool{false, true} {

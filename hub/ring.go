@@ -58,10 +58,11 @@ func (r *ring) clear() {
 	}
 }
 
-// open says that the ring will be given everything after tail.
-func (r *ring) open(tail Position) {
+// open says that the ring will be given everything after tail. What came before is not in
+// it: that is lost.
+func (r *ring) open(tail Position, lost loss) {
 	if r.epoch == "" {
-		r.epoch, r.lost = tail.Epoch, loss{offset: tail.Offset}
+		r.epoch, r.lost = tail.Epoch, lost
 	}
 	if r.newest.IsZero() {
 		r.newest = tail

@@ -47,10 +47,14 @@ func (r *room) subscribe(ctx context.Context, e Engine) error {
 		if r.openErr != nil {
 			return
 		}
+		lost := loss{offset: tail.Offset} // at most: only the memory engine says more exactly
+		if memory, ok := e.(*Memory); ok {
+			lost = memory.before(r.name)
+		}
 		e.Retain(r.name, r.policy.Load().History)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.ring.open(tail)
+		r.ring.open(tail, lost)
 	})
 	return r.openErr
 }
