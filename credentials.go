@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,6 +18,7 @@ import (
 	"github.com/caddy-realtime/realtime/access/backend"
 	"github.com/caddy-realtime/realtime/access/token"
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/internal/serve"
 	"github.com/caddy-realtime/realtime/protocol"
 )
@@ -39,7 +41,9 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 		return c, err
 	}
 	if c.User == nil && shown.Ambient {
-		c = h.ambient(r, shown, repl)
+		if c, err = h.ambient(r, shown, repl); err != nil {
+			return c, err
+		}
 	}
 	return c, h.addLink(&c, r, shown)
 }
@@ -89,22 +93,22 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 }
 
 // ambient returns the client of what browsers send by themselves. A cookie that is bad counts
-// as none.
-func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client) {
+// as none; a user's id that is bad is an error.
+func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client, err error) {
 	if h.tokens != nil && h.JWT.Cookie != "" {
 		if cookie, err := r.Cookie(h.JWT.Cookie); err == nil {
 			if user, credential, err := h.Verify(r.Context(), cookie.Value, addressOf(r)); err == nil {
-				return hub.Client{User: user, Credential: credential}
+				return hub.Client{User: user, Credential: credential}, nil
 			}
 		}
 	}
-	if repl != nil {
-		c.User = h.userOf(repl)
+	if c.User, err = h.userOf(repl); err != nil {
+		return c, err
 	}
 	if c.User == nil && h.Guests != nil {
 		c = h.guest(r, shown)
 	}
-	return c
+	return c, nil
 }
 
 // Sources implements [hub.Verifier].
@@ -144,7 +148,7 @@ func (h *Handler) Verify(ctx context.Context, text string, from netip.Addr) (*hu
 		return nil, nil, serve.BadCredential(err.Error())
 	}
 	user := &hub.User{ID: h.UserPrefix + t.User, Name: t.Name}
-	if err := user.Check(); err != nil {
+	if err := cmp.Or(names.CheckUserID(user.ID), names.CheckUserName(user.Name)); err != nil {
 		return nil, nil, serve.BadCredential(err.Error())
 	}
 	credential := &hub.Credential{Sources: []string{h.tokenSource(t.Source)}, Issued: t.Issued, Expires: t.Expires, Facts: h.claimsOf(t)}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 )
 
 // defaultUser is the template of the user's id: what authentication handlers set.
@@ -17,20 +18,24 @@ const defaultUser = "{http.auth.user.id}"
 
 // userOf returns the user of a request by the template, or nil. A handler with jwt has none. Every placeholder of the template must have
 // a value: what is around them would be the id of all strangers.
-func (h *Handler) userOf(repl *caddy.Replacer) *hub.User {
-	if h.User == "" {
-		return nil
+// It returns an error that wraps [names.ErrUser] for an id that nobody may have who has signed in.
+func (h *Handler) userOf(repl *caddy.Replacer) (*hub.User, error) {
+	if h.User == "" || repl == nil {
+		return nil, nil //nolint:nilnil // nobody, which is not an error
 	}
 	id, err := repl.ReplaceOrErr(h.User, true, true)
 	if err != nil || id == "" {
-		return nil
+		return nil, nil //nolint:nilnil // nobody
 	}
 	id = h.UserPrefix + id
+	if err := names.CheckUserID(id); err != nil {
+		return nil, err
+	}
 	name, err := repl.ReplaceOrErr(h.Name, true, true)
 	if err != nil {
 		name = ""
 	}
-	return &hub.User{ID: id, Name: name}
+	return &hub.User{ID: id, Name: name}, nil
 }
 
 // userSource says where the users of the handler come from; empty: there are none.

@@ -167,8 +167,12 @@ func CheckUserID(id string) error {
 
 // CheckUserName returns an error that wraps [ErrUser], or nil, if the name that others see of a user
 // is at most 128 bytes that pass [CheckCharacters]. It may begin with "~", since nobody takes a
-// name for an id.
-func CheckUserName(name string) error { return checkUserText("name", name) }
+// name for an id, and it may have the joiner and the non-joiner with which some languages are
+// written.
+func CheckUserName(name string) error { return checkUserText("name", joiners.Replace(name)) }
+
+// joiners removes U+200C and U+200D.
+var joiners = strings.NewReplacer("\u200c", "", "\u200d", "")
 
 func checkUserText(what, text string) error {
 	if len(text) > MaxUser {
