@@ -22,6 +22,12 @@
 // lets 5000 members join one room at once, restarts the server, lets them come
 // back at once, and counts the presence frames that they are sent.
 //
+//	go run ./bench rights
+//
+// opens 5000 clients on all transports in two rooms, and takes the right to one room
+// away by a reload while messages flow. It prints after what time the subscriptions
+// ended; everybody else must see every message once, in order.
+//
 // Flags change the numbers, see go run ./bench floor -h and the like.
 package main
 
@@ -32,7 +38,7 @@ import (
 )
 
 // commands are what can be asked for; others are in commands_linux.go.
-var commands = map[string]func(args []string) error{"presence": runPresence, "soak": runSoak}
+var commands = map[string]func(args []string) error{"presence": runPresence, "rights": runRights, "soak": runSoak}
 
 func main() {
 	name, args := "all", os.Args[1:]
@@ -41,7 +47,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | presence | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | presence | rights | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {
