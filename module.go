@@ -352,7 +352,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if script, ok := strings.CutPrefix(rest, "-/"); ok {
 		err = scripts.Serve(w, r, script, encode.AcceptedEncodings(r, scripts.Codings))
 	} else {
+		logged := h.logOwn(r)
 		err = h.server.Serve(w, r, rest)
+		logged(err)
 	}
 	if err != nil {
 		return h.refuse(w, r, err)

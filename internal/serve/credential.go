@@ -82,6 +82,16 @@ func authorized(header string) string {
 	return strings.TrimSpace(token)
 }
 
+// OffersBearer reports whether a WebSocket's handshake has a token among the subprotocols.
+func OffersBearer(h http.Header) bool {
+	for _, v := range h.Values("Sec-Websocket-Protocol") {
+		if strings.Contains(v, bearerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // offeredBearer returns the token among offered subprotocols.
 func offeredBearer(offered []string) (token string, err error) {
 	for _, v := range offered {

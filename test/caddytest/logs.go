@@ -9,8 +9,18 @@ import (
 	"testing"
 )
 
-// Logged returns the lines of a message that Caddy has logged so far, at any level.
+// Logged returns the lines of a message that Caddy has logged so far, at any level; of the empty
+// one, all lines.
 type Logged func(message string) []map[string]any
+
+// Text returns all that Caddy has logged so far.
+func (l Logged) Text() string {
+	var b strings.Builder
+	for _, line := range l("") {
+		fmt.Fprintln(&b, line)
+	}
+	return b.String()
+}
 
 // StartLogged runs Caddy with a site whose block is given, in which PORT stands for the
 // port, and returns what it logs.
@@ -41,7 +51,7 @@ func (s *Site) LoadLogged(sites string) Logged {
 			}
 			var line map[string]any
 			Decode(t, text, &line)
-			if line["msg"] == message {
+			if message == "" || line["msg"] == message {
 				found = append(found, line)
 			}
 		}

@@ -306,3 +306,47 @@ func TestFailedCredentials(t *testing.T) {
 		t.Errorf("%d lines about refused credentials: %v", len(lines), lines)
 	}
 }
+
+// No credential gets into the log, wherever it stands in a request; the request itself does.
+func TestLogsHaveNoCredentials(t *testing.T) {
+	key, hash := backend.Generate()
+	s, logged := caddytest.StartLogged(t, "log\n"+credentialed(hash))
+	token := tokenOf(t, "ann", time.Hour, map[string]any{"realtime": map[string]any{"all": []string{"chat/*"}}})
+	l := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"subscribe", "publish", "history"}})
+	forged := token[:len(token)-6] + "canary"
+	for _, test := range []struct {
+		target  string
+		headers []string
+	}{
+		{"chat/1?access_token=" + token, nil},
+		{"chat/1?access_token=" + forged, nil},
+		{"chat/1", []string{bearer(token)}},
+		{"chat/1", []string{bearer(forged)}},
+		{"chat/1", []string{bearer(key)}},
+		{"chat/1", []string{bearer(key[:len(key)-6] + "canary")}},
+		{"chat/1", []string{"Cookie: session=" + token}},
+		{"lobby?link=" + l, nil},
+		{"lobby?link=" + l[:len(l)-6] + "canary", nil},
+		{"lobby", []string{"Realtime-Link: " + l}},
+		{"lobby?link=" + l, []string{"Sec-Fetch-Mode: navigate", caddytest.Browser}},
+		{"lobby", []string{"Cookie: realtime-link=" + l}},
+		{"chat/1", append([]string{offer(token)}, upgrade...)},
+		{"chat/1", append([]string{offer(forged)}, upgrade...)},
+	} {
+		_ = ask(s, "GET", test.target, "", test.headers...)
+	}
+	const own, caddys = "handled request with a credential, which the access log leaves out", "handled request"
+	caddytest.Eventually(t, "every request is logged", func() bool { return len(logged(own))+len(logged(caddys)) == 14 })
+	if n := len(logged(own)); n != 8 {
+		t.Errorf("%d requests have a line of our own", n)
+	}
+	text := logged.Text()
+	for name, secret := range map[string]string{
+		"a token": token[len(token)-20:], "a key": key[len(key)-20:], "a link": l[len(l)-20:], "what was forged": "canary",
+		"a token in base64": strings.TrimPrefix(offer(token), "Sec-WebSocket-Protocol: realtime.v1, bearer.")[:80],
+	} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s is in the log", name)
+		}
+	}
+}
