@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -22,7 +23,10 @@ import (
 type explanation struct {
 	config, adapter, hub string
 	room, user, verb     string
+	backend              string // its name
 	guest                bool
+	running              bool     // ask the running Caddy
+	address              string   // of its admin API
 	matching             []string // names of matchers that match
 	claims               []string // of the token, as path=value
 }
@@ -30,16 +34,18 @@ type explanation struct {
 // explainCommand returns the command caddy realtime explain.
 func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain --room <room> [--user <id>] [--verb <verb>] [--guest] [--matching <@name>] [--claim <path=value>] [--hub <name>] [--config <path>] [--adapter <name>]",
+		Use:   "explain --room <room> [--user <id> | --guest | --backend <name>] [--verb <verb>] [--matching <@name>] [--claim <path=value>] [--hub <name>] [--running] [--address <admin address>] [--config <path>] [--adapter <name>]",
 		Short: "Says who may do what in a room, and which allow decides",
 		Long: `
 Says what a client may do in a room, and which allow of a configuration decides
-about each verb. Without --user the client is anonymous, or with --guest a guest.
+about each verb. Without --user the client is anonymous; with --guest it is a
+guest, and with --backend the backend of that name.
 --matching names a matcher that matches the client's request, like @staff, and
 --claim a claim of its token, like role=admin; both may be repeated. What tokens
 and links grant beside the configuration is not known here.
 
-It reads the configuration like caddy run does, and asks no running Caddy.`,
+It reads the configuration like caddy run does; with --running it asks the Caddy
+that runs for its own, by the admin API.`,
 		Example: `  caddy realtime explain --room staff/plan --user ben
   caddy realtime explain --room office/plan --matching @office --verb publish`,
 		Args: cobra.NoArgs,
@@ -49,6 +55,9 @@ It reads the configuration like caddy run does, and asks no running Caddy.`,
 	flags.StringVar(&e.room, "room", "", "The room's name")
 	flags.StringVar(&e.user, "user", "", "The user's id; empty for an anonymous client")
 	flags.BoolVar(&e.guest, "guest", false, "The client is a guest")
+	flags.StringVar(&e.backend, "backend", "", "The name of a backend, which the client is")
+	flags.BoolVar(&e.running, "running", false, "Take the configuration of the running Caddy")
+	flags.StringVar(&e.address, "address", "", "The address of its admin API, if it is not the default")
 	flags.StringArrayVar(&e.claims, "claim", nil, "A claim of the client's token, as path=value")
 	flags.StringVar(&e.verb, "verb", "", "One verb instead of all")
 	flags.StringSliceVar(&e.matching, "matching", nil, "A named matcher that matches")
@@ -56,7 +65,7 @@ It reads the configuration like caddy run does, and asks no running Caddy.`,
 	flags.StringVarP(&e.config, "config", "c", "", "Configuration file (default Caddyfile)")
 	flags.StringVarP(&e.adapter, "adapter", "a", "", "Name of the config adapter to apply")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		config, _, _, err := caddycmd.LoadConfig(e.config, e.adapter)
+		config, err := e.load()
 		if err != nil {
 			return err
 		}
@@ -65,12 +74,33 @@ It reads the configuration like caddy run does, and asks no running Caddy.`,
 	return cmd
 }
 
+// load returns the configuration in JSON.
+func (e *explanation) load() ([]byte, error) {
+	if !e.running && e.address == "" {
+		config, _, _, err := caddycmd.LoadConfig(e.config, e.adapter)
+		return config, err
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(e.address, nil, e.config, e.adapter)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/config/", nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the running Caddy at %s: %w", address, err)
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, maxConfig))
+}
+
+// maxConfig bounds the configuration of a running Caddy, in bytes.
+const maxConfig = 64 << 20
+
 // print writes the decisions for a configuration in JSON.
 func (e *explanation) print(w io.Writer, config []byte) error {
 	if err := names.CheckRoom(e.room); err != nil {
 		return fmt.Errorf("invalid --room %q: %w", e.room, err)
 	}
-	verbs, _, err := access.ParseVerbs("", []string{"all"})
+	verbs, _, err := access.ParseVerbs("", []string{"all", hub.VerbModerate.String(), hub.VerbCreate.String()})
 	if e.verb != "" {
 		var rest []string
 		if verbs, rest, err = access.ParseVerbs("", []string{e.verb}); len(rest) > 0 {
@@ -80,25 +110,22 @@ func (e *explanation) print(w io.Writer, config []byte) error {
 	if err != nil {
 		return err
 	}
-	rules, facts, err := e.rulesOf(config)
+	rules, p, err := e.ask(config)
 	if err != nil {
 		return err
 	}
-	user := e.user
-	if e.guest {
-		if user != "" {
-			return errors.New("--guest and --user exclude each other")
-		}
-		user = message.GuestID("example")
-	}
 	rows := []string{"VERB\tALLOWED\tBY\n"}
 	for _, v := range verbs {
-		d := rules.Explain(access.Principal{User: user, Facts: facts}, v, e.room)
+		d := rules.Explain(p, v, e.room)
 		allowed := "no"
 		if d.Allowed {
 			allowed = "yes"
 		}
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\n", v, allowed, because(d)))
+		by := because(d)
+		if e.backend != "" {
+			by = "the allow of backend " + e.backend
+		}
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\n", v, allowed, by))
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := io.WriteString(table, strings.Join(rows, "")); err != nil {
@@ -138,26 +165,64 @@ func textOf(who access.Who) string {
 	return "?"
 }
 
-// rulesOf returns the rules of the hub, and what the matchers tell that match.
-func (e *explanation) rulesOf(config []byte) (*access.Rules, *hub.Facts, error) {
+// ask returns the rules of the hub, and what they are to make of the client.
+func (e *explanation) ask(config []byte) (rules *access.Rules, p access.Principal, err error) {
 	var handlers []*Handler
 	if err := findHandlers(config, &handlers); err != nil {
-		return nil, nil, err
+		return nil, p, err
 	}
 	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.Hub != e.hub })
 	if len(handlers) == 0 {
-		return nil, nil, errors.New("the configuration has no realtime handler with this hub")
+		return nil, p, errors.New("the configuration has no realtime handler with this hub")
+	}
+	if p, err = e.principal(handlers); err != nil {
+		return nil, p, err
 	}
 	for _, h := range handlers {
 		rules, _, err := h.rights()
 		if err != nil {
-			return nil, nil, err
+			return nil, p, err
 		}
 		if rules != nil { // others of the same hub say the same, or nothing
-			return rules, h.factsNamed(e.matching, e.claims), nil
+			p.Facts = h.factsNamed(e.matching, e.claims)
+			return rules, p, nil
 		}
 	}
-	return new(access.Rules), nil, nil
+	return new(access.Rules), p, nil
+}
+
+// principal returns who the client is.
+func (e *explanation) principal(handlers []*Handler) (p access.Principal, err error) {
+	given := 0
+	for _, is := range []bool{e.user != "", e.guest, e.backend != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return p, errors.New("--user, --guest and --backend exclude each other")
+	case e.guest:
+		p.User = message.GuestID("example")
+	case e.backend == "":
+		p.User = e.user
+	default:
+		p.User = message.BackendID(e.backend)
+		for _, h := range handlers {
+			for i := range h.Backends {
+				if b := &h.Backends[i]; b.Name == e.backend {
+					p.Grants, err = b.rights()
+					return p, err
+				}
+			}
+			if h.AsBackend == e.backend {
+				p.Grants, err = new(Backend).rights()
+				return p, err
+			}
+		}
+		return p, fmt.Errorf("the hub has no backend %q", e.backend)
+	}
+	return p, nil
 }
 
 // factsNamed returns what the matchers of these names tell if they match, and what claims tell that

@@ -1,11 +1,28 @@
 package realtime
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
+
+// TestExplainRunning asks a Caddy that runs.
+func TestExplainRunning(t *testing.T) {
+	port := caddytest.FreePort(t)
+	caddytest.StopAfter(t)
+	caddytest.Load(t, fmt.Sprintf("{\nadmin 127.0.0.1:%d\npersist_config off\n}\nhttp://127.0.0.1:%d {\nrealtime {\nallow publish users\n}\n}\n", port, caddytest.FreePort(t)))
+	e := explanation{room: "lobby", address: fmt.Sprintf("127.0.0.1:%d", port)}
+	config, err := e.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := e.print(&out, config); err != nil || !strings.Contains(out.String(), "allow publish users") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
 
 // TestExplain checks what the command says about a configuration.
 func TestExplain(t *testing.T) {
@@ -22,6 +39,12 @@ http://localhost:9080 {
 			}
 			room dm/{user}/* {
 				allow subscribe publish owner
+			}
+			room board {
+				allow moderate claim roles admin editor
+			}
+			backend shop sha256:0000000000000000000000000000000000000000000000000000000000000000 {
+				allow publish
 			}
 		}
 	}
@@ -47,6 +70,14 @@ http://localhost:9080 {
 		{"a matcher", explanation{room: "office/1", matching: []string{"@office"}}, "show yes room office/*: allow show @office", ""},
 		{"no matcher", explanation{room: "office/1", user: "ann"}, "show no room office/*: allow show @office", ""},
 		{"another hub", explanation{room: "lobby", hub: "other", user: "ann"}, "publish no allow publish nobody", ""},
+		{"a guest", explanation{room: "lobby", guest: true}, "publish no allow publish users", ""},
+		{"a guest and a user", explanation{room: "lobby", guest: true, user: "ann"}, "", "exclude each other"},
+		{"a claim", explanation{room: "board", claims: []string{"roles=admin"}}, "moderate yes room board: allow moderate claim roles admin editor", ""},
+		{"another claim", explanation{room: "board", claims: []string{"roles=reader"}}, "moderate no room board: allow moderate claim roles admin editor", ""},
+		{"moderate", explanation{room: "lobby", user: "ann"}, "moderate no nothing allows moderate, so it is nobody's", ""},
+		{"a backend", explanation{room: "lobby", backend: "shop"}, "publish yes the allow of backend shop", ""},
+		{"what a backend lacks", explanation{room: "lobby", backend: "shop"}, "subscribe no the allow of backend shop", ""},
+		{"no such backend", explanation{room: "lobby", backend: "till"}, "", "no backend"},
 		{"no such hub", explanation{room: "lobby", hub: "third"}, "", "no realtime handler"},
 		{"a bad room", explanation{room: "a//b"}, "", "--room"},
 		{"a bad verb", explanation{room: "a", verb: "fly"}, "", "--verb"},
