@@ -16,8 +16,7 @@ import (
 )
 
 // Guests knows browsers of people without an account again, by a cookie that the server signs. It
-// holds a random id and a name of one's own choice, which cannot be one that looks like another's
-// verified name.
+// holds a random id and nothing else.
 type Guests struct {
 	// The cookie's name. Over HTTPS it always begins with `__Host-`, which keeps other hosts
 	// from setting it; over HTTP, where browsers do not allow that, it never does. Default:
@@ -84,27 +83,22 @@ const guestLife = 365 * 24 * time.Hour
 // answer gets one.
 func (h *Handler) guest(r *http.Request, shown serve.Presented) (c hub.Client) {
 	name := h.Guests.cookieFor(r)
-	g, current := guest.Guest{}, false
+	id := ""
 	if cookie, err := r.Cookie(name); err == nil {
-		g, current, err = guest.Verify([][32]byte{h.guestKey}, cookie.Value)
-		if err != nil {
-			g = guest.Guest{}
-		}
+		id, _ = guest.Verify(h.guestKey, cookie.Value) // a bad one is none
 	}
-	if !current {
+	if id == "" {
 		if shown.Answer == nil || !fromOwnPage(r) || r.Method == http.MethodHead || r.Method == http.MethodOptions {
 			return c
 		}
-		if g.ID == "" {
-			g = guest.New()
-		}
+		id = guest.NewID()
 		cookie := http.Cookie{ //nolint:gosec // Secure where there is HTTPS
-			Name: name, Value: guest.Sign(h.guestKey, g), Path: "/", MaxAge: int(guestLife.Seconds()),
+			Name: name, Value: guest.Sign(h.guestKey, id), Path: "/", MaxAge: int(guestLife.Seconds()),
 			Secure: isHTTPS(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		}
 		shown.Answer.Add("Set-Cookie", cookie.String())
 	}
-	c.User, c.Credential = &hub.User{ID: message.GuestID(g.ID)}, guestCredential
+	c.User, c.Credential = &hub.User{ID: message.GuestID(id)}, guestCredential
 	return c
 }
 
