@@ -33,9 +33,12 @@ const VisitLease = 20 * time.Second
 // Caller returns the caller of a request that makes no session. The client's ID is
 // that of the connection it speaks for; empty: none.
 func (h *Hub) Caller(c Client) *Caller {
-	caller := &Caller{hub: h}
-	caller.client.Store(&c)
-	return caller
+	made := &struct { // in one piece
+		Caller
+		client Client
+	}{Caller{hub: h}, c}
+	made.Caller.client.Store(&made.client)
+	return &made.Caller
 }
 
 // who returns the client, which must not be changed.

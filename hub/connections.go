@@ -17,15 +17,19 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	if c.ID == "" {
 		c.ID = h.NewConn(c.User)
 	}
-	s := &Session{Caller: Caller{hub: h}, waker: w, began: time.Since(h.born)}
-	s.client.Store(&c)
+	made := &struct { // in one piece
+		Session
+		client Client
+	}{Session{Caller: Caller{hub: h}, waker: w, began: time.Since(h.born)}, c}
+	s := &made.Session
+	s.client.Store(&made.client)
 	s.session = s
 	if err := h.count(s.who(), func() { h.sessions[s] = struct{}{} }); err != nil {
 		return nil, err
 	}
 	if c.Credential != nil {
-		h.lifetimes.set(s, &c)
-		if err := h.vouch(&c); err != nil { // what has been revoked meanwhile did not find the session
+		h.lifetimes.set(s, s.who())
+		if err := h.vouch(s.who()); err != nil { // what has been revoked meanwhile did not find the session
 			s.End(CauseCredential)
 			return nil, err
 		}
