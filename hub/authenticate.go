@@ -98,6 +98,9 @@ func (s *Session) adopt(user *User, cred *Credential) (Authenticated, error) {
 	}
 	s.mu.Unlock()
 	s.hub.lifetimes.set(s, &next)
+	if s.hub.vouch(&next) != nil { // what has been revoked meanwhile did not find it
+		s.End(CauseCredential)
+	}
 	if s.Ended() != 0 {
 		s.hub.lifetimes.remove(s) // End may have been here before
 		return Authenticated{}, ErrEnded

@@ -24,6 +24,7 @@ func TestOneDoor(t *testing.T) {
 		"Authorize":      "the operator's: it says what the door decides",
 		"Trust":          "the operator's: it says which credentials count",
 		"Revoke":         "the operator's: it says which credentials count no more",
+		"Revocations":    "the operator's: lists names of credentials",
 		"Revoked":        "looks at a credential and at no room",
 		"Subkey":         "makes a key and looks at no room",
 		"ReportFailure":  "looks at an address and at no room",

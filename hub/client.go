@@ -19,8 +19,8 @@ type Client struct {
 	// Facts are what was found out about the client when it connected, for the
 	// [Authorizer]; nil: nothing. Clients with the same facts share them.
 	Facts *Facts
-	// Credential is what speaks for the client; nil: nothing does that can expire or be
-	// revoked.
+	// Credential is what speaks for the client; nil: nothing does that can expire, and only its
+	// User can be revoked.
 	Credential *Credential
 	// Scope lists the only rooms in which the client may do anything: those of a URL
 	// that others have judged before the hub. nil: any room.

@@ -29,6 +29,8 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	}
 	if c.Credential != nil {
 		h.lifetimes.set(s, s.who())
+	}
+	if c.Credential != nil || c.User != nil {
 		if err := h.vouch(s.who()); err != nil { // what has been revoked meanwhile did not find the session
 			s.End(CauseCredential)
 			return nil, err

@@ -29,6 +29,8 @@ type Credential struct {
 	// Names are what it is called where it is revoked, besides its user: "token:…", "link:…",
 	// "key:…" or "issuer:…".
 	Names []string
+	// Beside is another one that the client shows, see [Credential.With]; nil: none.
+	Beside *Credential
 }
 
 // With returns a credential for a client that shows another one, too. It counts as long as both do,
@@ -37,12 +39,9 @@ func (c *Credential) With(other *Credential, grants Granter) *Credential {
 	both := *c
 	both.Grants = grants
 	both.Sources = append(slices.Clip(c.Sources), other.Sources...)
-	both.Names = append(slices.Clip(c.Names), other.Names...)
+	both.Beside = other
 	if !other.Expires.IsZero() && (both.Expires.IsZero() || other.Expires.Before(both.Expires)) {
 		both.Expires = other.Expires
-	}
-	if other.Issued.Before(both.Issued) {
-		both.Issued = other.Issued
 	}
 	return &both
 }

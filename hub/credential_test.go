@@ -265,7 +265,7 @@ func TestRevocation(t *testing.T) {
 		now := time.Now()
 		revoke := func(name string) {
 			t.Helper()
-			if err := h.Revoke(t.Context(), hub.Revocation{Name: name, Before: now, Until: now.Add(time.Hour)}); err != nil {
+			if _, err := h.Revoke(t.Context(), hub.Revocation{Name: name, Before: now, Until: now.Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -300,7 +300,7 @@ func TestRevocation(t *testing.T) {
 			s.End(hub.CauseLeft)
 		}
 		for _, bad := range []hub.Revocation{{}, {Name: "user:ann", Until: time.Now().Add(-time.Second)}} {
-			if h.Revoke(t.Context(), bad) == nil {
+			if _, err := h.Revoke(t.Context(), bad); err == nil {
 				t.Errorf("%+v is taken", bad)
 			}
 		}

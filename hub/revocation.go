@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,8 @@ const MaxRevocations = 100_000
 type Revocation struct {
 	// Name is "user:" and the id of a user, or one of [Credential.Names].
 	Name string
-	// Before refuses what was issued at this time or earlier.
+	// Before refuses what was issued at this time or earlier, in whole seconds, and what was issued
+	// nobody knows when.
 	Before time.Time
 	// Until is when the revocation is forgotten, since what it refuses has expired.
 	Until time.Time
@@ -45,23 +47,33 @@ type stored struct {
 	Until  int64 `json:"until"`
 }
 
+// named returns the revocation with its name.
+func (s stored) named(name string) Revocation {
+	return Revocation{Name: name, Before: time.Unix(s.Before, 0), Until: time.Unix(s.Until, 0)}
+}
+
 // Revoke refuses the credentials that the revocation names, on every hub that shares the
 // engine, and ends the sessions that were opened with them. A revocation of the same name is
-// replaced, unless it reaches further. It returns a *[limit.Error] with [limit.ErrFull] above
-// [MaxRevocations], or the store's error.
-func (h *Hub) Revoke(ctx context.Context, r Revocation) error {
+// replaced, unless it reaches further. It returns the one that holds now; or [ErrDraining], a
+// *[limit.Error] with [limit.ErrFull] above [MaxRevocations], or the store's error.
+func (h *Hub) Revoke(ctx context.Context, r Revocation) (Revocation, error) {
 	left := time.Until(r.Until)
 	if r.Name == "" || left <= 0 {
-		return fmt.Errorf("revocation %q: must have a name, and a time in the future until which it is kept", r.Name)
+		return r, fmt.Errorf("revocation %q: must have a name, and a time in the future until which it is kept", r.Name)
+	}
+	select {
+	case <-h.stop:
+		return r, ErrDraining
+	default:
 	}
 	if h.revoked.full(r.Name) {
-		return limit.Full("revocations", MaxRevocations)
+		return r, limit.Full("revocations", MaxRevocations)
 	}
 	name := revocationPrefix + r.Name
 	for {
 		was, version, err := h.engine.State().Get(ctx, name)
 		if err != nil {
-			return err
+			return r, err
 		}
 		now := stored{r.Before.Unix(), r.Until.Unix()}
 		if known := new(stored); len(was) > 0 && json.Unmarshal(was, known) == nil {
@@ -69,17 +81,22 @@ func (h *Hub) Revoke(ctx context.Context, r Revocation) error {
 		}
 		value, err := json.Marshal(now)
 		if err != nil {
-			return err
+			return r, err
 		}
 		switch _, err = h.engine.State().Set(ctx, name, value, version, time.Until(time.Unix(now.Until, 0))); {
 		case errors.Is(err, ErrVersion):
 			continue // somebody else has revoked the same
 		case err != nil:
-			return err
+			return r, err
 		}
 		h.learn(name, value)
-		return nil
+		return now.named(r.Name), nil
 	}
+}
+
+// Revocations returns up to limit revocations by name, beginning after a name; "" is before all.
+func (h *Hub) Revocations(after string, limit int) []Revocation {
+	return h.revoked.list(after, limit, time.Now())
 }
 
 // Revoked reports whether a client's credential has been revoked.
@@ -112,8 +129,7 @@ func (h *Hub) learn(name string, value []byte) {
 		h.Logger().Error("reading a revocation", "name", name)
 		return
 	}
-	r := Revocation{Name: name[len(revocationPrefix):], Before: time.Unix(s.Before, 0), Until: time.Unix(s.Until, 0)}
-	if h.revoked.put(r, len(value) > 0) {
+	if h.revoked.put(s.named(name[len(revocationPrefix):]), len(value) > 0) {
 		h.endRefused()
 	}
 }
@@ -142,16 +158,45 @@ func (v *revocations) full(name string) bool {
 	return !known && len(v.by) >= MaxRevocations
 }
 
-// covers reports whether the client's credential has been revoked.
+// list is [Hub.Revocations] at a time.
+func (v *revocations) list(after string, limit int, now time.Time) []Revocation {
+	v.mu.RLock()
+	var all []Revocation
+	for name, r := range v.by {
+		if name > after && r.Until.After(now) {
+			all = append(all, r)
+		}
+	}
+	v.mu.RUnlock()
+	slices.SortFunc(all, func(a, b Revocation) int { return cmp.Compare(a.Name, b.Name) })
+	return all[:min(len(all), limit)]
+}
+
+// covers reports whether the client's user has been revoked, or what speaks for the client.
 func (v *revocations) covers(c *Client) bool {
-	if c.Credential == nil || v.count.Load() == 0 {
+	if v.count.Load() == 0 {
 		return false
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	refuses := func(name string) bool {
-		r, ok := v.by[name]
-		return ok && !c.Credential.Issued.After(r.Before)
+	var issued time.Time
+	if c.Credential != nil {
+		issued = c.Credential.Issued
 	}
-	return slices.ContainsFunc(c.Credential.Names, refuses) || c.User != nil && refuses("user:"+c.User.ID)
+	if c.User != nil && v.refuses("user:"+c.User.ID, issued) {
+		return true
+	}
+	for cred := c.Credential; cred != nil; cred = cred.Beside {
+		if slices.ContainsFunc(cred.Names, func(name string) bool { return v.refuses(name, cred.Issued) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuses reports whether a revocation has the name, and reaches what was issued at that time.
+// Called with mu held.
+func (v *revocations) refuses(name string, issued time.Time) bool {
+	r, ok := v.by[name]
+	return ok && !issued.Truncate(time.Second).After(r.Before)
 }
