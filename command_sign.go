@@ -42,8 +42,11 @@ The Caddyfile must accept such links, with the same key:
   }
 
 A link gives nothing beyond these rooms and verbs, whatever it says. Any secret of
-at least 32 bytes is a key; openssl rand -base64 32 makes one. To take links back,
-remove their key from the Caddyfile: that ends all links signed with it.
+at least 32 bytes is a key; openssl rand -base64 32 makes one.
+
+Beside the URL, on standard error, it prints the ids of the link and of its key,
+with which caddy realtime revoke takes back this link, or all that are signed with
+the key. Without its key in the Caddyfile no link is accepted either.
 
 --url is the prefix of the rooms: the site's address, the handler's prefix and a
 slash at the end. The link works on that host only.
@@ -84,12 +87,14 @@ there is no limit.
 	flags.StringVar(&s.link.Name, "name", "", "The name that others see")
 	flags.IntVar(&s.link.Uses, "uses", 0, "How often the link may be used; 0 for no limit")
 	flags.StringVar(&s.link.Hub, "hub", "", "The hub's name")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return s.print(cmd.OutOrStdout(), time.Now()) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return s.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), time.Now())
+	}
 	return cmd
 }
 
-// print writes the URL.
-func (s *signing) print(w io.Writer, now time.Time) error {
+// print writes the URL, and to notes what the link is revoked by.
+func (s *signing) print(w, notes io.Writer, now time.Time) error {
 	prefix, err := url.Parse(s.url)
 	if err != nil || (prefix.Scheme != "http" && prefix.Scheme != "https") || prefix.Host == "" || prefix.User != nil ||
 		prefix.RawQuery != "" || prefix.Fragment != "" || !strings.HasSuffix(prefix.Path, "/") {
@@ -105,11 +110,16 @@ func (s *signing) print(w io.Writer, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("invalid --key: %w", err)
 	}
+	s.link.ID = link.NewID()
 	text, err := signURL(key, prefix, s.link, now)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, text)
+	if _, err = fmt.Fprintln(w, text); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(notes, "link %s for %s%s (%s), signed with key %s, expires %s\n", s.link.ID,
+		s.link.Room, s.link.Pattern, strings.Join(s.link.Verbs, " "), key.ID(), s.link.Expires.UTC().Format(time.RFC3339))
 	return err
 }
 

@@ -86,8 +86,8 @@ func TestSignCommand(t *testing.T) {
 			s := good
 			s.verbs = append([]string(nil), good.verbs...)
 			test.change(&s)
-			var out strings.Builder
-			err := s.print(&out, now)
+			var out, notes strings.Builder
+			err := s.print(&out, &notes, now)
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || strings.Contains(err.Error(), "canary") {
 					t.Errorf("%q, %v; want an error about %s", out.String(), err, test.err)
@@ -104,6 +104,10 @@ func TestSignCommand(t *testing.T) {
 			l, err := link.Keys{key}.Verify(u.Query().Get("link"), now)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if note := notes.String(); strings.Count(note, "\n") != 1 || !strings.HasPrefix(note, "link "+l.ID+" for ") ||
+				!strings.Contains(note, "with key "+key.ID()+", expires ") || strings.Contains(note, "canary") || strings.Contains(note, "v1.") {
+				t.Errorf("on standard error: %q", note)
 			}
 			want := s.link
 			want.Host, want.Verbs, want.Expires, want.ID, want.KeyID = link.Host(u.Host), []string{"subscribe", "members", "show"}, l.Expires, l.ID, key.ID()

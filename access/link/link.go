@@ -86,6 +86,13 @@ func (k Key) mac(signed string) []byte {
 	return m.Sum(nil)
 }
 
+// NewID returns an id for a link: 96 random bits as 16 characters of base64url.
+func NewID() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return encoding.EncodeToString(b[:])
+}
+
 // Sign returns the text of a link. A link without an id gets a random one. An error says which
 // field is wrong.
 func (k Key) Sign(l Link, now time.Time) (string, error) {
@@ -93,9 +100,7 @@ func (k Key) Sign(l Link, now time.Time) (string, error) {
 		return "", errors.New("the key is empty")
 	}
 	if l.ID == "" {
-		var b [12]byte
-		_, _ = rand.Read(b[:]) // never fails
-		l.ID = encoding.EncodeToString(b[:])
+		l.ID = NewID()
 	}
 	if err := l.check(now); err != nil {
 		return "", err
