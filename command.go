@@ -14,17 +14,19 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "realtime",
-		Usage: "assets|explain|key|sign",
+		Usage: "assets|explain|key|revocations|revoke|sign",
 		Short: "Commands of the realtime module",
 		Long: `
-Commands of the realtime module. None of them needs a running Caddy.
+Commands of the realtime module. Only revocations and revoke need a running Caddy.
 
-  assets   lists the scripts that pages load
-  explain  says who may do what in a room
-  key      makes a key for a server that uses the rooms
-  sign     signs a link, good for a room and a time`,
+  assets       lists the scripts that pages load
+  explain      says who may do what in a room
+  key          makes a key for a server that uses the rooms
+  revocations  lists what has been revoked
+  revoke       takes tokens, links and keys back, and disconnects who uses them
+  sign         signs a link, good for a room and a time`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(assetsCommand(), explainCommand(), keyCommand(), signCommand())
+			cmd.AddCommand(assetsCommand(), explainCommand(), keyCommand(), revocationsCommand(), revokeCommand(), signCommand())
 		},
 	})
 }

@@ -269,6 +269,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
+	if h.JWT != nil {
+		pooled.noteTokens(time.Duration(h.JWT.MaxLifetime))
+	}
 	if len(h.Sources()) > 0 {
 		h.forget = h.hub.Trust(h)
 	}

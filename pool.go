@@ -2,13 +2,18 @@ package realtime
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/access/link"
+	"github.com/caddy-realtime/realtime/access/token"
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/internal/netpoll"
@@ -31,6 +36,7 @@ type pooledHub struct {
 	rules      string         // the key of the rules in force; owned by those who load configurations
 	authorizer hub.Authorizer // the rules themselves; nil: none
 	uses       link.Uses      // of signed links
+	life       atomic.Int64   // the longest of tokens so far, as a time.Duration; 0: there were none
 }
 
 // apply puts a configuration's options in force. Live subscriptions are decided again only
@@ -86,6 +92,51 @@ func takeHub(key string, s *settings.Settings, log *slog.Logger) (p *pooledHub, 
 		return nil, false, err
 	}
 	return v.(*pooledHub), !loaded, nil
+}
+
+// findHub returns the hub with a name. It may end at any time: then its methods return errors.
+func findHub(name string) (found *pooledHub, err error) {
+	var names []string
+	hubs.Range(func(key, value any) bool {
+		if key == poolKey(name) {
+			found, _ = value.(*pooledHub)
+			return false
+		}
+		if known := strings.TrimPrefix(key.(string), poolKey("")); known != "" {
+			names = append(names, fmt.Sprintf("%q", known))
+		} else {
+			names = append(names, "the one without a name")
+		}
+		return true
+	})
+	if found != nil {
+		return found, nil
+	}
+	which := fmt.Sprintf("hub %q", name)
+	if name == "" {
+		which = "hub without a name"
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("there is no %s: no realtime handler runs here", which)
+	}
+	slices.Sort(names)
+	return nil, fmt.Errorf("there is no %s: the hubs here are %s", which, strings.Join(names, ", "))
+}
+
+// noteTokens notes how long tokens of a handler can be good.
+func (p *pooledHub) noteTokens(life time.Duration) {
+	for {
+		known := p.life.Load()
+		if int64(life) <= known || p.life.CompareAndSwap(known, int64(life)) {
+			return
+		}
+	}
+}
+
+// tokenLife returns how long a token of the hub can be good, or the usual life of tokens if that is
+// longer.
+func (p *pooledHub) tokenLife() time.Duration {
+	return max(time.Duration(p.life.Load()), token.DefaultMaxLifetime) + token.MaxLeeway
 }
 
 func releaseHub(key string) error {

@@ -18,6 +18,7 @@
 package caddytest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -53,6 +54,7 @@ type Site struct {
 	Port   int
 	URL    string        // http://127.0.0.1:port
 	Within time.Duration // how long a request of Do may take, with its answer
+	Admin  string        // host and port of Caddy's admin API, see StartAdministered; empty: it is off
 
 	t *testing.T
 }
@@ -68,6 +70,16 @@ func New(t *testing.T) *Site {
 func Start(t *testing.T, block string) *Site {
 	t.Helper()
 	s := New(t)
+	s.Reload(block)
+	StopAfter(t)
+	return s
+}
+
+// StartAdministered is Start with Caddy's admin API.
+func StartAdministered(t *testing.T, block string) *Site {
+	t.Helper()
+	s := New(t)
+	s.Admin = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	s.Reload(block)
 	StopAfter(t)
 	return s
@@ -99,7 +111,7 @@ func (s *Site) By(port int) *Site {
 
 // Caddyfile returns the whole Caddyfile of the site with a block.
 func (s *Site) Caddyfile(block string) string {
-	return fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", s.URL, block)
+	return fmt.Sprintf("{\nadmin %s\npersist_config off\nauto_https off\n}\n%s {\n%s\n}\n", cmp.Or(s.Admin, "off"), s.URL, block)
 }
 
 // Reload gives the running Caddy a new configuration: the site with another block.

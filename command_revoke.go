@@ -1,0 +1,181 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// running is a Caddy that a command asks, by its admin API.
+type running struct{ address, config, adapter string }
+
+// bind adds the flags that say where it is.
+func (c *running) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&c.address, "address", "", "The address of the admin API, if it is not the default")
+	flags.StringVarP(&c.config, "config", "c", "", "Configuration file that has the address of the admin API")
+	flags.StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter for --config")
+}
+
+// ask sends a request, and decodes the answer. A request with a body is a POST.
+func (c *running) ask(uri string, body, answer any) error {
+	address, err := caddycmd.DetermineAdminAPIAddress(c.address, nil, c.config, c.adapter)
+	if err != nil {
+		return fmt.Errorf("finding the admin API: %w", err)
+	}
+	method, content := http.MethodGet, io.Reader(nil)
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		method, content = http.MethodPost, bytes.NewReader(b)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, content)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(answer)
+}
+
+// revokeCommand returns the command caddy realtime revoke.
+func revokeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke --user <id>|--token <jti>|--link <id>|--key <id>|--issuer <iss> [--before <time>] [--for <duration>] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Short: "Revokes tokens, links and keys, and disconnects who uses them",
+		Long: `
+Takes access back: ends the connections that were opened with a credential, and
+refuses it from then on. It asks the running Caddy, through its admin API. Say
+what is revoked with one of:
+
+  --user    all that this user has. The id is the one that others see in "from";
+            guests have ids that begin with ~g, and links with ~l
+  --token   one token (JWT), by its jti
+  --link    one signed link, by the id that caddy realtime sign prints
+  --key     a backend's key, or all links signed with a key, by the key's id: in
+            rtk_<id>_<secret> what is between the underscores; for links the id
+            that caddy realtime sign prints
+  --issuer  all tokens with this iss
+
+A token that was issued later is not refused, so a user can sign in again at once.
+--before moves that moment: a time like 2026-11-30T12:00:00Z, by default now.
+Passwords, guests, links and keys do not say when they were issued: they are refused
+as long as the revocation is kept. So remove the password, too.
+
+--for is how long it is kept, like 90m, 24h or 30d; at most 366d. By default that
+is as long as such a credential can be good: 366d for links, keys and guests, and
+otherwise the longest max_lifetime of tokens, or 24h if that is longer. A
+revocation cannot be undone. It is lost when Caddy restarts, since it is kept in
+memory: to be safe, remove the key or the account before.
+
+--hub is the name of the hub, if the handler has one.
+
+--address is the address of the admin API. Without it, it is that in the file of
+--config, or else the default, localhost:2019.`,
+		Example: `  caddy realtime revoke --user ann
+  caddy realtime revoke --link 3ofHcZbR9dQx1K2m --hub support
+  caddy realtime revoke --issuer https://login.example.com --before 2026-11-30T12:00:00Z --for 30d`,
+		Args: cobra.NoArgs,
+	}
+	var caddy running
+	var asked revocationRequest
+	var before string
+	flags := cmd.Flags()
+	flags.StringVar(&asked.User, "user", "", "The user's id")
+	flags.StringVar(&asked.Token, "token", "", "The token's jti")
+	flags.StringVar(&asked.Link, "link", "", "The link's id")
+	flags.StringVar(&asked.Key, "key", "", "The key's id")
+	flags.StringVar(&asked.Issuer, "issuer", "", "The tokens' iss")
+	flags.StringVar(&before, "before", "", "What was issued later is not refused (default now)")
+	flags.StringVar(&asked.For, "for", "", "How long the revocation is kept")
+	flags.StringVar(&asked.Hub, "hub", "", "The hub's name")
+	caddy.bind(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if before != "" {
+			var err error
+			if asked.Before, err = time.Parse(time.RFC3339, before); err != nil {
+				return fmt.Errorf("invalid --before %q: must be a time like 2026-11-30T12:00:00Z", before)
+			}
+		}
+		return asked.send(cmd.OutOrStdout(), &caddy)
+	}
+	return cmd
+}
+
+// send revokes, and writes what holds then.
+func (asked *revocationRequest) send(w io.Writer, c *running) error {
+	if _, _, err := asked.only(); err != nil {
+		return err // before a secret goes anywhere
+	}
+	var now revocationAnswer
+	if err := c.ask("/realtime/revoke", asked, &now); err != nil {
+		return err
+	}
+	kind, id, err := now.only()
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "revoked  %s %s\nissued   until %s, or nobody knows when\nrefused  until %s\n",
+		kind, id, now.Before.Format(time.RFC3339), now.Until.Format(time.RFC3339))
+	return err
+}
+
+// revocationsCommand returns the command caddy realtime revocations.
+func revocationsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revocations [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Short: "Lists what has been revoked",
+		Long: `
+Lists the revocations that the running Caddy keeps, one in each line: what is
+revoked, until which time of issue, and until when. It asks through the admin API.
+
+--hub is the name of the hub, if the handler has one.
+
+--address is the address of the admin API. Without it, it is that in the file of
+--config, or else the default, localhost:2019.`,
+		Example: `  caddy realtime revocations
+  caddy realtime revocations --hub support --config /etc/caddy/Caddyfile`,
+		Args: cobra.NoArgs,
+	}
+	var caddy running
+	hub := cmd.Flags().String("hub", "", "The hub's name")
+	caddy.bind(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return printRevocations(cmd.OutOrStdout(), &caddy, *hub) }
+	return cmd
+}
+
+// printRevocations writes the table of a hub's revocations.
+func printRevocations(w io.Writer, c *running, hub string) error {
+	rows := []string{"REVOKED\tID\tISSUED UNTIL\tREFUSED UNTIL\n"}
+	for after, more := "", true; more; more = after != "" {
+		query := url.Values{"hub": {hub}, "after": {after}, "limit": {strconv.Itoa(maxRevocations)}}
+		var page revocationsAnswer
+		if err := c.ask("/realtime/revocations?"+query.Encode(), nil, &page); err != nil {
+			return err
+		}
+		for _, r := range page.Revocations {
+			kind, id, err := r.only()
+			if err != nil {
+				return fmt.Errorf("reading the answer: %w", err)
+			}
+			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\n", kind, id, r.Before.Format(time.RFC3339), r.Until.Format(time.RFC3339)))
+		}
+		after = page.Next
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(table, strings.Join(rows, "")); err != nil {
+		return err
+	}
+	return table.Flush()
+}
