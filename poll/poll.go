@@ -208,8 +208,12 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
-		if session.Ended() == hub.CauseCredential {
+		switch session.Ended() {
+		case hub.CauseCredential:
 			return hub.ErrCredential
+		case hub.CauseUser:
+			return hub.ErrUserChanged
+		default:
 		}
 		if session.Revocations() > 0 || session.Ended() == hub.CauseForbidden {
 			for _, asked := range o.Rooms {

@@ -103,8 +103,8 @@ func (Events) Heartbeat(b []byte) []byte { return append(b, ":\n\n"...) }
 // End implements [Format] with the time at which this client is to come back, or says that it
 // is not to.
 func (Events) End(b []byte, cause hub.Cause) []byte {
-	if e := protocol.EndingOf(cause); e.Status == http.StatusForbidden {
-		return appendControl(b, "bye", "", protocol.Farewell(e.Status))
+	if status, final := refused(cause); final {
+		return appendControl(b, "bye", "", protocol.Farewell(status))
 	}
 	return append(appendRetry(b, slot()), '\n')
 }
@@ -256,8 +256,15 @@ func (Lines) Heartbeat(b []byte) []byte { return append(b, '\n') }
 // End implements [Format].
 func (Lines) End(b []byte, cause hub.Cause) []byte {
 	bye := protocol.Bye(http.StatusServiceUnavailable, protocol.RetryFirst, protocol.RetryLast)
-	if e := protocol.EndingOf(cause); e.Status == http.StatusForbidden {
-		bye = protocol.Farewell(e.Status)
+	if status, final := refused(cause); final {
+		bye = protocol.Farewell(status)
 	}
 	return append(append(b, bye...), '\n')
+}
+
+// refused returns the status of an ending, and whether the client is not to come back as it is:
+// without a right, or with the same credential.
+func refused(cause hub.Cause) (status int, final bool) {
+	status = protocol.EndingOf(cause).Status
+	return status, status == http.StatusForbidden || status == http.StatusUnauthorized
 }
