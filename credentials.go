@@ -83,7 +83,7 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 	}
 	name, id, err := h.backends.keys.Find(key)
 	if err != nil {
-		return c, h.failed(addressOf(r), serve.BadCredential("no backend has this key"), "key", id)
+		return c, h.failed(addressOf(r), serve.BadCredential("no backend has this key"), "audit", "key", "kind", "key", "key", id)
 	}
 	c = h.backends.client[name]
 	own := *c.Credential
