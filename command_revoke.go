@@ -68,10 +68,10 @@ what is revoked with one of:
             that caddy realtime sign prints
   --issuer  all tokens with this iss
 
-A token that was issued later is not refused, so a user can sign in again at once.
---before moves that moment: a time like 2026-11-30T12:00:00Z, by default now.
-Passwords, guests, links and keys do not say when they were issued: they are refused
-as long as the revocation is kept. So remove the password, too.
+A token that was issued later is not refused, so a user can sign in again, from the
+next second on. --before moves that moment: a time like 2026-11-30T12:00:00Z, by
+default now. Passwords, guests, links and keys do not say when they were issued: they
+are refused as long as the revocation is kept.
 
 --for is how long it is kept, like 90m, 24h or 30d; at most 366d. By default that
 is as long as such a credential can be good: 366d for links, keys and guests, and
