@@ -38,8 +38,10 @@ type BackendAllow struct {
 
 // backends is what a handler knows of backends.
 type backends struct {
-	keys   *backend.Set
-	client map[string]hub.Client // by the backend's name, who that is
+	keys    *backend.Set
+	client  map[string]hub.Client // by the backend's name, who that is; without a key's source
+	sources map[string]string     // by the id of a key
+	as      string                // the source of as_backend
 }
 
 // checkBackendName checks the name of a backend. The error does not repeat it: it may be a key
@@ -110,43 +112,71 @@ func (b *Backend) rights() (*access.Grants, error) {
 }
 
 // provisionBackends reads the keys.
-func (h *Handler) provisionBackends() error {
-	h.backends = backends{keys: new(backend.Set), client: make(map[string]hub.Client)}
+func (h *Handler) provisionBackends() (err error) {
+	h.backends = backends{keys: new(backend.Set), client: make(map[string]hub.Client), sources: make(map[string]string)}
 	for i := range h.Backends {
 		b := &h.Backends[i]
-		warn := false
-		for _, configured := range b.Keys {
-			key, plain, err := readKey(configured)
-			if err == nil {
-				_, err = h.backends.keys.Add(b.Name, key)
-			}
-			if err != nil {
-				return fmt.Errorf("backend %s: %w", b.Name, err)
-			}
-			warn = warn || plain && !backend.IsHash(key)
+		if err := h.provisionKeys(b); err != nil {
+			return fmt.Errorf("backend %s: %w", b.Name, err)
 		}
-		if warn {
-			h.warnPlainKey("backend "+b.Name, "write sha256:<hex>, as caddy realtime key prints it, or {env.*} or {file.*}; and make a new key")
+		if err := h.backends.add(b); err != nil {
+			return err
 		}
 	}
-	for _, b := range append(slices.Clip(h.Backends), Backend{Name: h.AsBackend}) {
-		if _, known := h.backends.client[b.Name]; known || b.Name == "" {
-			continue
-		}
-		rights, err := b.rights()
+	if h.AsBackend == "" {
+		return nil
+	}
+	as := Backend{Name: h.AsBackend}
+	if i := slices.IndexFunc(h.Backends, func(b Backend) bool { return b.Name == as.Name }); i >= 0 {
+		as.Allow = h.Backends[i].Allow
+	}
+	if h.backends.as, err = sourceOf("as backend", as.Name, as.Allow); err != nil {
+		return err
+	}
+	return h.backends.add(&as)
+}
+
+// provisionKeys reads the keys of a backend. Each is a source of its own, together with what it is
+// for: if that changes, or the key does where it stands, it has to be shown again.
+func (h *Handler) provisionKeys(b *Backend) error {
+	warn := false
+	for _, configured := range b.Keys {
+		text, plain, err := readKey(configured)
 		if err != nil {
 			return err
 		}
-		source, err := sourceOf("backend", b)
+		key, err := h.backends.keys.Add(b.Name, text)
 		if err != nil {
 			return err
 		}
-		h.backends.client[b.Name] = hub.Client{
-			User:       &hub.User{ID: message.BackendID(b.Name)},
-			Credential: &hub.Credential{Sources: []string{source}, Grants: rights},
+		if h.backends.sources[key.ID], err = sourceOf("backend", b.Name, b.Allow, key.Hash()); err != nil {
+			return err
 		}
+		warn = warn || plain && !backend.IsHash(text)
+	}
+	if warn {
+		h.warnPlainKey("backend "+b.Name, "write sha256:<hex>, as caddy realtime key prints it, or {env.*} or {file.*}; and make a new key")
 	}
 	return nil
+}
+
+// add notes who a backend is.
+func (bs *backends) add(b *Backend) error {
+	rights, err := b.rights()
+	if err != nil {
+		return err
+	}
+	bs.client[b.Name] = hub.Client{User: &hub.User{ID: message.BackendID(b.Name)}, Credential: &hub.Credential{Grants: rights}}
+	return nil
+}
+
+// by returns who shows a backend's credential with the source.
+func (bs *backends) by(name, source string, names ...string) hub.Client {
+	c := bs.client[name]
+	own := *c.Credential
+	own.Sources, own.Names = []string{source}, names
+	c.Credential = &own
+	return c
 }
 
 // grantsOf parses verbs and rooms.

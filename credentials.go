@@ -35,7 +35,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 				Detail: "this address is for servers: a browser or a proxy sent this, or its Host is not one of the site",
 			}
 		}
-		return h.backends.client[h.AsBackend], nil
+		return h.backends.by(h.AsBackend, h.backends.as), nil
 	}
 	if c, err = h.explicit(r, shown); err != nil {
 		return c, err
@@ -85,11 +85,7 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 	if err != nil {
 		return c, h.failed(addressOf(r), serve.BadCredential("no backend has this key"), "audit", "key", "kind", "key", "key", id)
 	}
-	c = h.backends.client[name]
-	own := *c.Credential
-	own.Names = []string{"key:" + id}
-	c.Credential = &own
-	return c, nil
+	return h.backends.by(name, h.backends.sources[id], "key:"+id), nil
 }
 
 // ambient returns the client of what browsers send by themselves. A cookie that is bad counts
@@ -118,8 +114,11 @@ func (h *Handler) Sources() (sources []string) {
 			sources = append(sources, h.tokenSource(s))
 		}
 	}
-	for _, c := range h.backends.client {
-		sources = append(sources, c.Credential.Sources...)
+	if h.backends.as != "" {
+		sources = append(sources, h.backends.as)
+	}
+	for _, s := range h.backends.sources {
+		sources = append(sources, s)
 	}
 	for _, s := range h.links.sources {
 		sources = append(sources, s)
