@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-realtime/realtime/protocol"
@@ -42,11 +43,17 @@ func present(r *http.Request, query url.Values) (p Presented, err error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Bearer, err = same("credential", authorized(r.Header.Get("Authorization")), offered); err != nil {
+	authorization, err := same("credential", r.Header["Authorization"]...)
+	if err != nil {
 		return p, err
 	}
-	p.AccessToken = query.Get("access_token")
-	if p.Link, err = same("link", r.Header.Get("Realtime-Link"), query.Get("link")); err != nil {
+	if p.Bearer, err = same("credential", authorized(authorization), offered); err != nil {
+		return p, err
+	}
+	if p.AccessToken, err = same("credential", query["access_token"]...); err != nil {
+		return p, err
+	}
+	if p.Link, err = same("link", slices.Concat(r.Header["Realtime-Link"], query["link"])...); err != nil {
 		return p, err
 	}
 	if len(p.Bearer) > maxCredential || len(p.AccessToken) > maxCredential || len(p.Link) > maxCredential {
@@ -60,16 +67,19 @@ func BadCredential(reason string) *protocol.Problem {
 	return &protocol.Problem{Status: http.StatusUnauthorized, Title: "bad credential", Detail: reason}
 }
 
-// same returns the one of two texts that is not empty.
-func same(what, a, b string) (string, error) {
-	switch {
-	case a == "" || a == b:
-		return b, nil
-	case b == "":
-		return a, nil
-	default:
-		return "", protocol.Bad("the request has two different %ss", what)
+// same returns the one text that is not empty. Two different ones are an error: what stands before
+// the server may go by the other.
+func same(what string, texts ...string) (one string, err error) {
+	for _, text := range texts {
+		switch {
+		case text == "" || text == one:
+		case one == "":
+			one = text
+		default:
+			return "", protocol.Bad("the request has two different %ss", what)
+		}
 	}
+	return one, nil
 }
 
 // authorized returns the token of a header Authorization with the scheme Bearer (RFC 6750, section
