@@ -37,6 +37,9 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 		}
 		return h.backends.by(h.AsBackend, h.backends.as), nil
 	}
+	if shown.Anonymous {
+		return c, nil
+	}
 	if c, err = h.explicit(r, shown); err != nil {
 		return c, err
 	}

@@ -148,7 +148,8 @@ func (h *Handler) sendOn(answer http.Header, r *http.Request, l *link.Link, text
 	answer.Add("Set-Cookie", cookie.String())
 	var kept []string
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
-		if name, _, _ := strings.Cut(part, "="); name != "link" && part != "" {
+		name, _, _ := strings.Cut(part, "=")
+		if decoded, err := url.QueryUnescape(name); part != "" && (err != nil || decoded != "link") {
 			kept = append(kept, part)
 		}
 	}

@@ -22,7 +22,7 @@ func (s *Server) client(answer http.Header, r *http.Request, req *request, rooms
 	// addresses, too.
 	shown.Ambient = !anyOrigin && !foreign
 	if req.anonymous {
-		shown = Presented{}
+		shown = Presented{Anonymous: true}
 	}
 	shown.Opens, shown.Answer = req.mode.opens(), answer
 	client, err := s.Identify(r, shown)

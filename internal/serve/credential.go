@@ -26,6 +26,8 @@ type Presented struct {
 	// Ambient says that what browsers send by themselves, such as cookies, counts: the
 	// request is not another site's.
 	Ambient bool
+	// Anonymous says that the client asks to be nobody: nothing that it shows counts.
+	Anonymous bool
 	// Opens says that the request opens a stream or a WebSocket, or publishes.
 	Opens bool
 	// Answer has the headers of the answer, for cookies; a Location sends the browser there. nil: the

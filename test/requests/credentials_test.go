@@ -275,6 +275,18 @@ func TestLinkInAMail(t *testing.T) {
 	if got := ask(s, "GET", "lobby?last=3", ""); got != 401 {
 		t.Errorf("without the cookie: %d", got)
 	}
+	const opened = "Sec-Fetch-Mode: navigate"
+	if got := ask(s, "GET", "lobby?last=3", "", cookie, opened, "Sec-Fetch-Site: cross-site"); got != 200 {
+		t.Errorf("opened from another site with the cookie: %d", got)
+	}
+	if got := ask(s, "GET", "lobby?last=3&anonymous", "", cookie, opened); got != 401 {
+		t.Errorf("opened as anonymous with the cookie: %d", got)
+	}
+	encoded := s.Do("GET", "/rt/lobby?%6Cink="+l+"&x=1", "", opened)
+	_ = encoded.Body.Close()
+	if encoded.StatusCode != 303 || encoded.Header.Get("Location") != "/rt/lobby?x=1" {
+		t.Errorf("with an encoded parameter: %s %v", encoded.Status, encoded.Header)
+	}
 	if got := ask(s, "POST", "open/1", "hi", "Cookie: "+c.Name+"=v1.x.y.z"); got != 201 {
 		t.Errorf("a bad cookie is none: %d", got)
 	}
