@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/names"
 	"github.com/caddy-realtime/realtime/protocol"
 )
 
@@ -26,13 +28,15 @@ func (s *Server) client(answer http.Header, r *http.Request, req *request, rooms
 	}
 	shown.Opens, shown.Answer = req.mode.opens(), answer
 	client, err := s.Identify(r, shown)
-	if err != nil {
-		return client, err
+	if err == nil {
+		err = client.User.Check()
 	}
-	if err := client.User.Check(); err != nil {
+	if errors.Is(err, names.ErrUser) {
 		s.badUser.Do(func() {
 			s.Log.Warn("an authentication handler has set a user whom no room accepts; more of them are not logged", "error", err)
 		})
+	}
+	if err != nil {
 		return client, err
 	}
 	if err := req.sameUser(client.User); err != nil {

@@ -133,12 +133,18 @@ func TestBadUser(t *testing.T) {
 			t.Errorf("%s, anonymous: %s", header, resp.Status)
 		}
 	}
+	const line = "an authentication handler has set a user whom no room accepts; more of them are not logged"
+	if n := len(logged(line)); n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+	for _, other := range []string{"~gx", "~lx", "~bshop", "~ax", "~x", "~"} {
+		caddytest.Refused(t, s.Do("GET", "/rt/lobby", "", "Remote-User: "+other), 401, "begins with ~")
+	}
 	caddytest.Refused(t, s.Do("GET", "/rt/lobby", "", "Remote-User: ann", "Remote-Name: cafe\u0301"), 401, "name is invalid")
 	if resp := s.Do("GET", "/rt/lobby", "", "Remote-User: ann", "Remote-Name: ~Ann~"); resp.StatusCode != 200 {
 		t.Errorf("a name with ~: %s", resp.Status)
 	}
-	const line = "an authentication handler has set a user whom no room accepts; more of them are not logged"
 	if n := len(logged(line)); n != 1 {
-		t.Errorf("%d lines in the log", n)
+		t.Errorf("%d lines in the log in the end", n)
 	}
 }
