@@ -96,9 +96,11 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client, err error) {
 	if h.tokens != nil && h.JWT.Cookie != "" {
 		if cookie, err := r.Cookie(h.JWT.Cookie); err == nil {
-			if user, credential, err := h.Verify(r.Context(), cookie.Value, addressOf(r)); err == nil {
-				return hub.Client{User: user, Credential: credential}, nil
+			c.User, c.Credential, err = h.Verify(r.Context(), cookie.Value, addressOf(r))
+			if err == nil && !h.hub.Revoked(&c) {
+				return c, nil
 			}
+			c = hub.Client{}
 		}
 	}
 	if c.User, err = h.userOf(repl); err != nil {
