@@ -29,7 +29,7 @@ type App struct {
 	settled    sync.Once
 	servers    map[*caddyhttp.Server]bool // that keepConns has been called for
 	generation string                     // unlike that of any other configuration
-	users      map[string]string          // where users come from, by hub and prefix
+	users      map[string]userSources     // by the hub's name
 }
 
 // adoption holds the options of one configuration for one hub.
@@ -83,21 +83,24 @@ func (a *App) adopt(name string, p *pooledHub, made bool, o hubOptions, log *slo
 	return nil
 }
 
-// noteUsers refuses a handler whose users could have the ids of another's.
+// noteUsers refuses a handler whose users could have the ids of another's. The handler gets to
+// know which ids belong to others: those with a longer prefix.
 func (a *App) noteUsers(h *Handler) error {
-	source, key := h.userSource(), h.Hub+"\x00"+h.UserPrefix
-	was, known := a.users[key]
-	switch {
-	case source == "":
+	source := h.userSource()
+	if source == "" {
 		return nil
-	case !known:
-		if a.users == nil {
-			a.users = make(map[string]string)
-		}
-		a.users[key] = source
-	case was != source:
+	}
+	if a.users == nil {
+		a.users = make(map[string]userSources)
+	}
+	if a.users[h.Hub] == nil {
+		a.users[h.Hub] = make(userSources)
+	}
+	h.users = a.users[h.Hub]
+	if was, known := h.users[h.UserPrefix]; known && was != source {
 		return fmt.Errorf("hub %q has users from two sources, %s and %s, so that one id could be two people: set user_prefix in one of the handlers", h.Hub, was, source)
 	}
+	h.users[h.UserPrefix] = source
 	return nil
 }
 

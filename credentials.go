@@ -152,7 +152,7 @@ func (h *Handler) Verify(ctx context.Context, text string, from netip.Addr) (*hu
 		return nil, nil, serve.BadCredential(err.Error())
 	}
 	user := &hub.User{ID: h.UserPrefix + t.User, Name: t.Name}
-	if err := cmp.Or(names.CheckUserID(user.ID), names.CheckUserName(user.Name)); err != nil {
+	if err := cmp.Or(h.checkUser(user.ID), names.CheckUserName(user.Name)); err != nil {
 		return nil, nil, serve.BadCredential(err.Error())
 	}
 	credential := &hub.Credential{Sources: []string{h.tokenSource(t.Source)}, Issued: t.Issued, Expires: t.Expires, Facts: h.claimsOf(t)}

@@ -28,7 +28,7 @@ func (h *Handler) userOf(repl *caddy.Replacer) (*hub.User, error) {
 		return nil, nil //nolint:nilnil // nobody
 	}
 	id = h.UserPrefix + id
-	if err := names.CheckUserID(id); err != nil {
+	if err := h.checkUser(id); err != nil {
 		return nil, err
 	}
 	name, err := repl.ReplaceOrErr(h.Name, true, true)
@@ -36,6 +36,23 @@ func (h *Handler) userOf(repl *caddy.Replacer) (*hub.User, error) {
 		name = ""
 	}
 	return &hub.User{ID: id, Name: name}, nil
+}
+
+// userSources says where the users of one hub come from, by what their ids begin with.
+type userSources map[string]string
+
+// checkUser returns an error that wraps [names.ErrUser] if a user of the handler cannot have the id,
+// which begins with the handler's prefix.
+func (h *Handler) checkUser(id string) error {
+	if err := names.CheckUserID(id); err != nil {
+		return err
+	}
+	for prefix := range h.users {
+		if len(prefix) > len(h.UserPrefix) && strings.HasPrefix(id, prefix) {
+			return fmt.Errorf("%w: the id begins with the user_prefix of other users", names.ErrUser)
+		}
+	}
+	return nil
 }
 
 // userSource says where the users of the handler come from; empty: there are none.
@@ -46,13 +63,22 @@ func (h *Handler) userSource() string {
 	case h.JWT == nil:
 		return "user " + h.User
 	case h.JWT.Issuer != "":
-		return "jwt of " + h.JWT.Issuer
+		return "jwt of " + h.JWT.Issuer + h.JWT.claimSource()
 	case h.JWT.JWKS != "":
-		return "jwt of " + h.JWT.JWKS
+		return "jwt of " + h.JWT.JWKS + h.JWT.claimSource()
 	default:
 		source, _ := sourceOf("jwt", h.JWT.Secrets, h.JWT.Keys, h.JWT.KeyFiles) // strings alone, so there is no error
-		return source
+		return source + h.JWT.claimSource()
 	}
+}
+
+// claimSource says which claim has the ids of users, unless it is the usual one: another one's
+// ids are others.
+func (j *JWT) claimSource() string {
+	if j.UserClaim == "" || j.UserClaim == "sub" {
+		return ""
+	}
+	return " by " + j.UserClaim
 }
 
 // checkUserPrefix checks what ids begin with.

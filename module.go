@@ -78,7 +78,8 @@ type Handler struct {
 
 	// What the ids of the handler's users begin with, in the hub: where users of a hub come from two
 	// sources, such as `jwt` in one handler and `user` in another, those of one have a prefix, or
-	// one id would be two people. Default: none.
+	// one id would be two people. A handler with a shorter prefix, or none, refuses ids that begin so.
+	// Default: none.
 	UserPrefix string `json:"user_prefix,omitempty"`
 
 	// Placeholders that give the name of a request's user, which others see. Default: none.
@@ -195,6 +196,7 @@ type Handler struct {
 	ceiling  *access.Grants  // of tokens; nil: they grant nothing
 	uses     *link.Uses      // of the hub's links
 	guestKey [32]byte        // signs the cookies of guests
+	users    userSources     // of the hub, complete when requests come
 	forget   func()          // undoes Hub.Trust; nil: it was not called
 	facts    *facts          // what the matchers of allow tell; nil: there are none
 	backends backends
