@@ -243,10 +243,13 @@ func (h *Handler) claimsOf(t *token.Token) *hub.Facts {
 	return facts
 }
 
-// tokenSource returns the source of credentials by a key, together with what the handler makes of
-// them: if that changes, they have to be shown again.
+// tokenSource returns the source of credentials by a key, together with which tokens are good and
+// what the handler makes of them: if that changes, they have to be shown again.
 func (h *Handler) tokenSource(key string) string {
-	source, err := sourceOf("token", key, h.JWT.Grants, h.UserPrefix)
+	rules := *h.JWT
+	rules.Secrets, rules.Keys, rules.KeyFiles, rules.JWKS = nil, nil, nil, "" // sources of their own
+	rules.Cookie, rules.QueryToken, rules.Leeway = "", false, 0               // how tokens come, and how exact clocks are
+	source, err := sourceOf("token", key, rules, h.UserPrefix)
 	if err != nil {
 		return "" // of the configuration, so this does not happen
 	}

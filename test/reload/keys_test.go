@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-realtime/realtime/access/backend"
 	"github.com/caddy-realtime/realtime/test/caddytest"
@@ -69,5 +70,43 @@ func wantClosed(t *testing.T, c *websocket.Conn) {
 			}
 			return
 		}
+	}
+}
+
+// A reload after which the server would not take a token any more, or would make another user of
+// it, ends what was opened with it. Other changes do not.
+func TestReloadTakesOtherTokens(t *testing.T) {
+	const secret = "a secret of at least thirty-two bytes"
+	now := time.Now()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub": "ann", "email": "ann@example.com", "iss": "me", "aud": "chat", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := func(options string) string {
+		return "realtime {\n" + caddytest.Open + "jwt {\nsecret \"" + secret + "\"\n" + options + "\n}\n}"
+	}
+	for options, keeps := range map[string]bool{
+		"issuer me\naudience chat":                   true,
+		"issuer me\naudience chat\ncookie session":   true,
+		"issuer me\naudience chat\nleeway 10s":       true,
+		"issuer me\naudience shop":                   false,
+		"issuer you\naudience chat":                  false,
+		"issuer me\naudience chat\nuser_claim email": false,
+		"issuer me\naudience chat\nmax_lifetime 1m":  false,
+	} {
+		t.Run(options, func(t *testing.T) {
+			s := caddytest.Start(t, site("issuer me\naudience chat"))
+			c := s.Dial("orders", caddytest.Session, "Authorization: Bearer "+token)
+			caddytest.Hear(t, c, `"op":"ready"`)
+			s.Reload(site(options))
+			if !keeps {
+				wantClosed(t, c)
+				return
+			}
+			s.Post("orders", "hi")
+			caddytest.Hear(t, c, `"data":"hi"`)
+		})
 	}
 }
