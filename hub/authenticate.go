@@ -97,12 +97,11 @@ func (s *Session) adopt(user *User, cred *Credential) (Authenticated, error) {
 		}
 	}
 	s.mu.Unlock()
-	s.hub.lifetimes.set(s, &next)
+	s.hub.lifetimes.set(s)
 	if s.hub.vouch(&next) != nil { // what has been revoked meanwhile did not find it
 		s.End(CauseCredential)
 	}
 	if s.Ended() != 0 {
-		s.hub.lifetimes.remove(s) // End may have been here before
 		return Authenticated{}, ErrEnded
 	}
 	s.reauthorize()

@@ -28,7 +28,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 		return nil, err
 	}
 	if c.Credential != nil {
-		h.lifetimes.set(s, s.who())
+		h.lifetimes.set(s)
 	}
 	if c.Credential != nil || c.User != nil {
 		if err := h.vouch(s.who()); err != nil { // what has been revoked meanwhile did not find the session

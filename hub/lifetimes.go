@@ -51,11 +51,15 @@ func (e *expiring) Before(other *expiring) bool { return e.at().Before(other.at(
 // Placed implements ranking.Item.
 func (e *expiring) Placed(index int) { e.place = index }
 
-// set notes when the session ends, by the credential of the client that it is now.
-func (l *lifetimes) set(s *Session, c *Client) {
+// set notes when the session ends, by the client that it is at this moment: another call may have
+// made it another one, or ended it.
+func (l *lifetimes) set(s *Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(s)
+	c := s.who()
 	end := c.Expires()
-	if end.IsZero() {
-		l.remove(s)
+	if end.IsZero() || s.Ended() != 0 {
 		return
 	}
 	e := &expiring{session: s, conn: c.ID, end: end, warn: end.Add(-warnBefore)}
@@ -64,12 +68,9 @@ func (l *lifetimes) set(s *Session, c *Client) {
 			e.warn = late
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.of == nil {
 		l.of, l.conns = make(map[*Session]*expiring), make(map[string]*Session)
 	}
-	l.drop(s)
 	l.of[s], l.conns[e.conn] = e, s
 	l.next.Add(e)
 	if e.place == 0 {
