@@ -113,3 +113,24 @@ func TestJWKSIsFetchedBehindTheScenes(t *testing.T) {
 	s.Reload("realtime {\n" + caddytest.Open + "}")
 	<-ended
 }
+
+// What a Caddyfile cannot say about tokens, JSON cannot either.
+func TestJWTIsCheckedInJSON(t *testing.T) {
+	grants := func(verb, pattern string) *JWT {
+		return &JWT{Grants: []Grant{{Verbs: []string{"subscribe", verb}, Patterns: []string{pattern}}}}
+	}
+	for name, j := range map[string]*JWT{
+		"verb":     grants("bogus", "a"),
+		"reserved": grants("publish", "-/audit"),
+		"pattern":  grants("publish", ""),
+		"cookie":   {Cookie: "a b"},
+		"jwks":     {JWKS: "http://example.com/keys"},
+	} {
+		if err := (&Handler{JWT: j}).check(); err == nil || !strings.Contains(err.Error(), "jwt: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := (&Handler{JWT: grants("publish", "a/*")}).check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -51,9 +51,12 @@ func isName(s string) bool {
 	})
 }
 
-// checkCredentials checks the options about keys, links and guests.
+// checkCredentials checks the options about tokens, keys, links and guests.
 func (h *Handler) checkCredentials() error {
 	errs := []error{h.checkBackends()}
+	if h.JWT != nil {
+		errs = append(errs, h.JWT.check())
+	}
 	if h.Links != nil {
 		errs = append(errs, h.Links.check())
 	}
