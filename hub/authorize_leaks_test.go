@@ -138,6 +138,34 @@ func TestPresenceCursorsTellNothingOfOtherRooms(t *testing.T) {
 	})
 }
 
+// Nor does it tell of them to somebody who has it change: it goes by the clock, and counts nothing.
+func TestPresenceCursorsDoNotCount(t *testing.T) {
+	passed := func(t *testing.T, elsewhere int) (d uint64) {
+		bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+			s := connect(t, h, hub.Client{User: ann})
+			join(t, s, "open", hub.Start{State: []byte("0")})
+			var cursors [2]uint64
+			for i := range cursors {
+				for room := range i * elsewhere {
+					join(t, connect(t, h, hub.Client{User: &hub.User{ID: "ben"}}), fmt.Sprintf("closed/%d", room), hub.Start{State: []byte("1")})
+				}
+				advance(3 * time.Second)
+				if err := s.Show(t.Context(), "open", fmt.Appendf(nil, "%d", i+1)); err != nil {
+					t.Fatal(err)
+				}
+				advance(3 * time.Second)
+				_, cursor := s.PresenceSince([]string{"open"}, hub.Position{})
+				cursors[i] = cursor.Offset
+			}
+			d = cursors[1] - cursors[0]
+		})
+		return d
+	}
+	if alone, beside := passed(t, 0), passed(t, 20); alone != beside {
+		t.Errorf("the cursor goes on by %d, and by %d if there are members elsewhere", alone, beside)
+	}
+}
+
 // Who may see members again gets a snapshot, even if nothing has changed.
 func TestMembersAreGivenBack(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {

@@ -42,7 +42,7 @@ type Hub struct {
 
 	secret  secret.Key
 	epoch   string        // of presence cursors
-	flushed atomic.Uint64 // presence frames
+	flushed atomic.Uint64 // the number of the last presence frame
 	fading  atomic.Int64  // leases that no session holds
 
 	wakers wakers

@@ -252,12 +252,24 @@ func (p *attendance) step() bool {
 // flush sends a frame of what has changed.
 func (p *attendance) flush(now time.Time) {
 	p.next = now.Add(presenceEvery)
-	p.flushed = p.hub.flushed.Add(1)
+	p.flushed = p.hub.nextFrame()
 	p.outdate()
 	if p.watched() {
 		p.send(p.changes(), now)
 	}
 	p.roster.Settle()
+}
+
+// nextFrame returns the number of a frame, above all before: by the clock, so that it tells nobody
+// how much there is in other rooms.
+func (h *Hub) nextFrame() uint64 {
+	for {
+		last := h.flushed.Load()
+		n := max(last+1, uint64(time.Since(h.born).Microseconds()))
+		if h.flushed.CompareAndSwap(last, n) {
+			return n
+		}
+	}
 }
 
 // changes returns what has happened since the last frame.
