@@ -184,7 +184,7 @@ func (r *docRunner) errorf(line int, format string, args ...any) {
 // letter, the pattern of a real one.
 var (
 	docID   = regexp.MustCompile(`k3f9\.\d+|c7q2-\d+`)
-	docReal = map[byte]string{'k': `[0-9a-z]+\.\d+`, 'c': `[0-9A-Za-z_-]{38}`}
+	docReal = map[byte]string{'k': `[0-9a-z]+\.\d+`, 'c': `[0-9A-Za-z_-]{44}`}
 )
 
 // here writes what the document says as it is here.

@@ -17,7 +17,7 @@ import (
 // see [Hub.Owns].
 func (h *Hub) NewConn(u *User) string {
 	id := secret.NewID()
-	return id + h.secret.Tag("conn", id+userID(u), 12)
+	return id + h.secret.Tag("conn", id+userID(u), 16)
 }
 
 // Subkey returns a key for a purpose, made of the hub's secret. Hubs that share an engine have the
@@ -36,7 +36,7 @@ func (h *Hub) Owns(conn string, u *User) bool {
 	if len(conn) <= random {
 		return false
 	}
-	return hmac.Equal([]byte(conn), []byte(conn[:random]+h.secret.Tag("conn", conn[:random]+userID(u), 12)))
+	return hmac.Equal([]byte(conn), []byte(conn[:random]+h.secret.Tag("conn", conn[:random]+userID(u), 16)))
 }
 
 // tagOf returns a code that stands for a connection, and lets nobody speak for it.

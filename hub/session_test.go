@@ -323,7 +323,7 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
 		ann := &hub.User{ID: "u1", Name: "Ann"}
 		s := connect(t, h, hub.Client{User: ann})
-		if len(s.ID()) != 38 || !h.Owns(s.ID(), ann) || h.Owns(s.ID(), nil) || s.Client().ID != s.ID() || s.Client().User != ann || !s.Since().Equal(time.Now()) {
+		if len(s.ID()) != 44 || !h.Owns(s.ID(), ann) || h.Owns(s.ID(), nil) || s.Client().ID != s.ID() || s.Client().User != ann || !s.Since().Equal(time.Now()) {
 			t.Errorf("%+v since %v", s.Client(), s.Since())
 		}
 		join(t, s, "r", hub.Start{})
