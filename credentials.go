@@ -38,7 +38,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 		return h.backends.by(h.AsBackend, h.backends.as), nil
 	}
 	if shown.Anonymous {
-		return c, nil
+		return hub.Client{Family: h.family}, nil
 	}
 	if c, err = h.explicit(r, shown); err != nil {
 		return c, err
@@ -48,6 +48,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 			return c, err
 		}
 	}
+	c.Family = h.family
 	return c, h.addLink(&c, r, shown)
 }
 
@@ -243,18 +244,23 @@ func (h *Handler) claimsOf(t *token.Token) *hub.Facts {
 	return facts
 }
 
+// Family implements [hub.Verifier]: handlers of one family make the same of a token.
+func (h *Handler) Family() string { return h.family }
+
+// familyOf returns what the handler makes of tokens; empty if it takes none.
+func (h *Handler) familyOf() (string, error) {
+	if h.JWT == nil {
+		return "", nil
+	}
+	rules := *h.JWT
+	rules.Secrets, rules.Keys, rules.KeyFiles = nil, nil, nil   // sources of their own
+	rules.Cookie, rules.QueryToken, rules.Leeway = "", false, 0 // how tokens come, and how exact clocks are
+	return sourceOf("token", rules, h.UserPrefix)
+}
+
 // tokenSource returns the source of credentials by a key, together with which tokens are good and
 // what the handler makes of them: if that changes, they have to be shown again.
-func (h *Handler) tokenSource(key string) string {
-	rules := *h.JWT
-	rules.Secrets, rules.Keys, rules.KeyFiles, rules.JWKS = nil, nil, nil, "" // sources of their own
-	rules.Cookie, rules.QueryToken, rules.Leeway = "", false, 0               // how tokens come, and how exact clocks are
-	source, err := sourceOf("token", key, rules, h.UserPrefix)
-	if err != nil {
-		return "" // of the configuration, so this does not happen
-	}
-	return source
-}
+func (h *Handler) tokenSource(key string) string { return h.family + ":" + key }
 
 // sourceOf returns the name of a source of credentials, from what makes it another one.
 func sourceOf(kind string, of ...any) (string, error) {

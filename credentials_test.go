@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -49,5 +50,46 @@ func TestRevokedCookieIsNone(t *testing.T) {
 	}
 	if got := user(header); !strings.HasPrefix(got, "401 ") {
 		t.Errorf("the token: %s", got)
+	}
+}
+
+// A token that is shown on a connection gives what the handler lets it give that the connection has come
+// through, and not what another handler of the hub would.
+func TestAuthKeepsToTheHandler(t *testing.T) {
+	const tokens = "jwt {\nsecret " + jwtSecret + "\ngrants "
+	const rules = "allow publish granted\n"
+	site := func(option string) string {
+		return "realtime /open/rt/* {\nhub shared\n" + caddytest.Open + rules + tokens + "history on *\n}\n}\n" +
+			"realtime /inner/rt/* {\nhub shared\n" + tokens + "publish on *\n}\n" + option + "\n}\nrealtime /none/rt/* {\nhub shared\nuser_prefix n-\n}"
+	}
+	s := caddytest.Start(t, site(""))
+	token := signed(t, jwtSecret, jwt.MapClaims{"realtime": map[string]any{"publish": []string{"*"}}})
+	auth := `{"op":"auth","ref":1,"token":"` + token + `"}`
+	const publish = `{"op":"publish","ref":2,"room":"a","data":1}`
+	dial := func(path string) *websocket.Conn {
+		at := *s
+		at.URL += "/" + path
+		return at.Dial("", caddytest.Session)
+	}
+	for path, want := range map[string]string{"open": `"status":403`, "inner": `"id":`, "none": `"status":401`} {
+		c := dial(path)
+		caddytest.Speak(t, c, auth, publish)
+		if answer := caddytest.Hear(t, c, `"ref":2`); !strings.Contains(answer, want) {
+			t.Errorf("%s: %s, want %s", path, answer, want)
+		}
+	}
+	c := dial("inner")
+	caddytest.Hear(t, c, `"op":"ready"`)
+	s.Reload(site("heartbeat 20s"))
+	caddytest.Speak(t, c, auth, publish)
+	if answer := caddytest.Hear(t, c, `"ref":2`); !strings.Contains(answer, `"id":`) {
+		t.Errorf("after a reload: %s", answer)
+	}
+	c = dial("inner")
+	caddytest.Hear(t, c, `"op":"ready"`)
+	s.Reload(strings.ReplaceAll(site(""), "grants publish", "max_lifetime 1h\ngrants publish"))
+	caddytest.Speak(t, c, auth)
+	if answer := caddytest.Hear(t, c, `"ref":1`); !strings.Contains(answer, `"status":401`) || !strings.Contains(answer, "connect anew") {
+		t.Errorf("after a reload that makes something else of tokens: %s", answer)
 	}
 }

@@ -109,6 +109,9 @@ func (h *Handler) provisionTokens() (err error) {
 	if h.ceiling, err = h.JWT.ceiling(); err != nil {
 		return err
 	}
+	if h.family, err = h.familyOf(); err != nil {
+		return err
+	}
 	if h.tokens, err = h.JWT.provision(h.log); err != nil {
 		return err
 	}

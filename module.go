@@ -193,6 +193,7 @@ type Handler struct {
 	srv      *caddyhttp.Server // may be nil
 	hub      *hub.Hub
 	tokens   *token.Verifier // of JWT; nil: tokens are not accepted
+	family   string          // see Family
 	ceiling  *access.Grants  // of tokens; nil: they grant nothing
 	uses     *link.Uses      // of the hub's links
 	guestKey [32]byte        // signs the cookies of guests

@@ -43,7 +43,7 @@ func (c *Caller) Authenticate(ctx context.Context, token string) (Authenticated,
 	if err := s.mayAuthenticate(); err != nil {
 		return Authenticated{}, err
 	}
-	user, cred, err := c.hub.verify(ctx, token, c.who().Address)
+	user, cred, err := c.hub.verify(ctx, token, s.who())
 	if err != nil {
 		return Authenticated{}, err
 	}

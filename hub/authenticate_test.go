@@ -20,6 +20,8 @@ type lenient struct{ source string }
 
 func (v lenient) Sources() []string { return []string{v.source} }
 
+func (lenient) Family() string { return "" }
+
 func (v lenient) Verify(_ context.Context, token string, _ netip.Addr) (*User, *Credential, error) {
 	if token == "" {
 		return nil, nil, errors.New("malformed")

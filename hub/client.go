@@ -22,6 +22,8 @@ type Client struct {
 	// Credential is what speaks for the client; nil: nothing does that can expire, and only its
 	// User can be revoked.
 	Credential *Credential
+	// Family is that of the [Verifier] whose tokens the client may show later.
+	Family string
 	// Scope lists the only rooms in which the client may do anything: those of a URL
 	// that others have judged before the hub. nil: any room.
 	Scope []string

@@ -20,6 +20,8 @@ type tokens struct{ source string }
 
 func (v *tokens) Sources() []string { return []string{v.source} }
 
+func (*tokens) Family() string { return "" }
+
 func (v *tokens) Verify(_ context.Context, token string, _ netip.Addr) (*hub.User, *hub.Credential, error) {
 	words := strings.Fields(token)
 	if len(words) < 2 {

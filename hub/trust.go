@@ -16,6 +16,10 @@ import (
 type Verifier interface {
 	// Sources returns what vouches for its credentials, see [Credential.Sources].
 	Sources() []string
+	// Family is what verifiers have in common that make the same of a token, as those of one
+	// handler do in two configurations. A session may only show tokens to those of its
+	// [Client.Family].
+	Family() string
 	// Verify returns the user and the credential that a token speaks for, which a client at the
 	// address has shown. It may block until ctx ends. Its error refuses the token.
 	Verify(ctx context.Context, token string, from netip.Addr) (*User, *Credential, error)
@@ -106,20 +110,27 @@ func (h *Hub) endRefused() {
 // ErrNoVerifier refuses a token where none can be verified.
 var ErrNoVerifier = errors.New("this server takes no tokens")
 
-// verify returns what a token speaks for, by the verifier that takes it.
-func (h *Hub) verify(ctx context.Context, token string, from netip.Addr) (*User, *Credential, error) {
+// verify returns what a token speaks for that a client has shown, by the verifier of its family that
+// takes it.
+func (h *Hub) verify(ctx context.Context, token string, c *Client) (*User, *Credential, error) {
 	h.trust.mu.RLock()
 	verifiers := slices.Clone(h.trust.verifiers)
 	h.trust.mu.RUnlock()
 	err := ErrNoVerifier
 	for _, v := range slices.Backward(verifiers) { // the newest configuration first
-		user, cred, refused := v.Verify(ctx, token, from)
+		if v.Family() != c.Family {
+			continue
+		}
+		user, cred, refused := v.Verify(ctx, token, c.Address)
 		if refused == nil {
 			return user, cred, nil
 		}
 		if errors.Is(err, ErrNoVerifier) {
 			err = refused
 		}
+	}
+	if errors.Is(err, ErrNoVerifier) && c.Family != "" { // a configuration took tokens that is not in force any more
+		err = fmt.Errorf("%w: the configuration has changed: connect anew", ErrCredential)
 	}
 	return nil, nil, err
 }
