@@ -25,9 +25,14 @@ func (f *Failures) Spend(a netip.Addr, now time.Time) (wait time.Duration, ok bo
 	return f.table.Take(Prefix(a), Fail, FailureRate, now)
 }
 
-// Report reports whether a failure of the address is to be logged: once a minute.
+// Report reports whether a failure of the address is to be logged: once a minute. All without an
+// address are reported together.
 func (f *Failures) Report(a netip.Addr, now time.Time) bool {
-	_, ok := f.table.Take(Prefix(a), failReport, reportRate, now)
+	key := Prefix(a)
+	if !key.IsValid() {
+		key = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	_, ok := f.table.Take(key, failReport, reportRate, now)
 	return ok
 }
 

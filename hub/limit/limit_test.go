@@ -47,3 +47,20 @@ func TestBucketsAreBounded(t *testing.T) {
 		t.Errorf("%d buckets", len(b))
 	}
 }
+
+// Failures of clients without an address, which came by a unix socket, do not fill the log either.
+func TestFailuresWithoutAnAddressAreReportedOnceAMinute(t *testing.T) {
+	var f Failures
+	now := time.Now()
+	if !f.Report(netip.Addr{}, now) || f.Report(netip.Addr{}, now) {
+		t.Error("not reported once")
+	}
+	if !f.Report(netip.MustParseAddr("192.0.2.1"), now) || !f.Report(netip.Addr{}, now.Add(time.Minute)) {
+		t.Error("others, or later ones, are not reported")
+	}
+	for range 100 {
+		if _, ok := f.Spend(netip.Addr{}, now); !ok {
+			t.Fatal("one client's failures stop others")
+		}
+	}
+}
