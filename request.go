@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
 
@@ -20,11 +21,15 @@ func (h *Handler) identify(r *http.Request, shown serve.Presented) (hub.Client, 
 	if err != nil {
 		return c, err
 	}
-	if c.User != nil && repl != nil {
+	signedIn := c.User.Kind() == message.UserSignedIn
+	if signedIn && repl != nil {
 		repl.Set("http.auth.user.id", c.User.ID) // for the access log, and for matchers
 	}
 	if shown.Ambient {
 		c.Facts = h.facts.of(r)
+	}
+	if c.User != nil && !signedIn && repl != nil {
+		repl.Set("http.auth.user.id", c.User.ID) // for the access log alone: to matchers, guests and links are nobody
 	}
 	c.Address = addressOf(r)
 	return c, nil

@@ -362,3 +362,36 @@ func TestLogsHaveNoCredentials(t *testing.T) {
 		}
 	}
 }
+
+// For a matcher about the user, guests, links and backends are nobody: whoever wrote it means people who
+// have signed in. The access log knows them all.
+func TestMatchersSeeWhoHasSignedIn(t *testing.T) {
+	key, hash := backend.Generate()
+	s, logged := caddytest.StartLogged(t, "log\n@somebody vars_regexp id {http.auth.user.id} .+\n"+strings.Replace(credentialed(hash), "allow all granted\n", "allow all granted\nroom somebody {\nallow all @somebody\n}\n", 1))
+	l := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, ID: "jti-1"})
+	for _, test := range []struct {
+		header string
+		status int
+	}{
+		{bearer(tokenOf(t, "ann", time.Hour, nil)), 201},
+		{"Sec-Fetch-Site: same-origin", 401},
+		{"Realtime-Link: " + l, 403},
+		{bearer(key), 201}, // by its own rights
+		{"X-Nothing: 1", 401},
+	} {
+		if got := ask(s, "POST", "somebody", "hi", test.header); got != test.status {
+			t.Errorf("%s: %d, want %d", test.header, got, test.status)
+		}
+	}
+	users := make(map[string]bool)
+	caddytest.Eventually(t, "every request is logged", func() bool { return len(logged("handled request")) >= 5 })
+	for _, line := range logged("handled request") {
+		id, _ := line["user_id"].(string)
+		users[id[:min(len(id), 2)]] = true
+	}
+	for _, id := range []string{"an", "~g", "~l", "~b", ""} {
+		if !users[id] {
+			t.Errorf("the access log has no %q, but %v", id, users)
+		}
+	}
+}
