@@ -289,8 +289,8 @@ func (m *Subscription) skipHistory() {
 	}
 }
 
-// Revocations returns how often the session has lost a room, or the right to see the members of
-// one. If that has changed, what was taken from the session and not sent yet has to pass Still.
+// Revocations returns how often the session has lost a room, the right to see the members of one, or
+// its credential. If that has changed, what was taken from the session and not sent yet has to pass Still.
 func (s *Session) Revocations() uint32 { return s.revoked.Load() }
 
 // Still returns those of the items that the session may still be sent: what is of a room that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -359,4 +360,50 @@ func TestCreate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// revoker is a waker that counts how often it has to let go of what it has.
+type revoker struct {
+	deaf
+	times atomic.Int32
+}
+
+func (r *revoker) Revoke() { r.times.Add(1) }
+
+// What waits for a slow client is not sent on once its credential does not count any more.
+func TestNothingWaitsForWhoIsRefused(t *testing.T) {
+	for name, refuse := range map[string]func(t *testing.T, h *hub.Hub, forget func()){
+		"expired": func(*testing.T, *hub.Hub, func()) { advance(time.Hour) },
+		"revoked": func(t *testing.T, h *hub.Hub, _ func()) {
+			if _, err := h.Revoke(t.Context(), hub.Revocation{Name: "user:ann", Before: time.Now(), Until: time.Now().Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		},
+		"dropped": func(_ *testing.T, _ *hub.Hub, forget func()) { forget() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+				v, w := &tokens{"key"}, new(revoker)
+				forget := h.Trust(v)
+				defer forget()
+				user, cred := v.client("ann", "1h")
+				s, err := h.Connect(hub.Client{User: user, Credential: cred}, w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				join(t, s, "r", hub.Start{})
+				publish(t, h, "r", "secret")
+				taken := items(s, 10)
+				before := s.Revocations()
+				refuse(t, h, forget)
+				if s.Ended() != hub.CauseCredential || w.times.Load() != 1 {
+					t.Errorf("ended by %v, let go %d times", s.Ended(), w.times.Load())
+				}
+				if left := s.Still(taken); s.Revocations() == before || len(taken) != 1 || len(left) != 0 {
+					t.Errorf("of %d items %d are sent", len(taken), len(left))
+				}
+			})
+		})
+	}
 }

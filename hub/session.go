@@ -24,7 +24,7 @@ type Session struct {
 	cause   atomic.Uint32
 	sent    atomic.Uint64 // messages handed out by Next, and in rooms that were left
 	got     atomic.Uint64 // messages published
-	revoked atomic.Uint32 // how often it has lost a room, or the members of one
+	revoked atomic.Uint32 // how often it has lost a room, the members of one, or its credential
 
 	mu          sync.Mutex
 	rooms       []*Subscription

@@ -102,8 +102,18 @@ func (h *Hub) vouch(c *Client) error {
 func (h *Hub) endRefused() {
 	for _, s := range h.Sessions() {
 		if h.vouch(s.who()) != nil {
-			s.End(CauseCredential)
+			s.refuse()
 		}
+	}
+}
+
+// refuse ends the session, since its credential does not count any more. What waits for its client is
+// not sent.
+func (s *Session) refuse() {
+	s.End(CauseCredential)
+	s.revoked.Add(1)
+	if w, ok := s.waker.(Revoker); ok {
+		w.Revoke()
 	}
 }
 
