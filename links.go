@@ -218,8 +218,11 @@ func (h *Handler) linkGrants(l *link.Link) (*access.Grants, error) {
 	return access.NewGrants("", []access.Grant{{Verbs: verbs, Patterns: []string{room}}}, h.links.ceiling)
 }
 
-// follow adds what a link gives to a client.
+// follow adds what a link gives to a client. To a backend it gives nothing.
 func follow(c *hub.Client, l *link.Link, credential *hub.Credential) {
+	if c.User.Kind() == message.UserBackend {
+		return
+	}
 	if c.User == nil {
 		c.User = &hub.User{ID: message.LinkID(l.ID), Name: l.Name}
 	}

@@ -395,3 +395,18 @@ func TestMatchersSeeWhoHasSignedIn(t *testing.T) {
 		}
 	}
 }
+
+// A link adds nothing to a backend, which has its own block alone: else it would open what is nobody's.
+func TestLinkBesideAKey(t *testing.T) {
+	key, hash := backend.Generate()
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"room frozen {\nallow all nobody\n}\nbackend shop "+hash+" {\nallow publish on shop/*\n}\nlinks \""+linkSecret+"\" {\nrooms *\nverbs subscribe publish\n}\n}")
+	for room, status := range map[string]int{"shop/1": 201, "lobby": 403, "frozen": 403} {
+		l := linkOf(t, s, link.Link{Room: room, Verbs: []string{"publish"}})
+		if got := ask(s, "POST", room, "hi", bearer(key), "Realtime-Link: "+l); got != status {
+			t.Errorf("%s: %d, want %d", room, got, status)
+		}
+	}
+	if got := ask(s, "POST", "shop/1", "hi", bearer(key), "Realtime-Link: v1.x.y.z"); got != 403 {
+		t.Errorf("a bad link: %d", got)
+	}
+}
