@@ -42,7 +42,7 @@ func TestRevokedCookieIsNone(t *testing.T) {
 		t.Errorf("before: %s", got)
 	}
 	now := time.Now()
-	if err := runningHub(t).Revoke(t.Context(), hub.Revocation{Name: "token:one", Before: now, Until: now.Add(time.Hour)}); err != nil {
+	if _, err := runningHub(t).Revoke(t.Context(), hub.Revocation{Name: "token:one", Before: now, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := user(cookie); got != "200 " {
