@@ -14,7 +14,7 @@ import (
 // protocol"). anyOrigin reports that the origin is admitted only by "*" or "null".
 func (s *Server) admitOrigin(w http.ResponseWriter, r *http.Request) (anyOrigin bool, err error) {
 	from := r.Header.Get("Origin")
-	if from == "" || sameHost(from, r.Host) {
+	if from == "" || isOwn(from, r) {
 		return false, nil
 	}
 	if from == nowhere && r.Header.Get("Sec-Fetch-Site") == "same-origin" {

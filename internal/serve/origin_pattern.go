@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -54,8 +55,13 @@ func defaultPort(scheme string) string {
 	}
 }
 
-// sameHost reports whether the origin is the site's own. It does not compare the
-// scheme, which is unknown behind a proxy that terminates TLS.
+// isOwn reports whether the origin is the site's own. The scheme is unknown behind a proxy that
+// terminates TLS. Where we do, a page that came without TLS is not ours.
+func isOwn(from string, r *http.Request) bool {
+	return sameHost(from, r.Host) && (r.TLS == nil || strings.HasPrefix(strings.ToLower(from), "https://"))
+}
+
+// sameHost reports whether the origin has the host. It does not compare the scheme.
 func sameHost(from, host string) bool {
 	page, ok := parseOrigin(from)
 	if !ok {

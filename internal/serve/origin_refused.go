@@ -71,6 +71,9 @@ func remedy(from, host, forwarded string) string {
 	if sameHost(from, strings.TrimSpace(first)) {
 		return "a proxy changed the Host header: " + proxy + ", or " + list
 	}
+	if sameHost(from, host) {
+		return "the page came over http, and this site is https, so anybody on the way may have changed it: open it over https; or " + list
+	}
 	if name, _ := splitPort(strings.ToLower(host)); name == page.host {
 		return "the ports differ: if a proxy dropped the port, " + proxy + "; if another server serves the page, " + list
 	}

@@ -1,6 +1,9 @@
 package serve
 
 import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -145,12 +148,41 @@ func TestRemediesForRefusedOrigins(t *testing.T) {
 		{"two proxies tell", "https://example.com", "backend:8080", "example.com, inner", "a proxy changed the Host header"},
 		{"the proxy tells of another", "https://evil.example", "backend:8080", "example.com", "origins https://evil.example"},
 		{"the port is lost", "http://localhost:21172", "localhost", "", "the ports differ"},
+		{"no TLS", "http://example.com", "example.com", "", "open it over https"},
 		{"a file", "null", "localhost", "", "origins null"},
 		{"a file of a web view", "file://", "localhost", "", "origins null"},
 		{"nonsense", "x", "localhost", "", "this origin cannot be listed"},
 	} {
 		if got := remedy(test.origin, test.host, test.forwarded); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// Where the server itself ends TLS, a page that came without is not the site's: anybody on its way may
+// have written it.
+func TestPageWithoutTLSIsForeign(t *testing.T) {
+	s := newServer(t)
+	for _, test := range []struct {
+		origin string
+		tls    bool
+		own    bool
+	}{
+		{"http://example.com", false, true},
+		{"https://example.com", false, true}, // a proxy ends TLS
+		{"https://example.com", true, true},
+		{"http://example.com", true, false},
+		{"http://example.com:443", true, false},
+	} {
+		r, _ := newRequest(t, http.MethodGet, "a", "", "Origin: "+test.origin)
+		if strings.HasSuffix(test.origin, ":443") {
+			r.Host = "example.com:443"
+		}
+		if test.tls {
+			r.TLS = new(tls.ConnectionState)
+		}
+		if _, err := s.admitOrigin(httptest.NewRecorder(), r); (err == nil) != test.own {
+			t.Errorf("%+v: %v", test, err)
 		}
 	}
 }
