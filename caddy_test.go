@@ -1,10 +1,12 @@
 package realtime_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/coder/websocket"
 
 	"github.com/caddy-realtime/realtime/test/caddytest"
@@ -13,7 +15,14 @@ import (
 // The whole module at work: one site, and every transport. The tests of one topic with a
 // whole Caddy are below test.
 
-func TestMain(m *testing.M) { caddytest.Run(m) }
+// TestMain makes the test's binary the program caddy, where the documents' commands call it.
+func TestMain(m *testing.M) {
+	if os.Getenv("REALTIME_TEST_IS_CADDY") != "" {
+		caddycmd.Main()
+		return
+	}
+	caddytest.Run(m)
+}
 
 func TestEveryTransportSeesWhatEveryOtherPublishes(t *testing.T) {
 	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"}")

@@ -20,9 +20,11 @@ import (
 	"github.com/caddy-realtime/realtime/hub/settings"
 	"github.com/caddy-realtime/realtime/scripts"
 	"github.com/caddy-realtime/realtime/test/caddytest"
+	"github.com/caddy-realtime/realtime/test/recipes"
 )
 
 func TestDocsConfigurations(t *testing.T) {
+	recipes.SetSecrets(t)
 	for _, file := range docFiles(t) {
 		for _, b := range docBlocks(t, file) {
 			at := fmt.Sprintf("%s:%d", file, b.line)

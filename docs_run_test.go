@@ -74,7 +74,7 @@ func (r *docRunner) launch(c docCommand) *docLive {
 	ctx, cancel := context.WithTimeout(r.t.Context(), docsWithin)
 	l := &docLive{docCommand: c, cancel: cancel, ended: make(chan struct{}), written: make(chan struct{}, 1)}
 	run := r.here(c.run)
-	if strings.HasPrefix(run, "caddy ") {
+	if strings.Contains(run, "caddy ") {
 		r.shimCaddy()
 	}
 	if strings.HasPrefix(run, "curl ") {
@@ -97,20 +97,19 @@ func (r *docRunner) launch(c docCommand) *docLive {
 	return l
 }
 
-// shimCaddy puts a caddy into the PATH that knows one command: realtime assets.
+// shimCaddy puts a caddy into the PATH, which is the binary of this test: see TestMain.
 func (r *docRunner) shimCaddy() {
 	r.t.Helper()
-	var script bytes.Buffer
-	script.WriteString("#!/bin/sh\n[ \"$*\" = 'realtime assets' ] && cat <<'END'\n")
-	if err := printAssets(&script, defaultPrefix); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	script.WriteString("END\n")
 	bin := filepath.Join(r.dir, "bin")
 	if err := os.MkdirAll(bin, 0o750); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "caddy"), script.Bytes(), 0o700); err != nil {
+	script := "#!/bin/sh\nREALTIME_TEST_IS_CADDY=1 exec '" + self + "' \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "caddy"), []byte(script), 0o700); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -256,9 +255,7 @@ func (r *docRunner) serveHTML(b docBlock) {
 	if !strings.Contains(b.text, "EventSource") {
 		return // part of a page
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, "index.html"), []byte(b.text), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
+	r.write("index.html", b.text)
 	if got := caddytest.ReadAll(r.t, r.site.Do("GET", "/", "")); got != b.text {
 		r.errorf(b.line, "the site serves\n%s\nwant the page", got)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-realtime/realtime/test/caddytest"
+	"github.com/caddy-realtime/realtime/test/recipes"
 )
 
 // The documents are under test. The word after a fence says how:
@@ -24,14 +25,17 @@ import (
 //	text websocket  a conversation: GET, subprotocols, "> sent", "< received", and
 //	                "$ " what bash runs meanwhile
 //	caddyfile       is adapted and provisioned
-//	caddyfile site  is also the site that the examples after it run against
+//	caddyfile site  is also the site that the examples after it run against, and the
+//	                Caddyfile in the folder where they run
+//	js file x.mjs   is the file x.mjs there; other languages likewise
 //	json config     is provisioned
 //	json            each line is JSON
 //
 // Blocks with the word run are run in a browser, by e2e. Other blocks are for
 // people. http://localhost:8080 stands for the site, … for anything, k3f9.<n> for
 // one id that stays the same all through a document, and c7q2-<n> for one conn. A
-// line of … alone is any number of lines; two spaces continue a line.
+// line of … alone is any number of lines; two spaces continue a line. What else stands for
+// something is in test/recipes.
 //
 // With the subprotocol realtime.v1 what is received between two other lines may
 // come in any order, and presence that the document does not show is passed over:
@@ -105,7 +109,7 @@ func docFiles(t *testing.T) []string {
 }
 
 func TestDocsExamples(t *testing.T) {
-	for _, tool := range []string{"bash", "curl"} {
+	for _, tool := range []string{"bash", "curl", "node"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("the examples need %s", tool)
 		}
@@ -128,7 +132,7 @@ var docRoot = regexp.MustCompile(`(?m)^(\s*root \*) .*$`)
 
 // docRun runs the blocks of a document from top to bottom.
 func docRun(t *testing.T, file string, blocks []docBlock) {
-	s := caddytest.New(t)
+	s, app := caddytest.New(t), recipes.Start(t)
 	dir := t.TempDir()
 	if !slices.ContainsFunc(blocks, func(b docBlock) bool { return b.info == "caddyfile site" }) {
 		t.Fatalf("%s has examples to run and no block \"caddyfile site\"", file)
@@ -139,14 +143,18 @@ func docRun(t *testing.T, file string, blocks []docBlock) {
 		}
 	})
 
-	r := &docRunner{t: t, site: s, file: file, dir: dir, ids: make(map[string]string)}
+	r := &docRunner{t: t, site: s, app: app, file: file, dir: dir, ids: make(map[string]string)}
 	var live []*docLive
 	for _, b := range blocks {
+		if _, name, ok := strings.Cut(b.info, " file "); ok {
+			r.write(name, b.text)
+		}
 		switch b.info {
 		case "caddyfile site":
-			config := strings.ReplaceAll(b.text, docsURL, s.URL)
+			config := recipes.With("\tadmin off\n\tpersist_config off\n\tauto_https off\n", r.here(b.text))
 			config = docRoot.ReplaceAllString(config, "${1} "+dir)
-			caddytest.Load(t, "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}\n"+config)
+			caddytest.Load(t, config)
+			r.write("Caddyfile", config)
 		case "html":
 			r.serveHTML(b)
 		case "console live":
@@ -170,6 +178,7 @@ func docRun(t *testing.T, file string, blocks []docBlock) {
 type docRunner struct {
 	t    *testing.T
 	site *caddytest.Site
+	app  *recipes.App
 	file string
 	dir  string
 	ids  map[string]string // the document's ids and conns, and what they are here
@@ -178,6 +187,14 @@ type docRunner struct {
 func (r *docRunner) errorf(line int, format string, args ...any) {
 	r.t.Helper()
 	r.t.Errorf("%s:%d: %s", r.file, line, fmt.Sprintf(format, args...))
+}
+
+// write puts a file into the folder in which commands run.
+func (r *docRunner) write(name, text string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // docID matches what the documents write for an id or a conn. docReal has, by first
@@ -189,7 +206,7 @@ var (
 
 // here writes what the document says as it is here.
 func (r *docRunner) here(text string) string {
-	text = strings.ReplaceAll(text, docsURL, r.site.URL)
+	text = r.app.Here(strings.ReplaceAll(text, docsURL, r.site.URL))
 	return docID.ReplaceAllStringFunc(text, func(id string) string {
 		if known := r.ids[id]; known != "" {
 			return known
