@@ -21,15 +21,13 @@ import (
 	"github.com/caddy-realtime/realtime/test/recipes"
 )
 
-const docAccess = "docs/ACCESS.md"
-
-// docAccessBlock returns the one block of ACCESS.md of a kind that contains something.
-func docAccessBlock(t *testing.T, info, contains string) string {
+// docFind returns the first block of a document that is of a kind and contains something.
+func docFind(t *testing.T, file, info, contains string) string {
 	t.Helper()
-	blocks := docBlocks(t, docAccess)
+	blocks := docBlocks(t, file)
 	i := slices.IndexFunc(blocks, func(b docBlock) bool { return b.info == info && strings.Contains(b.text, contains) })
 	if i < 0 {
-		t.Fatalf("%s has no block %q with %q", docAccess, info, contains)
+		t.Fatalf("%s has no block %q with %q", file, info, contains)
 	}
 	return blocks[i].text
 }
@@ -44,7 +42,7 @@ func TestDocsTokenPrograms(t *testing.T) {
 			}
 			path := filepath.Join(t.TempDir(), file)
 			language := strings.Replace(interpreter, "node", "js", 1)
-			if err := os.WriteFile(path, []byte(docAccessBlock(t, language+" file "+file, "")), 0o600); err != nil {
+			if err := os.WriteFile(path, []byte(docFind(t, "docs/ACCESS.md", language+" file "+file, "")), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			out, err := exec.CommandContext(t.Context(), interpreter, path, "änn", `{"groups":["staff"],"name":"Ä/B"}`).Output()
@@ -64,12 +62,15 @@ func TestDocsTokenPrograms(t *testing.T) {
 	}
 }
 
-// docLogSite is the site of ACCESS.md that keeps secrets out of logs, with everything that takes
-// some.
-const docLogSite = `	realtime {
+// docLogSite is what the site of OPERATIONS.md that keeps secrets out of logs has in place of a bare
+// realtime: everything that takes some.
+const docLogSite = `	forward_auth /rt/lobby localhost:9000 {
+		uri /who-is-it
+	}
+	realtime {
 		jwt {
 			secret {env.JWT_SECRET}
-			cookie session
+			cookie token
 			query_token on
 		}
 		backend shop {env.SHOP_KEY}
@@ -87,17 +88,16 @@ const docLogSite = `	realtime {
 	}
 `
 
-// With the block of ACCESS.md for logs, no secret of a request is in Caddy's logs, whether the request is answered or
+// With the block of OPERATIONS.md for logs, no secret of a request is in Caddy's logs, whether the request is answered or
 // refused.
 func TestDocsLogHasNoSecrets(t *testing.T) {
-	recipes.SetSecrets(t)
-	s := caddytest.New(t)
+	s, app := caddytest.New(t), recipes.Start(t)
 	file := filepath.Join(t.TempDir(), "log")
-	config := docAccessBlock(t, "caddyfile", "format filter")
+	config := docFind(t, "docs/OPERATIONS.md", "caddyfile", "format filter")
 	for _, change := range [][2]string{
 		{"\tlog {\n", "\tlog {\n\t\tlevel DEBUG\n\t\toutput file " + file + "\n"},
 		{"example.com {", s.URL + " {"},
-		{"\trealtime\n", docLogSite},
+		{"\trealtime\n", app.Here(docLogSite)},
 	} {
 		if strings.Count(config, change[0]) != 1 {
 			t.Fatalf("the block does not have %q once:\n%s", change[0], config)
@@ -166,7 +166,7 @@ func docAskWithSecrets(s *caddytest.Site, secrets map[string]string) int {
 		for _, headers := range [][]string{
 			{"Authorization: Bearer " + token},
 			{"Authorization: Bearer " + secrets["key"]},
-			{"Cookie: session=" + token + "; realtime-link=" + signed},
+			{"Cookie: token=" + token + "; realtime-link=" + signed},
 			{"Realtime-Link: " + signed},
 			append([]string{"Sec-WebSocket-Protocol: realtime.v1, bearer." + secrets["token in base64url"]}, upgrade...),
 			{"Sec-WebSocket-Protocol: bearer." + secrets["token in base64url"]},
@@ -184,7 +184,7 @@ func docAskWithSecrets(s *caddytest.Site, secrets map[string]string) int {
 // The set of a provider's keys changes: who is connected stays, and tokens by the new key are good.
 func TestDocsKeysRotate(t *testing.T) {
 	s, app := caddytest.New(t), recipes.Start(t)
-	config := docAccessBlock(t, "caddyfile site", "jwks ")
+	config := docFind(t, "docs/ACCESS.md", "caddyfile site", "jwks ")
 	caddytest.StopAfter(t)
 	caddytest.Load(t, recipes.With("\tadmin off\n\tpersist_config off\n\tauto_https off\n", app.Here(strings.ReplaceAll(config, docsURL, s.URL))))
 
