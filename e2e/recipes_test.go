@@ -20,6 +20,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/caddy-realtime/realtime/test/recipes"
 )
 
 // The documents of the client are under test. A fence with the word run has the
@@ -53,11 +55,14 @@ func readDocument(t *testing.T, file string) *document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &document{file: file}
-	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
-		d.examples = append(d.examples, example{m[1], strings.TrimPrefix(m[2], "run "), m[3]})
+	return &document{file: file, examples: examplesOf(string(text))}
+}
+
+func examplesOf(text string) (examples []example) {
+	for _, m := range fence.FindAllStringSubmatch(text, -1) {
+		examples = append(examples, example{m[1], strings.TrimPrefix(m[2], "run "), m[3]})
 	}
-	return d
+	return examples
 }
 
 // find returns the text of the example that is it.
@@ -129,8 +134,8 @@ func (d *document) prepare(t *testing.T, e example, caddyfile string) *recipe {
 // load runs Caddy by the document's Caddyfile.
 func (r *recipe) load() {
 	r.t.Helper()
-	config := "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n" +
-		strings.NewReplacer(docURL, "http://"+r.backend, "root * .", "root * "+r.dir).Replace(r.caddyfile)
+	config := recipes.With("\tadmin off\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n",
+		strings.NewReplacer(docURL, "http://"+r.backend, "root * .", "root * "+r.dir).Replace(r.caddyfile))
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		r.t.Fatal(err)
