@@ -183,11 +183,7 @@ func docAskWithSecrets(s *caddytest.Site, secrets map[string]string) int {
 
 // The set of a provider's keys changes: who is connected stays, and tokens by the new key are good.
 func TestDocsKeysRotate(t *testing.T) {
-	s, app := caddytest.New(t), recipes.Start(t)
-	config := docFind(t, "docs/ACCESS.md", "caddyfile site", "jwks ")
-	caddytest.StopAfter(t)
-	caddytest.Load(t, recipes.With("\tadmin off\n\tpersist_config off\n\tauto_https off\n", app.Here(strings.ReplaceAll(config, docsURL, s.URL))))
-
+	s, app := docRecipe(t, "jwks ")
 	old := "Authorization: Bearer " + app.Token(t, "ann", nil)
 	ann := s.Dial("lobby?envelope=1", old)
 	if ready := caddytest.Receive(t, ann); !strings.Contains(ready, `"user":{"id":"ann"}`) {
