@@ -113,7 +113,7 @@ func TestDocsLogHasNoSecrets(t *testing.T) {
 	caddytest.Eventually(t, "every request is logged", func() bool {
 		raw, err := os.ReadFile(file)
 		log = string(raw)
-		return err == nil && strings.Count(log, `"msg":"handled request"`) >= asked
+		return err == nil && strings.Count(log, `"msg":"handled request`) >= asked
 	})
 	if !strings.Contains(log, `"logger":"http.log.error`) {
 		t.Error("no error is logged, so the test shows less than it should")
