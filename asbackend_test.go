@@ -131,7 +131,7 @@ func TestGuestCookieBelongsToTheHost(t *testing.T) {
 	for cookie, bare := range map[string]string{"": "realtime-guest", "visitor": "visitor", "__Host-visitor": "visitor"} {
 		g := &Guests{Cookie: cookie}
 		for r, want := range map[*http.Request]string{plain: bare, forged: bare, secure: "__Host-" + bare, proxied: "__Host-" + bare} {
-			if got := g.cookieFor(r); got != want {
+			if got := g.cookieFor(r, ""); got != want {
 				t.Errorf("%q: %q, want %q", cookie, got, want)
 			}
 		}

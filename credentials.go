@@ -70,11 +70,18 @@ func (h *Handler) explicit(r *http.Request, shown serve.Presented) (c hub.Client
 	case h.tokens != nil:
 		c.User, c.Credential, err = h.Verify(r.Context(), text, addressOf(r))
 		return c, err
-	case len(h.Backends) > 0:
+	case len(h.Backends) > 0 && !h.knowsUser(r):
 		return c, serve.BadCredential("it is not a key of a backend")
 	default:
 		return c, nil // it is for a handler before us
 	}
+}
+
+// knowsUser reports whether a handler before us has found out who sent the request.
+func (h *Handler) knowsUser(r *http.Request) bool {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	user, err := h.userOf(repl)
+	return user != nil || err != nil
 }
 
 // byKey returns the backend whose key it is.

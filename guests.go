@@ -20,7 +20,7 @@ import (
 type Guests struct {
 	// The cookie's name. Over HTTPS it always begins with `__Host-`, which keeps other hosts
 	// from setting it; over HTTP, where browsers do not allow that, it never does. Default:
-	// `__Host-realtime-guest`.
+	// `__Host-realtime-guest`, with `-` and the name of the hub if it has one.
 	Cookie string `json:"cookie,omitempty"`
 }
 
@@ -49,11 +49,24 @@ func (g *Guests) check() error {
 }
 
 // cookieFor returns the name of the cookie for one request.
-func (g *Guests) cookieFor(r *http.Request) string {
+func (g *Guests) cookieFor(r *http.Request, hub string) string {
 	name := g.Cookie
 	if name == "" {
-		name = defaultGuestCookie
+		name = cookieOf(defaultGuestCookie, hub)
 	}
+	return cookieFor(r, name)
+}
+
+// cookieOf returns the name of a hub's cookie: several hubs may have the same host.
+func cookieOf(name, hub string) string {
+	if hub == "" {
+		return name
+	}
+	return name + "-" + hub
+}
+
+// cookieFor returns the name of a cookie for one request: over HTTPS it belongs to the host alone.
+func cookieFor(r *http.Request, name string) string {
 	name = strings.TrimPrefix(name, hostCookie)
 	if isHTTPS(r) {
 		name = hostCookie + name
@@ -82,7 +95,7 @@ const guestLife = 365 * 24 * time.Hour
 // guest returns the guest of a request. If it has no cookie, and a page of the site sent it, the
 // answer gets one.
 func (h *Handler) guest(r *http.Request, shown serve.Presented) (c hub.Client) {
-	name := h.Guests.cookieFor(r)
+	name := h.Guests.cookieFor(r, h.Hub)
 	id := ""
 	if cookie, err := r.Cookie(name); err == nil {
 		id, _ = guest.Verify(h.guestKey, cookie.Value) // a bad one is none

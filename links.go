@@ -109,8 +109,13 @@ func (h *Handler) provisionLinks() (err error) {
 	return err
 }
 
-// linkCookie has the link of a browser that has opened one.
-const linkCookie = "realtime-link"
+// defaultLinkCookie has the link of a browser that has opened one.
+const defaultLinkCookie = hostCookie + "realtime-link"
+
+// linkCookie returns the name of that cookie for one request.
+func (h *Handler) linkCookie(r *http.Request) string {
+	return cookieFor(r, cookieOf(defaultLinkCookie, h.Hub))
+}
 
 // addLink adds what a link gives to a client, who is the link if nobody else. A bad cookie counts
 // as none.
@@ -120,14 +125,17 @@ func (h *Handler) addLink(c *hub.Client, r *http.Request, shown serve.Presented)
 	}
 	if shown.Link == "" {
 		// A page that the browser opens shows nothing to the site that has led to it.
-		if cookie, err := r.Cookie(linkCookie); err == nil && (shown.Ambient || opensDocument(r)) {
-			if l, credential, err := h.verifyLink(r, cookie.Value, shown.Opens); err == nil {
+		if cookie, err := r.Cookie(h.linkCookie(r)); err == nil && (shown.Ambient || opensDocument(r)) {
+			if l, credential, err := h.verifyLink(r, cookie.Value, shown.Opens); err == nil { // old ones stay in browsers
 				follow(c, l, credential)
 			}
 		}
 		return nil
 	}
 	l, credential, err := h.verifyLink(r, shown.Link, shown.Opens)
+	if err != nil && errors.Is(err, errLinkAltered) {
+		err = h.failed(addressOf(r), err, "kind", "link")
+	}
 	if err != nil {
 		return err
 	}
@@ -141,8 +149,12 @@ func (h *Handler) addLink(c *hub.Client, r *http.Request, shown serve.Presented)
 // sendOn sends a browser to the same URL without the link, which it gets as a cookie: so it is
 // not in the history, and in no Referer.
 func (h *Handler) sendOn(answer http.Header, r *http.Request, l *link.Link, text string) {
+	path := h.Prefix
+	if isHTTPS(r) {
+		path = "/" // as __Host- requires
+	}
 	cookie := http.Cookie{ //nolint:gosec // Secure where there is HTTPS
-		Name: linkCookie, Value: text, Path: h.Prefix, MaxAge: max(int(time.Until(l.Expires).Seconds()), 1),
+		Name: h.linkCookie(r), Value: text, Path: path, MaxAge: max(int(time.Until(l.Expires).Seconds()), 1),
 		Secure: isHTTPS(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	answer.Add("Set-Cookie", cookie.String())
@@ -182,9 +194,9 @@ func (h *Handler) verifyLink(r *http.Request, text string, opens bool) (*link.Li
 	case errors.Is(err, link.ErrExpired):
 		return nil, nil, badLink("link expired", "the link has expired: ask for another one")
 	case errors.Is(err, link.ErrMalformed):
-		return nil, nil, h.failed(addressOf(r), badLink("link altered", "the link is not complete: copy all of it"), "kind", "link")
+		return nil, nil, alteredLink("the link is not complete: copy all of it")
 	case err != nil:
-		return nil, nil, h.failed(addressOf(r), badLink("link altered", "the link was altered, or its key is not accepted any more"), "kind", "link")
+		return nil, nil, alteredLink("the link was altered, or its key is not accepted any more")
 	case l.Hub != h.Hub || l.Host != link.Host(r.Host):
 		return nil, nil, badLink("link of another site", "the link is for another site or hub")
 	}
@@ -235,6 +247,15 @@ func follow(c *hub.Client, l *link.Link, credential *hub.Credential) {
 		grants = access.Union{c.Credential.Grants, grants}
 	}
 	c.Credential = c.Credential.With(credential, grants)
+}
+
+// errLinkAltered is the cause of the refusal of a link that was not signed as it is: somebody may be trying.
+var errLinkAltered = errors.New("not signed by a key that is accepted")
+
+func alteredLink(detail string) *protocol.Problem {
+	p := badLink("link altered", detail)
+	p.Err = errLinkAltered
+	return p
 }
 
 func badLink(title, detail string) *protocol.Problem {

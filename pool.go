@@ -73,6 +73,16 @@ func (b both) Decide(p hub.Principal, verb hub.Verb, room string) bool {
 	return true
 }
 
+// Knows implements [hub.FactKnower].
+func (b both) Knows(f *hub.Facts) bool {
+	for _, a := range b {
+		if k, ok := a.(hub.FactKnower); ok && !k.Knows(f) {
+			return false
+		}
+	}
+	return true
+}
+
 // poolKey returns the key of a hub in the pool. It has what cannot change while the hub
 // exists.
 func poolKey(name string) string { return "memory/" + name }

@@ -86,6 +86,7 @@ type Principal struct {
 // concurrent use. The zero Rules has no rules.
 type Rules struct {
 	verbs [numVerbs]table
+	facts map[string]bool // all that are asked about
 }
 
 const numVerbs = hub.NumVerbs
@@ -127,6 +128,11 @@ func (r *Rules) Decide(p hub.Principal, verb hub.Verb, room string) bool {
 		asked.Grants, asked.Claims = p.Credential.Grants, p.Credential.Facts
 	}
 	return r.Allow(asked, verb, room)
+}
+
+// Knows implements [hub.FactKnower].
+func (r *Rules) Knows(f *hub.Facts) bool {
+	return f == nil || !slices.ContainsFunc(f.IDs, func(id string) bool { return !r.facts[id] })
 }
 
 // Allow reports whether the caller may use the verb in the room, whose name is valid.

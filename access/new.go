@@ -20,7 +20,7 @@ import (
 //   - two patterns for the same verb that match the same room, and are equally specific;
 //   - a pattern that never decides, such as a/{user} for a verb that a/* has, too.
 func New(rules []Rule) (*Rules, error) {
-	r := new(Rules)
+	r := &Rules{facts: make(map[string]bool)}
 	index := make(map[key]*lines)
 	for _, rule := range rules {
 		p, err := parsePattern(rule.Pattern)
@@ -29,6 +29,9 @@ func New(rules []Rule) (*Rules, error) {
 		}
 		if len(rule.Verbs) == 0 {
 			return nil, fmt.Errorf("%s: no verb specified", place(rule.Pattern))
+		}
+		if rule.Who.Kind == Fact {
+			r.facts[rule.Who.Fact] = true
 		}
 		for _, v := range rule.Verbs {
 			if int(v) >= numVerbs {

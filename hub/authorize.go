@@ -162,6 +162,9 @@ func (s *Session) reauthorize() {
 	if cause != 0 {
 		s.End(cause)
 	}
+	if cause == CauseAgain {
+		s.revoked.Add(1)
+	}
 	if w, ok := s.waker.(Revoker); ok && lost {
 		w.Revoke()
 	}
@@ -188,6 +191,9 @@ func (s *Session) decideAgain() (lost bool, cause Cause) {
 	if !changed {
 		return false, 0
 	}
+	if s.loses(can) && s.hub.isStale(s.who().Facts) {
+		return true, CauseAgain
+	}
 	kept := s.rooms[:0]
 	for i, m := range s.rooms {
 		if can[i] != m.can && s.change(m, can[i]) {
@@ -207,6 +213,31 @@ func (s *Session) decideAgain() (lost bool, cause Cause) {
 	default:
 		return lost, 0
 	}
+}
+
+// loses reports whether one of the rooms has more rights than these. Called with mu held.
+func (s *Session) loses(can []Verbs) bool {
+	for i, m := range s.rooms {
+		if m.can&^can[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isStale reports whether the authorizer in force cannot say what a fact means: it was found out by
+// other rules, and has to be found out again.
+func (h *Hub) isStale(f *Facts) bool {
+	k, ok := h.authority().(FactKnower)
+	return ok && !k.Knows(f)
+}
+
+// FactKnower is an [Authorizer] that can say whether facts still mean something. A session that loses a
+// right, and has a fact that means nothing any more, ends with [CauseAgain]: the client may have
+// the right when it comes back.
+type FactKnower interface {
+	// Knows reports whether all of the facts mean something. nil has none.
+	Knows(f *Facts) bool
 }
 
 // change gives a subscription other rights, and tells the client. It reports whether the

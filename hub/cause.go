@@ -21,6 +21,7 @@ const (
 	CauseForbidden        // it may not be in its room any more
 	CauseCredential       // its credential has expired, or does not count any more
 	CauseUser             // it has shown the credential of another user
+	CauseAgain            // what let it in has to be found out again: it may come back
 	CauseInternal         // our own fault
 	numCauses
 )
@@ -28,7 +29,7 @@ const (
 var causeNames = [numCauses]string{
 	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid", CauseCommand: "command",
 	CauseTooLarge: "too_large", CauseRate: "rate", CauseSlow: "slow", CauseOvertaken: "overtaken",
-	CauseForbidden: "forbidden", CauseCredential: "credential", CauseUser: "user",
+	CauseForbidden: "forbidden", CauseCredential: "credential", CauseUser: "user", CauseAgain: "again",
 	CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
 }
 

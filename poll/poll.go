@@ -209,6 +209,8 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	for {
 		items, page.More = session.Next(items)
 		switch session.Ended() {
+		case hub.CauseAgain:
+			return hub.ErrDraining
 		case hub.CauseCredential:
 			return hub.ErrCredential
 		case hub.CauseUser:

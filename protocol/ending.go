@@ -42,6 +42,7 @@ var endings = map[hub.Cause]Ending{
 	hub.CauseForbidden:  {http.StatusForbidden, 4403, "not allowed any more"},
 	hub.CauseCredential: {http.StatusUnauthorized, 4401, "the credential has expired, or does not count any more"},
 	hub.CauseUser:       {http.StatusUnauthorized, 4401, "the token of another user: connect anew"},
+	hub.CauseAgain:      {http.StatusServiceUnavailable, 1012, "the configuration has changed: come back with the cursor"},
 	hub.CauseInternal:   {http.StatusInternalServerError, 1011, "internal error"},
 }
 

@@ -413,3 +413,14 @@ func TestLinkBesideAKey(t *testing.T) {
 		t.Errorf("a bad link: %d", got)
 	}
 }
+
+// A token that a handler before realtime has taken is not a bad key.
+func TestTokenOfAnotherHandler(t *testing.T) {
+	_, hash := backend.Generate()
+	s := caddytest.Start(t, "map {header.Authorization} {auth} {\n\"Bearer theirs\" ann\ndefault \"\"\n}\nrealtime {\n"+caddytest.Open+"user {auth} trusted\nallow all users\nbackend shop "+hash+"\n}")
+	for token, status := range map[string]int{"theirs": 201, "nobody's": 401} {
+		if got := ask(s, "POST", "lobby", "hi", bearer(token)); got != status {
+			t.Errorf("%s: %d, want %d", token, got, status)
+		}
+	}
+}
