@@ -293,29 +293,83 @@ func TestLinkInAMail(t *testing.T) {
 }
 
 // Bad credentials of one address are refused before they are looked at, once there are too many; those
-// that were good before still are.
+// that were good before still are, and who shows none.
 func TestFailedCredentials(t *testing.T) {
-	s, logged := caddytest.StartLogged(t, credentialed("sha256:"+strings.Repeat("0", 64)))
-	good := tokenOf(t, "ann", time.Hour, nil)
-	if got := ask(s, "POST", "users", "hi", bearer(good)); got != 201 {
-		t.Fatal(got)
+	key, hash := backend.Generate()
+	for kind, bad := range map[string]func(s *caddytest.Site, i int) string{
+		"token": func(_ *caddytest.Site, i int) string {
+			token := tokenOf(t, "ann", time.Hour, map[string]any{"x": strconv.Itoa(i)})
+			return bearer(token[:len(token)-6] + "AAAAAA")
+		},
+		"key": func(*caddytest.Site, int) string {
+			other, _ := backend.Generate()
+			return bearer(other)
+		},
+		"link": func(s *caddytest.Site, i int) string {
+			l := linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, ID: "x" + strconv.Itoa(i)})
+			return "Realtime-Link: " + l[:len(l)-6] + "AAAAAA"
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s, logged := caddytest.StartLogged(t, credentialed(hash))
+			good := tokenOf(t, "ann", time.Hour, nil)
+			if got := ask(s, "POST", "users", "hi", bearer(good)); got != 201 {
+				t.Fatal(got)
+			}
+			count := make(map[int]int)
+			for i := range 40 {
+				count[ask(s, "POST", "users", "hi", bad(s, i))]++
+			}
+			if n := count[401] + count[403]; n < 20 || n > 30 || count[429]+n != 40 {
+				t.Errorf("statuses %v", count)
+			}
+			for name, headers := range map[string][]string{"a token that was good before": {bearer(good)}, "a key": {bearer(key)}, "none": nil} {
+				if got := ask(s, "POST", "open/1", "hi", headers...); got != 201 {
+					t.Errorf("%s: %d", name, got)
+				}
+			}
+			if lines := logged("a credential was refused; more from this address are not logged for a minute"); len(lines) != 1 {
+				t.Errorf("%d lines about refused credentials: %v", len(lines), lines)
+			}
+		})
 	}
-	count := make(map[int]int)
-	for range 40 {
-		bad := tokenOf(t, "ann", time.Hour, map[string]any{"x": strconv.Itoa(len(count))})
-		count[ask(s, "POST", "users", "hi", bearer(bad[:len(bad)-6]+"AAAAAA"))]++
-	}
-	if count[401] < 20 || count[401] > 30 || count[429] == 0 {
-		t.Errorf("statuses %v", count)
-	}
-	if got := ask(s, "POST", "users", "hi", bearer(good)); got != 201 {
-		t.Errorf("a token that was good before: %d", got)
-	}
-	if got := ask(s, "POST", "open/1", "hi"); got != 201 {
-		t.Errorf("without a credential: %d", got)
-	}
-	if lines := logged("a credential was refused; more from this address are not logged for a minute"); len(lines) != 1 {
-		t.Errorf("%d lines about refused credentials: %v", len(lines), lines)
+}
+
+// A thousand connections of one address, or of one user, are as many as the limit allows; the others
+// are refused, and when those have gone others may come.
+func TestThousandConnections(t *testing.T) {
+	for name, test := range map[string]struct {
+		options string
+		headers []string
+		want    int
+	}{
+		"address": {"rate off", nil, 200},
+		"user":    {"rate off\nmax_connections_per_address off\nmax_connections_per_user 50", []string{bearer(tokenOf(t, "ann", time.Hour, nil))}, 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := caddytest.Start(t, "realtime {\n"+test.options+"\njwt {\nsecret \""+jwtSecret+"\"\n}\n}")
+			var open []*http.Response
+			for range 1000 {
+				resp := s.Do("GET", "/rt/lobby", "", append(test.headers, upgrade...)...)
+				switch resp.StatusCode {
+				case http.StatusSwitchingProtocols:
+					open = append(open, resp)
+				case http.StatusServiceUnavailable:
+					if resp.Header.Get("Retry-After") == "" {
+						t.Fatal("a refusal without Retry-After")
+					}
+				default:
+					t.Fatal(resp.Status)
+				}
+			}
+			if len(open) != test.want {
+				t.Errorf("%d are open, want %d", len(open), test.want)
+			}
+			for _, resp := range open {
+				_ = resp.Body.Close()
+			}
+			caddytest.Eventually(t, "others may come", func() bool { return ask(s, "GET", "lobby", "", append(test.headers, upgrade...)...) == 101 })
+		})
 	}
 }
 
