@@ -419,7 +419,7 @@ func matches(source, expression string) []string {
 func chatAttributes(source string) []string {
 	_, attributes, _ := strings.Cut(source, "\nconst ATTRIBUTES = {\n")
 	attributes, _, _ = strings.Cut(attributes, "\n};")
-	observed := append(matches(attributes, `(?m)^  (\w+):`), "lang", "text-…")
+	observed := append(matches(attributes, `(?m)^  (\w+):`), "lang", "text-…", "token-url")
 	slices.Sort(observed)
 	return observed
 }

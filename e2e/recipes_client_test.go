@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/chromedp/chromedp"
@@ -71,6 +72,12 @@ func TestClientDocument(t *testing.T) {
 				r.t.Errorf("first it logs %q", first)
 			}
 			r.waitHolds("lobby", `{"text":"hi"}`)
+		},
+		"token": func(r *recipe) {
+			r.caddyfile = strings.Replace(r.caddyfile, "\trealtime\n", "\trealtime {\n\t\t"+tokens+"\n\t}\n", 1)
+			r.load()
+			r.write("token", token(r.t, "ann", "Ann", time.Hour))
+			r.waitNoted(r.open("Ann"), "open Ann")
 		},
 		"presence":    clientPresence,
 		"signal":      clientSignal,

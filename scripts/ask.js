@@ -4,28 +4,28 @@
  * @module
  */
 
-/** @typedef {import('./realtime.js').Wire} Wire */
+/**
+ * @typedef {import('./realtime.js').Wire} Wire
+ * @typedef {import('./realtime.js').Realtime<any>} Realtime
+ */
 
 const SOON = 4_000; // ms in which a HEAD must be answered where much depends on it
-const LATE = 30_000; // ms in which any other request must be
 
-/** Makes a request. It ends with its signal or, if it has none, after a time in ms. @type {(url: string, init?: RequestInit, ms?: number) => Promise<Response>} */
-export const ask = (url, init, ms = LATE) => fetch(url, { cache: 'no-store', ...init, signal: init?.signal ?? AbortSignal.timeout(ms) });
-
-/** Asks for the status and the headers alone. @type {(url: string) => Promise<Response>} */
-export const head = (url) => ask(url, { method: 'HEAD' });
-
-/** The same where it must be answered soon. @type {(url: string) => Promise<Response>} */
-export const probe = (url) => ask(url, { method: 'HEAD' }, SOON);
+/** Asks for the status and the headers alone, which must come soon. @type {(page: Realtime) => Promise<Response>} */
+export const probe = (page) => page.ask_(page.hub_, { method: 'HEAD', signal: AbortSignal.timeout(SOON) });
 
 /** The id of the user that the server takes this page for, from the answer to a HEAD; '' for an anonymous one. */
 export const userOf = (/** @type {Response} */ response) => decodeURIComponent(response.headers.get('Realtime-User') ?? '');
 
 /** Asks the server which user it takes this page for. It rejects if the server cannot be reached. */
-export const whoAmI = async (/** @type {string} */ url) => userOf(await probe(url));
+export const whoAmI = (/** @type {Realtime} */ page) => probe(page).then(userOf);
 
 /** Reads a refusal: a problem document, or only the status of another answer. @type {(response: Response) => Promise<Wire>} */
-export const problem = async (response) => ({ ...(await response.json().catch(() => 0)), status: response.status });
+export const problem = (response) =>
+  response
+    .json()
+    .catch(() => 0)
+    .then((document) => ({ ...document, status: response.status }));
 
 /** How many ms an answer asks the client to wait; 0 or NaN if it does not. */
 export const retryAfter = (/** @type {Response} */ response) => /** @type {any} */ (response.headers.get('Retry-After')) * 1e3;

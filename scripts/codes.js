@@ -26,3 +26,4 @@ export const REFUSED = 4_000;
 // Codes of our own, for a transport that received none.
 export const BROKEN = 0; // the network is to blame
 export const SILENT = 1; // nothing came in time
+export const UNTOLD = 2; // the page has not said its token

@@ -13,6 +13,7 @@ import {
   SERVICE_RESTART,
   TOO_MANY_REQUESTS,
   UNAUTHORIZED,
+  UNTOLD,
 } from './codes.js';
 import { Link } from './link.js';
 import { TOO_LARGE } from './outbox.js';
@@ -52,6 +53,8 @@ export class Connection {
   /** How often in a row nothing at all could be reached. */
   down_ = 0;
   retryAt_ = 0;
+  /** How often in a row the token was refused. */
+  refused_ = 0;
   /** @type {boolean | undefined} */
   over_;
 
@@ -108,15 +111,16 @@ export class Connection {
 
   /** Tries a better transport beside the one that works. */
   better_(index = 0) {
-    const { link_: link } = this;
+    const link = this.link_;
     if (!this.beside_ && link?.ready_ && index < link.index_) this.beside_ = new Link(this, index);
   }
 
   /** Takes an object from a link; an empty one is a sign of life. @param {Link} link @param {Wire} object */
   take_(link, object) {
     const { op, ref, id, to, cursor } = object;
-    if (op == 'ready') this.ready_(link, object);
+    if (op == 'ready' || (op == 'ok' && object.conn)) this.ready_(link, { ...link.ready_, ...object });
     if (link != this.link_) return;
+    if (op == 'auth' && this.page_.token_) this.page_.renew_().then((token) => link.send_({ op, ref: random(), token }), () => {});
     if (op == 'bye') this.slot_ = object.retry_ms;
     if (link.ready_) link.watch_(link.ready_.heartbeat * (link.asks_ ? BEAT : BEATS));
     if (ref == link.culprit_) link.largest_ = 0;
@@ -157,7 +161,7 @@ export class Connection {
     if (joins.size && rooms.has(name)) room.join_(link);
   }
 
-  /** Takes the object that begins a link. Long polling has one in each page. @param {Link} link @param {Wire} object */
+  /** Takes the object that begins a link, with what the answer to a token has changed. Long polling has one in each page. @param {Link} link @param {Wire} object */
   ready_(link, object) {
     const { page_: page, down_: down } = this;
     const first = !link.ready_;
@@ -174,7 +178,7 @@ export class Connection {
     if (first) {
       link.later_(STABLE, () => (this.attempt_ = 0));
       link.later_(down ? STABLE : BETTER, () => this.better_());
-      this.down_ = 0;
+      this.down_ = this.refused_ = 0;
       if (link.asks_) for (const room of this.rooms_.values()) room.join_(this.link_);
     }
     this.report_();
@@ -182,6 +186,7 @@ export class Connection {
 
   /** Handles the end of a link. @param {Link} link @param {number} code @param {number} [wait] In ms, if the server has said it. */
   async end_(link, code, wait) {
+    const { page_: page } = this;
     const { ready_: opened, index_: index } = link;
     if (link == this.beside_) {
       this.beside_ = undefined;
@@ -192,19 +197,21 @@ export class Connection {
     if (large) this.tell_({ ref: link.culprit_, ...TOO_LARGE });
     link.ready_ = undefined;
     let status = code - REFUSED;
-    let rotate = opened && this.attempt_ && !large;
+    let rotate = opened && this.attempt_ && !large && code % REFUSED != UNAUTHORIZED;
     if (code == SERVICE_RESTART) this.slot_ ??= RESTART;
     if (this.slot_ || wait) rotate = false;
     else if (!opened) {
       // A transport does not always see why it was refused, or a proxy may have answered. A HEAD gets the reason.
-      const answer = await probe(this.address_()).catch(() => undefined);
+      const answer = code == UNTOLD ? undefined : await probe(page).catch(() => undefined);
       if (link != this.link_) return;
       status = answer?.status ?? INTERNAL_SERVER_ERROR;
-      rotate = status < INTERNAL_SERVER_ERROR && status != TOO_MANY_REQUESTS;
+      rotate = status < INTERNAL_SERVER_ERROR && status != TOO_MANY_REQUESTS && status != UNAUTHORIZED;
       wait = answer && retryAfter(answer);
       if (!rotate && ++this.down_ % 3 == 0) link.index_++; // a proxy that refuses HEAD may let other requests pass
     }
-    if (status == UNAUTHORIZED || status == FORBIDDEN) return this.page_.close({ status, title: 'refused' });
+    // A client that was let in comes back, and one with a token tries a fresh one once.
+    if (status == FORBIDDEN || (status == UNAUTHORIZED && !opened && (!page.token_ || this.refused_++)))
+      return page.close({ status, title: 'refused' });
     if (rotate) link.index_++;
     link.index_ %= this.transports_.length;
     if (rotate && link.index_) return this.open_();
@@ -246,7 +253,7 @@ export class Connection {
     const id = page.user?.id ?? '';
     if (link?.ready_) {
       if (link.asks_) link.watch_(1);
-      whoAmI(this.address_()).then((me) => me != id && link == this.link_ && this.open_(), () => link.asks_ || link.watch_(1));
+      whoAmI(page).then((me) => me != id && link == this.link_ && this.open_(), () => link.asks_ || link.watch_(1));
     }
     this.better_();
   }

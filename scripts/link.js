@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { BROKEN, SILENT } from './codes.js';
-import { load } from './transports.js';
+import { BROKEN, SILENT, UNTOLD } from './codes.js';
+import { load, websocket } from './transports.js';
 
 /**
  * @typedef {import('./realtime.js').Wire} Wire
@@ -34,10 +34,16 @@ export class Link {
     this.index_ = index;
     /** Whether it can be asked for a sign of life, and joins rooms with commands. Others name the rooms in their URL. */
     this.asks_ = name == 'websocket';
-    this.watch_(Math.min(OPENING, ANSWER * 2 ** connection.attempt_));
-    load(name, connection.page_.hub_)
-      .then((open) => this.over_ || (this.transport_ = open(this)))
-      .catch(() => this.end_(BROKEN));
+    this.open_(name).catch(() => this.end_(BROKEN));
+  }
+
+  /** @param {import('./realtime.js').TransportName} name */
+  async open_(name) {
+    const { page_: page, attempt_: attempt } = this.connection_;
+    await page.renew_().catch(() => this.end_(UNTOLD));
+    this.watch_(Math.min(OPENING, ANSWER * 2 ** attempt));
+    const open = this.asks_ ? websocket : (await load(page.hub_))[name];
+    if (!this.over_) this.transport_ = open(this);
   }
 
   /** @param {Wire} object */

@@ -15,8 +15,8 @@ const ATTRIBUTES = {
 };
 
 /**
- * A chat in one room. It has a property for each attribute except `lang` and `text-…`. When one of these changes, except `name`, the
- * chat starts over.
+ * A chat in one room. It has a property for each attribute except `token-url`, `lang` and `text-…`. When one of these changes, except
+ * `name`, the chat starts over.
  *
  * @tag realtime-chat
  * @attr {string} src - The hub's URL; default: where the script comes from, in a bundle `/rt/`.
@@ -25,6 +25,7 @@ const ATTRIBUTES = {
  * @attr {'websocket' | 'sse' | 'poll'} transport - The only transport to use; default: whichever gets through.
  * @attr {number} history - How many old messages to show at first, 0 to 1000; default 50.
  * @attr {'bubble' | 'full'} form - A bubble in the corner, or the whole window; default: a box in the page.
+ * @attr {string} token-url - A URL of the page's own server, which answers with the token as text; an empty answer is nobody's.
  * @attr {string} lang - The language; default: that of the nearest `lang`, or the browser's.
  * @attr {string} text-title - Instead of “Chat”.
  * @attr {string} text-input - Instead of “Message”.
@@ -50,6 +51,7 @@ const ATTRIBUTES = {
  * @prop {'websocket' | 'sse' | 'poll' | ''} transport
  * @prop {number} history
  * @prop {string} form
+ * @prop {string | (() => string | undefined | Promise<string | undefined>)} [token] - As the option of Realtime; default: from `token-url`. Set it before the chat begins.
  * @slot - Shown only where no script runs: a form, for example.
  * @slot header - Instead of the title.
  * @slot empty - Instead of the text in an empty room.
@@ -72,7 +74,7 @@ const ATTRIBUTES = {
  * @csspart failed - A message that was refused.
  * @csspart head - The author and the time.
  * @csspart author - The author's name.
- * @csspart verified - An author's name that the server knows.
+ * @csspart verified - A name that the server knows.
  * @csspart time - The time.
  * @csspart text - The text.
  * @csspart link - An address in a text.
@@ -104,7 +106,7 @@ const ATTRIBUTES = {
  * @fires {CustomEvent<Error>} realtime-error - Something was refused; `detail` is a RealtimeError.
  */
 export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
-  static observedAttributes = [...Object.keys(ATTRIBUTES), 'lang'];
+  static observedAttributes = [...Object.keys(ATTRIBUTES), 'lang', 'token-url'];
 
   /**
    * Makes the class an element, unless the tag is taken.

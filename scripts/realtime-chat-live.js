@@ -203,7 +203,7 @@ export class Chat {
     const item = log.add_(message, this.gap_);
     this.gap_ = false;
     if (this.quiet_) this.missed_++;
-    else if (this.settled_ && !item.own_) view.announce_(`${item.name_ || this.words_.say_('guest')}: ${item.text_.slice(0, 300)}`);
+    else if (this.settled_ && !item.own_) view.announce_(`${item.name_ || this.words_.say_('guest')}${item.sure_ ? ' ✓' : ''}: ${item.text_.slice(0, 300)}`);
     log.count_(item);
     if (this.settled_ || log.items_.length < SHOWN) log.later_();
   }
@@ -213,13 +213,14 @@ export class Chat {
     const { refusal_: refusal, view_: view, words_: words } = this;
     const { can } = this.subscription_ ?? {};
     const { user } = this.realtime_;
+    const known = user && !user.guest;
     let reason = '';
     if (refusal) reason = (refusal.room && refusal.title) || words.say_('refused');
-    else if (can && !can.includes('publish')) reason = words.say_(user ? 'read-only' : 'sign-in');
+    else if (can && !can.includes('publish')) reason = words.say_(known ? 'read-only' : 'sign-in');
     view.reason_.textContent = reason;
     view.closed_.hidden = !reason;
     view.fields_.hidden = !!reason;
-    view.signIn_.hidden = !refusal && !!user;
+    view.signIn_.hidden = !refusal && !!known;
   }
 
   /** The room was joined, for the first time or again: the missed messages come next. */
@@ -259,7 +260,7 @@ export class Chat {
     const { members, here } = realtime.presence(this.room_);
     view.people_.hidden = !members || realtime.state != 'open';
     view.count_.textContent = this.words_.say_('here', members);
-    view.list_.replaceChildren(...[...here.values()].map(({ name, state }) => make('li', '', { dir: 'auto' }, this.nameOf_(name ?? state?.name))));
+    view.list_.replaceChildren(...[...here.values()].map(({ name, state }) => make('li', name ? 'verified' : '', { dir: 'auto' }, this.nameOf_(name ?? state?.name))));
   }
 
   /** Shows, after a while, that there is no connection. */

@@ -66,7 +66,7 @@ export class Log {
 
   /** Puts an own message at the end, until the server returns it. @param {any} data @param {string} key */
   put_(data, key, at = Date.now()) {
-    const item = this.fill_(new Item(), { data, at });
+    const item = this.fill_(new Item(), { data, at, from: this.chat_.realtime_.user });
     Object.assign(item, { key_: key, data_: data, own_: true, state_: 'pending' });
     this.outgoing_.set(key, item);
     this.items_.push(item);

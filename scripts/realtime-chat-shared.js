@@ -22,19 +22,33 @@ export const keep = (key, value, storage = 'localStorage') => {
   }
 };
 
-/** @type {Record<string, Realtime>} */
-const connections = {};
+/** Asks the page's own server for a token. It rejects if there is no good answer. @type {(url: string) => Promise<string>} */
+const fetchToken = async (url) => {
+  const answer = await fetch(url, { cache: 'no-store' });
+  if (!answer.ok) throw answer;
+  return (await answer.text()).trim();
+};
+
+/** @type {Map<any, Realtime>} By what chats have in common that share one. */
+const connections = new Map();
 /** @type {Map<Realtime, number>} How many chats use each. */
 const users = new Map();
 
 /**
- * The connection of all chats with the same hub and transport, until each has ended.
+ * The connection of all chats with the same hub, transport and URL for tokens, until each has ended. One that has a token of its own
+ * shares it with none.
  * @param {any} host the element
  */
-export const connect = ({ src, transport }) => {
-  const key = transport + src;
-  if (connections[key]?.state == 'closed') delete connections[key];
-  const realtime = (connections[key] ??= new Realtime(src, transport ? { transports: [transport] } : {}));
+export const connect = (host) => {
+  const { src, transport } = host;
+  const url = host.getAttribute('token-url');
+  const key = host.token ? host : [src, transport, url].join();
+  let realtime = connections.get(key);
+  if (!realtime || realtime.state == 'closed') {
+    const token = host.token ?? (url && (() => fetchToken(url)));
+    realtime = new Realtime(src, { token, ...(transport && { transports: [transport] }) });
+    connections.set(key, realtime);
+  }
   users.set(realtime, (users.get(realtime) ?? 0) + 1);
   return realtime;
 };

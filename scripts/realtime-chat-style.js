@@ -83,7 +83,12 @@ textarea {
   height: 1px;
 }
 .verified:after {
-  content: " ✓";
+  content: "✓";
+  margin-inline-start: .3rem;
+  padding: 0 .3rem;
+  border-radius: 1rem;
+  background: var(--_a);
+  color: var(--_o);
 }
 .people,
 .row,

@@ -29,18 +29,18 @@ export const splitLinks = (text) => {
   return [...parts.slice(0, 2 * MOST_LINKS), text.slice(end)];
 };
 
-/** Invisible characters, except those that join emoji and those that join letters which change their shapes. */
-const UNSEEN =
-  /(?<![\p{ExtPict}\p{EMod}\ufe0f\p{M}\p{scx=Arab}])[\u200c\u200d]|[\u200c\u200d](?![\p{ExtPict}\p{L}])|(?<!\p{Emoji})\ufe0f|(?![\u200c\u200d\ufe0f])[\p{DI}\u2800]/gu;
+/** Invisible characters, except those that join emoji and those that join letters which change their shapes; and marks like that of a verified name. */
+const UNFIT =
+  /(?<![\p{ExtPict}\p{EMod}\ufe0f\p{M}\p{scx=Arab}])[\u200c\u200d]|[\u200c\u200d](?![\p{ExtPict}\p{L}])|(?<!\p{Emoji})\ufe0f|(?![\u200c\u200d\ufe0f])[\p{DI}\u2800]|[√☑✅✓✔🗸🗹]\ufe0f?/gu;
 
 /**
  * Makes a name fit for a line of other text, and hard to mistake for another: at most 40 characters, as a reader counts them, no
- * control of lines or directions, no invisible character, and at most two marks on one letter.
+ * control of lines or directions, no invisible character, no check mark, and at most two marks on one letter.
  * @param {unknown} name
  */
 export const cleanName = (name) =>
   [...new Intl.Segmenter().segment(
-    String(name ?? '').slice(0, 999).normalize().replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Bidi_C}/gu, '').replace(UNSEEN, '').replace(/(\p{M}{2})\p{M}+/gu, '$1').replace(/\s+/gu, ' ').trim(),
+    String(name ?? '').slice(0, 999).normalize().replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Bidi_C}/gu, '').replace(UNFIT, '').replace(/(\p{M}{2})\p{M}+/gu, '$1').replace(/\s+/gu, ' ').trim(),
   )]
     .slice(0, 40)
     .map((it) => it.segment)
@@ -48,16 +48,18 @@ export const cleanName = (name) =>
 
 /**
  * Reads the author and the text of a message. The data may be an object as <realtime-chat> publishes it, or anything else. A name
- * is sure if the server knows it.
+ * is sure if the server knows it: it has been verified, or it is the id of a user who has signed in or the name of a backend.
  * @param {any} message
  */
 export const readMessage = ({ data, from }) => {
   const text = data?.text ?? data;
+  const known = cleanName(from?.name);
   const claimed = cleanName(data?.name);
+  const id = cleanName(from?.id?.replace(/^~(b|.*)/s, '')); // those of guests and links are random
   return {
     text_: typeof text == 'string' ? text : JSON.stringify(text),
-    name_: cleanName(from?.name) || claimed || cleanName(from?.id),
-    sure_: !!from && (!!from.name || !claimed),
+    name_: known || claimed || id,
+    sure_: !!(known || (!claimed && id)),
     from_: from?.id,
   };
 };

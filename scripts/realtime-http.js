@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { ask, head, problem, retryAfter, userOf } from './ask.js';
-import { BAD_REQUEST, BROKEN, INTERNAL_SERVER_ERROR, PRECONDITION_FAILED, TOO_MANY_REQUESTS } from './codes.js';
+import { problem, retryAfter, userOf } from './ask.js';
+import { BAD_REQUEST, BROKEN, INTERNAL_SERVER_ERROR, PRECONDITION_FAILED, TOO_MANY_REQUESTS, UNAUTHORIZED } from './codes.js';
 
 /**
  * @typedef {import('./realtime.js').Envelope} Envelope
@@ -78,9 +78,14 @@ class Requests {
     for (const names of parts(connection)) await this.open_(names, signal);
   }
 
+  /** Asks for the status and the headers alone. */
+  head_() {
+    return this.connection_.page_.ask_(this.connection_.address_(), { method: 'HEAD' });
+  }
+
   /** There is nothing to read. A HEAD shows whether the server can be reached. @param {AbortSignal} signal */
   look_(signal) {
-    head(this.connection_.address_()).then(
+    this.head_().then(
       (answer) => {
         const id = userOf(answer);
         answer.ok ? this.take_({ op: 'ready', conn: answer.headers.get('Realtime-Conn'), user: id && { id } }, signal) : this.end_(answer, signal);
@@ -94,7 +99,7 @@ class Requests {
     return new Promise((/** @type {any} */ next) => {
       this.read_(
         async (Accept, query) => {
-          const answer = await ask(addressOf(this.connection_, names, query), { headers: { Accept }, signal });
+          const answer = await this.connection_.page_.ask_(addressOf(this.connection_, names, query), { headers: { Accept }, signal });
           if (answer.ok) return answer;
           if (answer.status < INTERNAL_SERVER_ERROR) await this.blame_(names);
           throw answer;
@@ -130,11 +135,11 @@ class Requests {
     const { connection_: connection } = this;
     /** @type {(name: string, query: Wire) => Promise<any>} The refusal, if there is one that waiting does not cure. */
     const refusal = async (name, query) => {
-      const answer = connection.rooms_.has(name) && (await ask(addressOf(connection, [name], query)));
+      const answer = connection.rooms_.has(name) && (await connection.page_.ask_(addressOf(connection, [name], query)));
       return answer && !answer.ok && answer.status < INTERNAL_SERVER_ERROR && answer.status != TOO_MANY_REQUESTS && answer;
     };
     let found;
-    if ((await head(connection.address_())).ok)
+    if ((await this.head_()).ok)
       for (const name of names) {
         // A plain page needs the right to read old messages, and a middlebox may refuse whatever waits. A room refuses both.
         const answer = (await refusal(name, { limit: 1 })) && (await refusal(name, { wait: 1 }));
@@ -147,20 +152,22 @@ class Requests {
   }
 
   /**
-   * Posts a command. A refusal is about this command alone, except for 412 (the user has changed), 429 and 5xx, which end the link.
+   * Posts a command. A refusal is about this command alone, except for 412 (the user has changed), 429, 5xx and that of a token,
+   * which end the link.
    * @param {number} ref @param {string} room @param {string} body
    */
   async post_(ref, room, body) {
-    const { link_: link } = this;
+    const { link_: link, connection_: { page_: page } } = this;
     const url = new URL(this.connection_.address_({ commands: 1 }));
     url.searchParams.set('user', this.user_);
     const signal = AbortSignal.any([this.life_.signal, AbortSignal.timeout(POSTED + body.length)]);
     /** @type {RequestInit} What a visitor has not asked for must not make the browser ask for a password: signals, and leaving. */
     const quiet = ref || this.user_ ? {} : { credentials: 'omit', redirect: 'manual' };
-    const answer = await ask(/** @type {any} */ (url), { method: 'POST', body, signal, ...quiet });
+    const answer = await page.ask_(/** @type {any} */ (url), { method: 'POST', body, signal, ...quiet });
     const { ok, status } = answer;
     if (ok) link.take_(await answer.json());
-    else if (status >= INTERNAL_SERVER_ERROR || status == TOO_MANY_REQUESTS || status == PRECONDITION_FAILED) link.end_(status, retryAfter(answer));
+    else if (status >= INTERNAL_SERVER_ERROR || status == TOO_MANY_REQUESTS || status == PRECONDITION_FAILED || (page.bearer_ && status == UNAUTHORIZED))
+      link.end_(status, retryAfter(answer));
     else link.take_({ ...(await problem(answer)), op: 'error', ref, room });
   }
 

@@ -88,6 +88,8 @@ export type Envelope<Data = any> = {
 export type User = {
     id: string;
     name?: string;
+    guest?: boolean;
+    backend?: boolean;
 };
 /**
  * A member of a room, with the state that they show.
@@ -121,6 +123,11 @@ export type Options = {
      * Which presence to receive: none; that of joined rooms; with names above 1000 members, too.
      */
     presence?: "all" | "0" | "1" | undefined;
+    /**
+     * Says who the user is: a token (JWT), or a
+     * function that returns a fresh one; nothing is a user who has none.
+     */
+    token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
     /**
      * Closes.
      */

@@ -20,7 +20,7 @@
  *
  * @module
  */
-import { ask, extend, problem, whoAmI } from './ask.js';
+import { extend, problem, whoAmI } from './ask.js';
 import { BAD_REQUEST } from './codes.js';
 import { RealtimeError } from './errors.js';
 import { emit, onAbort } from './events.js';
@@ -40,7 +40,7 @@ export { RealtimeError };
  */
 
 /**
- * @typedef {{id: string, name?: string}} User
+ * @typedef {{id: string, name?: string, guest?: boolean, backend?: boolean}} User
  * @typedef {User & {state?: any}} Member A member of a room, with the state that they show.
  * @typedef {{members: number, here: Map<string, Member>}} Presence How many are in a room, and who, by id.
  * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'closed'} State
@@ -51,6 +51,8 @@ export { RealtimeError };
  * @property {TransportName[]} [transports] Those to try, in this order; default all three.
  * @property {number} [outbox] How many messages may wait; default 100. With 0, none is kept, and none is accepted while not open.
  * @property {'0' | '1' | 'all'} [presence] Which presence to receive: none; that of joined rooms; with names above 1000 members, too.
+ * @property {string | (() => string | undefined | Promise<string | undefined>)} [token] Says who the user is: a token (JWT), or a
+ *   function that returns a fresh one; nothing is a user who has none.
  * @property {AbortSignal} [signal] Closes.
  *
  * @typedef {{status: number, title: string, detail?: string, field?: string, retry_ms?: number, key?: string, room?: string}} Refusal
@@ -116,6 +118,8 @@ export { RealtimeError };
  *   AddEventListenerOptions | boolean) => void>} Listening An EventTarget with events of these types.
  */
 
+const LATE = 30_000; // ms in which a request must be answered
+
 /** Updates what is known about a room's members, and adds all of it to the object. @type {(presence: Presence, object: Wire) => void} */
 const count = (presence, object) => {
   const { op, members, here = [], enter, update = [], leave = [] } = object;
@@ -171,6 +175,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   told_;
   /** @type {string | undefined} The leader, with its user, that may speak for this page. */
   verified_;
+  /** @type {string | undefined} The token that it said last. */
+  bearer_;
   /** Ends what listens to the page: freeze and resume do not bubble. */
   life_ = Object.assign(new AbortController(), { capture: true });
   /** @type {(() => void) | undefined} Removes the listener of its signal. */
@@ -183,12 +189,13 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
    */
   constructor(url = '/rt/', options = {}) {
     super();
-    const { share, transports, outbox = 100, presence = '1', signal } = options;
+    const { share, transports, outbox = 100, presence = '1', token, signal } = options;
     /** The hub's URL, which is resolved when it is used. */
     this.hub_ = url;
     this.alone_ = share == false;
     this.transports_ = transports;
     this.presence_ = presence;
+    this.token_ = token;
     this.outbox_ = new Outbox(this, outbox);
     this.undo_ = onAbort(signal, () => this.close());
   }
@@ -247,7 +254,8 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
    */
   history = async (room, { signal, ...query } = {}) => {
     this.load_();
-    const response = await ask(extend(this.hub_, { room, ...query }), { signal });
+    await this.renew_();
+    const response = await this.ask_(extend(this.hub_, { room, ...query }), { signal });
     if (response.ok) return response.json();
     throw new RealtimeError(await problem(response));
   };
@@ -287,7 +295,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   load_() {
     if (this.place_) return;
     const { href, origin } = new URL(this.hub_, /** @type {any} */ (location));
-    this.hub_ = origin == location.origin ? href : extend(href, { anonymous: 1 });
+    this.hub_ = this.token_ || origin == location.origin ? href : extend(href, { anonymous: 1 });
     this.place_ = takePlace(this.hub_);
     try {
       this.storage_ = sessionStorage;
@@ -305,6 +313,18 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     on('online offline visibilitychange', () => {
       if (!self.document?.hidden) this.team_?.send_({ op: 'check' });
     });
+  }
+
+  /** Asks the page for its token. It rejects if the page has no answer. */
+  async renew_() {
+    const token = /** @type {any} */ (this.token_);
+    return (this.bearer_ = await (token?.call ? token() : token));
+  }
+
+  /** Makes a request with the token. It ends with its signal or, if it has none, after a while. @type {(url: string, init?: RequestInit) => Promise<Response>} */
+  ask_(url, { headers, signal = AbortSignal.timeout(LATE), ...init } = {}) {
+    headers = { ...headers, ...(this.bearer_ && { Authorization: 'Bearer ' + this.bearer_ }) };
+    return fetch(url, { ...init, headers, signal, cache: 'no-store' });
   }
 
   /** Opens a connection, unless there is one. */
@@ -388,7 +408,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   /** Asks whether a leader's connection belongs to this page's user. If not, this page opens a connection of its own. @param {string} theirs @param {string} pair */
   async check_(theirs, pair) {
     const team = /** @type {Team} */ (this.team_);
-    const mine = await whoAmI(this.hub_).catch(() => undefined);
+    const mine = await this.renew_().then(() => whoAmI(this)).catch(() => undefined);
     if (team != this.team_ || mine == undefined) return;
     if (mine == theirs) {
       this.verified_ = pair;

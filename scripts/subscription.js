@@ -82,7 +82,7 @@ export class RoomReader extends EventTarget {
       this.cursor = to;
     }
     if (type == 'join' || type == 'can') this.can = object.can;
-    if (type == 'left' || type == 'error') this.close();
+    if (object.status) this.close();
     emit(this, type, object);
   }
 }

@@ -23,8 +23,12 @@ import { BROKEN } from './codes.js';
 const OPEN = 1; // WebSocket.OPEN
 
 /** @type {Transport} */
-const websocket = (link) => {
-  const socket = new WebSocket(link.connection_.address_().replace('http', 'ws'), 'realtime.v1');
+export const websocket = (link) => {
+  const { connection_: connection } = link;
+  const { bearer_: bearer } = connection.page_;
+  const protocols = ['realtime.v1'];
+  if (bearer) protocols.push('bearer.' + btoa(bearer).replace(/=/g, '')); // of a token, base64url differs only at the end
+  const socket = new WebSocket(connection.address_().replace('http', 'ws'), protocols);
   const send = (/** @type {string} */ text) => socket.readyState == OPEN && socket.send(text);
   socket.onmessage = ({ data }) => {
     try {
@@ -41,11 +45,9 @@ const websocket = (link) => {
 export const TRANSPORTS = ['websocket', 'sse', 'poll'];
 
 /**
- * In a release the hub has the script that is loaded later, so that a copy of realtime.js needs no other file beside it.
- * @type {(name: TransportName, hub: string) => Promise<Transport>}
+ * Loads the other two. In a release the hub has the script that is loaded, so that a copy of realtime.js needs no other file beside it.
+ * @type {(hub: string) => Promise<Record<string, Transport>>}
  */
-export const load = async (name, hub) => {
-  if (name == 'websocket') return websocket;
+export const load = (hub) =>
   // @ts-ignore: its path below the hub
-  return (import.meta.http ? await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(import.meta.http, hub).href) : await import('./realtime-http.js'))[name];
-};
+  import.meta.http ? import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(import.meta.http, hub).href) : import('./realtime-http.js');

@@ -18,8 +18,8 @@ export const after = (a = '', b = '', [epoch, offset] = a.split('.'), [other, pl
 /** A copy of a value as JSON has it, which later changes of the value don't affect. It throws if the value has no JSON form. @type {(value: any) => any} */
 export const copy = (value) => JSON.parse(JSON.stringify(value));
 
-/** The same for a value that may be undefined. @type {typeof copy} */
-export const plain = (value) => (value === undefined ? value : copy(value));
+/** The same for a value that may be undefined; what is false is a copy of itself. @type {typeof copy} */
+export const plain = (value) => value && copy(value);
 
 /** The size of a value as JSON, in bytes. */
 export const size = (/** @type {any} */ value) => new Blob([JSON.stringify(value)]).size;

@@ -57,6 +57,11 @@ test('names stay in their line', () => {
   ]) assert.equal(cleanName(name), want);
 });
 
+test('no name has a mark like that of a verified one', () => {
+  for (const name of ['Ann ✓', 'Ann✔\ufe0f', '☑ Ann', 'Ann ✅', '√Ann', 'A🗸nn', 'Ann 🗹', 'Ann\u202e ✓', 'Ann \u2066✓\u2069'])
+    assert.equal(cleanName(name), 'Ann', name);
+});
+
 test('a message is whatever anybody published', () => {
   for (const [message, text, name, sure = false, from] of [
     [{ data: 'hi' }, 'hi', ''],
@@ -64,6 +69,12 @@ test('a message is whatever anybody published', () => {
     [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1', name: 'Bob' } }, 'hi', 'Bob', true, '1'],
     [{ data: { text: 'hi', name: 'Ann' }, from: { id: '1' } }, 'hi', 'Ann', false, '1'],
     [{ data: 'hi', from: { id: 'bob' } }, 'hi', 'bob', true, 'bob'],
+    [{ data: { text: 'hi', name: 'Ann' }, from: { id: '~gx7', guest: true } }, 'hi', 'Ann', false, '~gx7'],
+    [{ data: 'hi', from: { id: '~gx7', guest: true } }, 'hi', '', false, '~gx7'],
+    [{ data: 'hi', from: { id: '~lx7' } }, 'hi', '', false, '~lx7'],
+    [{ data: 'hi', from: { id: '~lx7', name: 'Zoe' } }, 'hi', 'Zoe', true, '~lx7'],
+    [{ data: 'hi', from: { id: '~bshop', backend: true } }, 'hi', 'shop', true, '~bshop'],
+    [{ data: { text: 'hi', name: 'Bot' }, from: { id: '~bshop', backend: true } }, 'hi', 'Bot', false, '~bshop'],
     [{ data: { text: 7 } }, '7', ''],
     [{ data: { a: [1] } }, '{"a":[1]}', ''],
     [{ data: null }, 'null', ''],

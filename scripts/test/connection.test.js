@@ -115,7 +115,7 @@ for (const type of ['online', 'visibilitychange'])
     assert.equal(realtime.state, 'open');
   });
 
-for (const code of [4401, 4403])
+for (const code of [4403])
   test(`never after ${code}`, async (t) => {
     const { world, realtime, errors } = await opened(t);
     world.dropAll(code);
