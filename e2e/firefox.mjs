@@ -1,8 +1,9 @@
-// Tries the client in Firefox: node firefox.mjs <firefox> <site> <the same by another origin>. Any failure ends it with an error.
+// Tries the client in Firefox: node firefox.mjs <firefox> <site> <the same by another origin>, and for tokens
+// the URL of Cleo's. Any failure ends it with an error.
 import assert from 'node:assert/strict';
 import puppeteer from 'puppeteer-core';
 
-const [, , executablePath, site, foreign] = process.argv;
+const [, , executablePath, site, foreign, tokens] = process.argv;
 const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
 const faults = [];
 
@@ -254,6 +255,39 @@ async function foreignHub() {
   }
 }
 
+/** Tokens of 5 s make Cleo the user, over every transport; where they are renewed in place the connection stays. */
+async function shortTokens() {
+  for (const transport of ['websocket', 'sse', 'poll']) {
+    const page = await browser.newPage();
+    await page.goto(site + '/e2e/blank?foreign');
+    const states = await page.evaluate(
+      async (room, transport, tokens) => {
+        const { Realtime } = await import('/rt/-/realtime.js');
+        const token = () => fetch(tokens).then((answer) => answer.text()).then((text) => text.trim());
+        const rt = new Realtime('/rt/', { token, transports: [transport], share: false });
+        const got = [];
+        const states = [];
+        rt.subscribe(room).addEventListener('message', ({ detail }) => got.push([detail.data, detail.from?.name]));
+        await new Promise((done) => rt.addEventListener('statechange', () => rt.state == 'open' && done()));
+        rt.addEventListener('statechange', ({ detail }) => states.push(detail.state));
+        Object.assign(window, { rt, got });
+        for (let n = 0; n < 12; n++) {
+          await rt.publish(room, n);
+          await new Promise((done) => setTimeout(done, 700));
+        }
+        return states;
+      },
+      'ff-tokens-' + transport,
+      transport,
+      tokens,
+    );
+    await page.waitForFunction(() => got.length >= 12);
+    assert.deepEqual(await page.evaluate(() => got), Array.from({ length: 12 }, (_, n) => [n, 'Cleo']), transport);
+    if (transport != 'poll') assert.deepEqual(states, [], transport);
+    await page.close();
+  }
+}
+
 /** A ticker that asks for nobody leaves the chat beside it its people. */
 async function tickerBesideChat() {
   const ticker = await open('ff-people', { presence: '0' });
@@ -274,7 +308,7 @@ async function chatElement() {
   await chat.waitForFunction(() => document.querySelector('realtime-chat').shadowRoot.querySelector('[data-id]:not([data-id=""])')?.innerText.includes('Hello from Firefox'));
 }
 
-for (const test of [
+const tests = [
   everyTransport,
   tabsShare,
   ownName,
@@ -287,7 +321,7 @@ for (const test of [
   foreignHub,
   tickerBesideChat,
   chatElement,
-])
-  await test();
+];
+for (const test of tokens ? [shortTokens] : tests) await test();
 assert.deepEqual(faults, []);
 await browser.close();
