@@ -118,7 +118,7 @@ export class Connection {
   /** Takes an object from a link; an empty one is a sign of life. @param {Link} link @param {Wire} object */
   take_(link, object) {
     const { op, ref, id, to, cursor } = object;
-    if (op == 'ready' || (op == 'ok' && object.conn)) this.ready_(link, { ...link.ready_, ...object });
+    if (op == 'ready' || (op == 'ok' && object.conn)) this.ready_(link, object);
     if (link != this.link_) return;
     if (op == 'auth' && this.page_.token_) this.page_.renew_().then((token) => link.send_({ op, ref: random(), token }), () => {});
     if (op == 'bye') this.slot_ = object.retry_ms;
@@ -170,7 +170,7 @@ export class Connection {
       this.link_ = link;
       this.beside_ = undefined;
     }
-    link.ready_ = object;
+    link.ready_ = { ...link.ready_, ...object };
     this.slot_ = undefined; // the `retry` at the beginning of a stream is for clients that don't choose a time themselves
     page.conn = object.conn ?? page.conn;
     page.user = object.user;

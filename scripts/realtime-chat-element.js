@@ -118,6 +118,7 @@ export class RealtimeChat extends (globalThis.HTMLElement ?? Object) {
   }
 
   static {
+    this.prototype.token = undefined; // so that frameworks set a property, and not an attribute
     for (const name in ATTRIBUTES) Object.defineProperty(this.prototype, name, {
       get() { return ATTRIBUTES[name](this.getAttribute(name)); },
       set(value) { this.setAttribute(name, value); },

@@ -16,6 +16,8 @@ export class RealtimeChat extends HTMLElement {
   /** How many old messages to show at first: 0 to 1000, default 50. */
   history: number;
   form: 'bubble' | 'full' | '';
+  /** The user's token, or a function that returns it. Set it before the chat begins. */
+  token?: import('./realtime.js').Options['token'];
   /** The connection; undefined before the element has begun. */
   realtime?: Realtime;
   /** Publishes a text as the element's own field does. */

@@ -161,6 +161,19 @@ test('a token may be text, or nothing', async (t) => {
   assert.deepEqual(world.shown, ['text', undefined, undefined, undefined]);
 });
 
+test('sse: a user who has signed out is none, when the stream begins again', async (t) => {
+  const { world, join } = await begun(t, { transports: ['sse'] });
+  let next = 'anns';
+  world.tokens.anns = ann;
+  const { realtime } = await join({ token: () => next });
+  assert.deepEqual(realtime.user, ann);
+  next = '';
+  await Promise.all([realtime.history('a'), pass(500)]); // asks for the token
+  realtime.subscribe('b'); // another stream of the same connection
+  await pass(1500);
+  assert.equal(realtime.user, undefined);
+});
+
 test('without a token, one reconnects once after 4401', async (t) => {
   const { world, join } = await begun(t, { token: undefined });
   const { realtime, errors } = await join();
