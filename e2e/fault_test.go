@@ -86,7 +86,7 @@ func TestGap(t *testing.T) {
 	for _, p := range pages {
 		p.WaitText("missed 120")
 		// Presence takes memory, too, so a few more messages may have gone since.
-		got := p.Texts()
+		got := p.soon(1 + len(stored)/2)
 		if len(got) < 1+len(stored)/2 || got[0] != "before" || !slices.Equal(got[1:], stored[len(stored)-len(got)+1:]) {
 			t.Errorf("%s's page has %q, the room had %q", p.name, got, stored)
 		}

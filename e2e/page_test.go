@@ -260,6 +260,27 @@ func (p *chatPage) WaitTransport(transport string) {
 // Texts are the messages in the log that the server has, oldest first.
 func (p *chatPage) Texts() []string { return js[[]string](p, `texts()`) }
 
+// soon returns the texts that are shown as soon as there are n, or after a while. The chat shows the
+// newest messages first, and the others in the next frames.
+func (p *chatPage) soon(n int) []string {
+	p.t.Helper()
+	limit := time.NewTimer(patience / 6)
+	defer limit.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got := p.Texts()
+		if len(got) >= n {
+			return got
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return got
+		}
+	}
+}
+
 // WaitText waits until a message of this text, which the server has, is shown.
 func (p *chatPage) WaitText(text string) {
 	p.t.Helper()
@@ -280,7 +301,7 @@ func quote(text string) string {
 func (p *chatPage) WaitExactly(want ...string) {
 	p.t.Helper()
 	p.WaitText(want[len(want)-1])
-	if got := p.Texts(); !slices.Equal(got, want) {
+	if got := p.soon(len(want)); !slices.Equal(got, want) {
 		p.t.Errorf("%s's page has\n\t%s\nwant\n\t%s", p.name, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 	p.WaitGaps(0)

@@ -77,7 +77,7 @@ func TestCaddyRestart(t *testing.T) {
 	for _, p := range pages {
 		p.WaitText("after")
 		p.WaitTransport(p.name)
-		if got := p.Texts(); !slices.Equal(got, []string{"before", "after"}) {
+		if got := p.soon(2); !slices.Equal(got, []string{"before", "after"}) {
 			t.Errorf("%s's page has %q", p.name, got)
 		}
 		p.WaitGaps(1)
