@@ -42,6 +42,7 @@ func TestHostile(t *testing.T) {
 	s.publish(t, "Zoe", "the end")
 	for _, p := range pages {
 		p.WaitText("the end")
+		p.soon(len(hostile) + 1)
 		p.wantHarmless()
 		p.eval(`parts('more').forEach((node) => node.click())`)
 		p.wait(`parts('text').every((node) => node.open !== true || node.childNodes.length > 1)`)
