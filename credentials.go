@@ -26,7 +26,8 @@ import (
 // The part of a handler that finds out who sent a request, by what the request shows.
 
 // identity returns who sent a request: what is explicit counts before cookies, then what
-// handlers before us have found out, then the guest's cookie. A link adds to whoever that is.
+// handlers before us have found out. A link adds to whoever that is; without one, the guest's cookie counts
+// last.
 func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client, err error) {
 	if h.AsBackend != "" {
 		if !h.asBackendAllowed(r) {
@@ -44,12 +45,16 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 		return c, err
 	}
 	if c.User == nil && shown.Ambient {
-		if c, err = h.ambient(r, shown, repl); err != nil {
+		if c, err = h.ambient(r, repl); err != nil {
 			return c, err
 		}
 	}
+	err = h.addLink(&c, r, shown)
+	if err == nil && c.User == nil && h.Guests != nil && shown.Ambient {
+		c = h.guest(r, shown)
+	}
 	c.Family = h.family
-	return c, h.addLink(&c, r, shown)
+	return c, err
 }
 
 // explicit returns the client of a token or a key, or nobody if there is none. One that is bad is
@@ -101,7 +106,7 @@ func (h *Handler) byKey(r *http.Request, key string) (c hub.Client, err error) {
 
 // ambient returns the client of what browsers send by themselves. A cookie that is bad counts
 // as none; a user's id that is bad is an error.
-func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client, err error) {
+func (h *Handler) ambient(r *http.Request, repl *caddy.Replacer) (c hub.Client, err error) {
 	if h.tokens != nil && h.JWT.Cookie != "" {
 		if cookie, err := r.Cookie(h.JWT.Cookie); err == nil {
 			c.User, c.Credential, err = h.Verify(r.Context(), cookie.Value, addressOf(r))
@@ -111,13 +116,8 @@ func (h *Handler) ambient(r *http.Request, shown serve.Presented, repl *caddy.Re
 			c = hub.Client{}
 		}
 	}
-	if c.User, err = h.userOf(repl); err != nil {
-		return c, err
-	}
-	if c.User == nil && h.Guests != nil {
-		c = h.guest(r, shown)
-	}
-	return c, nil
+	c.User, err = h.userOf(repl)
+	return c, err
 }
 
 // Sources implements [hub.Verifier].

@@ -197,6 +197,22 @@ func TestFrom(t *testing.T) {
 	}
 }
 
+// A link says more about somebody than a guest's cookie, above all a name.
+func TestLinkBesideAGuest(t *testing.T) {
+	s := caddytest.Start(t, credentialed("sha256:"+strings.Repeat("0", 64)))
+	const own = "Sec-Fetch-Site: same-origin"
+	guest := s.Do("POST", "/rt/guests", "hi", own).Cookies()[0]
+	cookie := "Cookie: " + guest.Name + "=" + guest.Value
+	l := "Realtime-Link: " + linkOf(t, s, link.Link{Room: "lobby", Verbs: []string{"publish"}, Name: "Invited", ID: "jti-2"})
+	for i, headers := range [][]string{{l, own}, {l, own, cookie}} {
+		resp := s.Do("POST", "/rt/open/"+strconv.Itoa(i), "hi", headers...)
+		_ = resp.Body.Close()
+		if page := caddytest.ReadAll(t, s.Do("GET", "/rt/open/"+strconv.Itoa(i)+"?last=1", "")); !strings.Contains(page, `"from":{"id":"~ljti-2","name":"Invited"}`) || len(resp.Cookies()) > 0 {
+			t.Errorf("%q publishes as %s, and gets %v", headers, page, resp.Cookies())
+		}
+	}
+}
+
 // A link that may be used a few times counts what opens or publishes, and not what looks.
 func TestUsesOfALink(t *testing.T) {
 	s := caddytest.Start(t, credentialed("sha256:"+strings.Repeat("0", 64)))
