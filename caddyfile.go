@@ -200,22 +200,6 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.Name, err = word(d, nil)
 	case "jwt":
 		return h.unmarshalJWT(d)
-	case "max_message_size":
-		h.MaxMessageSize, err = size(d)
-	case "max_rooms":
-		h.MaxRooms, err = count(d)
-	case "max_connections":
-		h.MaxConnections, err = count(d)
-	case "max_connections_per_address":
-		h.MaxConnectionsPerAddress, err = count(d)
-	case "max_connections_per_user":
-		h.MaxConnectionsPerUser, err = count(d)
-	case "max_users":
-		h.MaxUsers, err = count(d)
-	case "rate":
-		h.Rate, err = rate(d)
-	case "history_memory":
-		h.HistoryMemory, err = size(d)
 	case "heartbeat":
 		h.Heartbeat, err = duration(d)
 		if err == nil && checkHeartbeat(h.Heartbeat) != nil {
@@ -233,6 +217,34 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.DisablePoller = !on
 	case "ui":
 		h.UI, err = onOff(d)
+	default:
+		return h.unmarshalLimit(d, name)
+	}
+	if err != nil {
+		return err
+	}
+	return endOfOption(d, name)
+}
+
+// unmarshalLimit reads an option that is a limit, or another one.
+func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser, name string) (err error) {
+	switch name {
+	case "max_message_size":
+		h.MaxMessageSize, err = size(d)
+	case "max_rooms":
+		h.MaxRooms, err = count(d)
+	case "max_connections":
+		h.MaxConnections, err = count(d)
+	case "max_connections_per_address":
+		h.MaxConnectionsPerAddress, err = count(d)
+	case "max_connections_per_user":
+		h.MaxConnectionsPerUser, err = count(d)
+	case "max_users":
+		h.MaxUsers, err = count(d)
+	case "rate":
+		h.Rate, err = rate(d)
+	case "history_memory":
+		h.HistoryMemory, err = size(d)
 	default:
 		return h.unmarshalCredential(d, name)
 	}

@@ -49,12 +49,7 @@ func (c *running) ask(uri string, body, answer any) error {
 	return json.NewDecoder(resp.Body).Decode(answer)
 }
 
-// revokeCommand returns the command caddy realtime revoke.
-func revokeCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "revoke --user <id>|--token <jti>|--link <id>|--key <id>|--issuer <iss> [--before <time>] [--for <duration>] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
-		Short: "Revokes tokens, links and keys, and disconnects who uses them",
-		Long: `
+const revokeHelp = `
 Takes access back: ends the connections that were opened with a credential, and
 refuses it from then on. It asks the running Caddy, through its admin API. Say
 what is revoked with one of:
@@ -82,7 +77,14 @@ memory: to be safe, remove the key or the account before.
 --hub is the name of the hub, if the handler has one.
 
 --address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`,
+--config, or else the default, localhost:2019.`
+
+// revokeCommand returns the command caddy realtime revoke.
+func revokeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke --user <id>|--token <jti>|--link <id>|--key <id>|--issuer <iss> [--before <time>] [--for <duration>] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Short: "Revokes tokens, links and keys, and disconnects who uses them",
+		Long:  revokeHelp,
 		Example: `  caddy realtime revoke --user ann
   caddy realtime revoke --link 3ofHcZbR9dQx1K2m --hub support
   caddy realtime revoke --issuer https://login.example.com --before 2026-11-30T12:00:00Z --for 30d`,

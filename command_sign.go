@@ -23,12 +23,7 @@ type signing struct {
 	link              link.Link // Hub, Room, Pattern, Name and Uses
 }
 
-// signCommand returns the command caddy realtime sign.
-func signCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "sign --url <url> --key {env.<name>}|<file> --room <room>|--pattern <pattern> --verbs <verbs> [--expires <duration>] [--name <name>] [--uses <n>] [--hub <name>]",
-		Short: "Signs a link to a room",
-		Long: `
+const signHelp = `
 Prints a URL that lets whoever has it use a room until it expires, without an
 account: read along, write, or both. People can pass the URL on.
 
@@ -69,7 +64,14 @@ history, members and show; presence means members and show, all means all six.
 all. Reading a page does not count, since mail scanners open links. By default
 there is no limit.
 
---hub is the name of the hub, if the handler has one.`,
+--hub is the name of the hub, if the handler has one.`
+
+// signCommand returns the command caddy realtime sign.
+func signCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sign --url <url> --key {env.<name>}|<file> --room <room>|--pattern <pattern> --verbs <verbs> [--expires <duration>] [--name <name>] [--uses <n>] [--hub <name>]",
+		Short: "Signs a link to a room",
+		Long:  signHelp,
 		Example: `  caddy realtime sign --url https://example.com/rt/ --key '{env.LINKS_KEY}' \
       --room board/7 --verbs subscribe,history --expires 30d
   caddy realtime sign --url https://example.com/rt/ --key /etc/caddy/links.key \

@@ -255,28 +255,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionTokens(); err != nil {
 		return err
 	}
-	options, err := h.hubOptions()
+	pooled, err := h.provisionHub(app)
 	if err != nil {
 		return err
-	}
-	h.poolKey = poolKey(h.Hub)
-	pooled, made, err := takeHub(h.poolKey, options.settings, h.log)
-	if err != nil {
-		return err
-	}
-	h.taken = true
-	if err := app.adopt(h.Hub, pooled, made, options, h.log); err != nil {
-		return err
-	}
-	if err := app.noteUsers(h); err != nil {
-		return err
-	}
-	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
-	if h.JWT != nil {
-		pooled.noteTokens(time.Duration(h.JWT.MaxLifetime))
-	}
-	if len(h.Sources()) > 0 {
-		h.forget = h.hub.Trust(h)
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.srv = srv
@@ -292,6 +273,35 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.findAstray(around, asked)
 	h.logShared(around)
 	return nil
+}
+
+// provisionHub takes the hub from the pool, and leaves it the options and the credentials of the
+// handler.
+func (h *Handler) provisionHub(app *App) (*pooledHub, error) {
+	options, err := h.hubOptions()
+	if err != nil {
+		return nil, err
+	}
+	h.poolKey = poolKey(h.Hub)
+	pooled, made, err := takeHub(h.poolKey, options.settings, h.log)
+	if err != nil {
+		return nil, err
+	}
+	h.taken = true
+	if err := app.adopt(h.Hub, pooled, made, options, h.log); err != nil {
+		return nil, err
+	}
+	if err := app.noteUsers(h); err != nil {
+		return nil, err
+	}
+	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
+	if h.JWT != nil {
+		pooled.noteTokens(time.Duration(h.JWT.MaxLifetime))
+	}
+	if len(h.Sources()) > 0 {
+		h.forget = h.hub.Trust(h)
+	}
+	return pooled, nil
 }
 
 // newServer returns the server of the handler's rooms. It hands over every option that

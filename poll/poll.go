@@ -208,24 +208,8 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
-		switch session.Ended() {
-		case hub.CauseAgain:
-			return hub.ErrDraining
-		case hub.CauseCredential:
-			return hub.ErrCredential
-		case hub.CauseUser:
-			return hub.ErrUserChanged
-		default:
-		}
-		if session.Revocations() > 0 || session.Ended() == hub.CauseForbidden {
-			for _, asked := range o.Rooms {
-				if err := o.caller.May(hub.VerbSubscribe, asked.Name); err != nil {
-					return err
-				}
-			}
-			if session.Ended() == hub.CauseForbidden {
-				return hub.ErrForbidden // and given back meanwhile
-			}
+		if err := o.refusal(session); err != nil {
+			return err
 		}
 		if !o.cursor(session, page) {
 			return hub.ErrDraining // the session has ended, and a page needs a cursor
@@ -246,6 +230,31 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 	if take(page, items, at) {
 		page.More = true
 		page.Cursor = o.text(o.places(func(room string) hub.Position { return at[room] }))
+	}
+	return nil
+}
+
+// refusal returns why the session may not wait any more, or nil.
+func (o *Options) refusal(session *hub.Session) error {
+	switch session.Ended() {
+	case hub.CauseAgain:
+		return hub.ErrDraining
+	case hub.CauseCredential:
+		return hub.ErrCredential
+	case hub.CauseUser:
+		return hub.ErrUserChanged
+	default:
+	}
+	if session.Revocations() == 0 && session.Ended() != hub.CauseForbidden {
+		return nil
+	}
+	for _, asked := range o.Rooms {
+		if err := o.caller.May(hub.VerbSubscribe, asked.Name); err != nil {
+			return err
+		}
+	}
+	if session.Ended() == hub.CauseForbidden {
+		return hub.ErrForbidden // and given back meanwhile
 	}
 	return nil
 }

@@ -82,26 +82,10 @@ func ProblemOf(err error) *Problem {
 		p.Detail = limit.Limit + " is " + limit.Max
 	}
 	switch {
+	case p.atTheDoor(err):
 	case errors.Is(err, names.ErrRoom), errors.Is(err, names.ErrEvent), errors.Is(err, names.ErrKey),
 		errors.Is(err, message.ErrPosition), errors.Is(err, hub.ErrState), errors.Is(err, hub.ErrData),
 		errors.Is(err, names.ErrType), errors.Is(err, ErrContent):
-	case errors.Is(err, names.ErrUser):
-		p.Status, p.Title = http.StatusUnauthorized, "bad user"
-	case errors.Is(err, hub.ErrScope):
-		p.Status, p.Title = http.StatusForbidden, "not allowed"
-		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"
-	case errors.Is(err, hub.ErrUnauthorized):
-		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "not signed in", "this room does not allow that to anonymous clients", "room"
-	case errors.Is(err, hub.ErrForbidden):
-		p.Status, p.Title, p.Detail, p.Field = http.StatusForbidden, "not allowed", "this room does not allow that to you", "room"
-	case errors.Is(err, hub.ErrCredential):
-		p.Status, p.Title = http.StatusUnauthorized, "bad credential"
-	case errors.Is(err, hub.ErrUserChanged):
-		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "another user", "the token is another user's: connect anew with it", "token"
-	case errors.Is(err, hub.ErrNoVerifier):
-		p.Status, p.Title, p.Detail = http.StatusNotImplemented, "not implemented", "this server takes no tokens"
-	case errors.Is(err, hub.ErrNoRoom):
-		p.Status, p.Title, p.Detail, p.Field = http.StatusNotFound, "no such room", "the room does not exist, and you may not make it", "room"
 	case errors.Is(err, hub.ErrRooms):
 		p.Title, p.Detail = "too many rooms", fmt.Sprintf("one connection may be in at most %d rooms", settings.MaxRoomsJoined)
 	case errors.Is(err, hub.ErrConn):
@@ -130,4 +114,31 @@ func ProblemOf(err error) *Problem {
 		p.Status, p.Title, p.Detail = http.StatusInternalServerError, "internal error", ""
 	}
 	return p
+}
+
+// atTheDoor fills the problem for an error of who the client is and what it may do, and reports whether
+// it is one.
+func (p *Problem) atTheDoor(err error) bool {
+	switch {
+	case errors.Is(err, names.ErrUser):
+		p.Status, p.Title = http.StatusUnauthorized, "bad user"
+	case errors.Is(err, hub.ErrScope):
+		p.Status, p.Title = http.StatusForbidden, "not allowed"
+		p.Detail = "this connection is limited to the rooms that its URL names; connect to the hub's own URL for others"
+	case errors.Is(err, hub.ErrUnauthorized):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "not signed in", "this room does not allow that to anonymous clients", "room"
+	case errors.Is(err, hub.ErrForbidden):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusForbidden, "not allowed", "this room does not allow that to you", "room"
+	case errors.Is(err, hub.ErrCredential):
+		p.Status, p.Title = http.StatusUnauthorized, "bad credential"
+	case errors.Is(err, hub.ErrUserChanged):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusUnauthorized, "another user", "the token is another user's: connect anew with it", "token"
+	case errors.Is(err, hub.ErrNoVerifier):
+		p.Status, p.Title, p.Detail = http.StatusNotImplemented, "not implemented", "this server takes no tokens"
+	case errors.Is(err, hub.ErrNoRoom):
+		p.Status, p.Title, p.Detail, p.Field = http.StatusNotFound, "no such room", "the room does not exist, and you may not make it", "room"
+	default:
+		return false
+	}
+	return true
 }

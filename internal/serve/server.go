@@ -88,6 +88,11 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, rest string) erro
 	if err := s.admitAll(client, rooms, &req); err != nil {
 		return err
 	}
+	return s.inRooms(w, r, client, rooms, req, rest)
+}
+
+// inRooms serves a request to rooms, by its mode.
+func (s *Server) inRooms(w http.ResponseWriter, r *http.Request, client hub.Client, rooms []string, req request, rest string) error {
 	switch req.mode {
 	case modeHead:
 		return s.head(w, r, client, rooms)
