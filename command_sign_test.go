@@ -38,27 +38,19 @@ func TestKeyCommand(t *testing.T) {
 	}
 }
 
-// TestSignCommand checks the URLs that the command prints.
-func TestSignCommand(t *testing.T) {
-	const secret = "canary-abcdefghijklmnopqrstuvwxyz-0123456789"
-	now := time.Unix(1_800_000_000, 0)
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, []byte(secret+"\r\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("REALTIME_TEST_KEY", secret)
-	t.Setenv("REALTIME_TEST_SHORT", secret[:31])
-	key, err := link.NewKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := signing{url: "https://Example.com:8443/rt/", key: "{env.REALTIME_TEST_KEY}", expires: "7d", verbs: []string{"subscribe", " presence"}, link: link.Link{Room: "board/7"}}
-	for _, test := range []struct {
-		name   string
-		change func(*signing)
-		prefix string // of the URL
-		err    string
-	}{
+const signSecret = "canary-abcdefghijklmnopqrstuvwxyz-0123456789"
+
+// signTest is a change to a signing that is good: the URL then begins with prefix, or there is an
+// error about err.
+type signTest struct {
+	name   string
+	change func(*signing)
+	prefix string
+	err    string
+}
+
+func signTests(file string) []signTest {
+	return []signTest{
 		{"a room", func(*signing) {}, "https://Example.com:8443/rt/board/7?link=v1.", ""},
 		{"a key in a file", func(s *signing) { s.key = file }, "https://Example.com:8443/rt/board/7?link=v1.", ""},
 		{"a pattern", func(s *signing) { s.link.Room, s.link.Pattern = "", "board/*" }, "https://Example.com:8443/rt/?link=v1.", ""},
@@ -78,10 +70,27 @@ func TestSignCommand(t *testing.T) {
 		{"over at once", func(s *signing) { s.expires = "-1h" }, "", "--expires"},
 		{"no key", func(s *signing) { s.key = "" }, "", "--key"},
 		{"no such file", func(s *signing) { s.key = "/nowhere/at/all" }, "", "--key"},
-		{"the key itself", func(s *signing) { s.key = secret }, "", "--key"},
+		{"the key itself", func(s *signing) { s.key = signSecret }, "", "--key"},
 		{"a short key", func(s *signing) { s.key = "{env.REALTIME_TEST_SHORT}" }, "", "32 bytes"},
 		{"an unset key", func(s *signing) { s.key = "{env.REALTIME_TEST_UNSET}" }, "", "REALTIME_TEST_UNSET"},
-	} {
+	}
+}
+
+// TestSignCommand checks the URLs that the command prints.
+func TestSignCommand(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(signSecret+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REALTIME_TEST_KEY", signSecret)
+	t.Setenv("REALTIME_TEST_SHORT", signSecret[:31])
+	key, err := link.NewKey(signSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := signing{url: "https://Example.com:8443/rt/", key: "{env.REALTIME_TEST_KEY}", expires: "7d", verbs: []string{"subscribe", " presence"}, link: link.Link{Room: "board/7"}}
+	for _, test := range signTests(file) {
 		t.Run(test.name, func(t *testing.T) {
 			s := good
 			s.verbs = append([]string(nil), good.verbs...)
@@ -97,26 +106,31 @@ func TestSignCommand(t *testing.T) {
 			if err != nil || !strings.HasPrefix(out.String(), test.prefix) {
 				t.Fatalf("%q, %v; want %s", out.String(), err, test.prefix)
 			}
-			u, err := url.Parse(strings.TrimSuffix(out.String(), "\n"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := link.Keys{key}.Verify(u.Query().Get("link"), now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if note := notes.String(); strings.Count(note, "\n") != 1 || !strings.HasPrefix(note, "link "+l.ID+" for ") ||
-				!strings.Contains(note, "with key "+key.ID()+", expires ") || strings.Contains(note, "canary") || strings.Contains(note, "v1.") {
-				t.Errorf("on standard error: %q", note)
-			}
-			want := s.link
-			want.Host, want.Verbs, want.Expires, want.ID, want.KeyID = link.Host(u.Host), []string{"subscribe", "members", "show"}, l.Expires, l.ID, key.ID()
-			if !reflect.DeepEqual(l, want) || l.Room != "" && u.Path != "/rt/"+l.Room && u.Path != "/"+l.Room {
-				t.Errorf("got %+v, want %+v in %s", l, want, u)
-			}
-			if after := l.Expires.Sub(now); after != 7*24*time.Hour && after != link.MaxLife {
-				t.Errorf("it ends after %v", after)
-			}
+			checkSigned(t, s.link, out.String(), notes.String(), key, now)
 		})
+	}
+}
+
+// checkSigned checks the link in the URL that was printed, and the note about it.
+func checkSigned(t *testing.T, want link.Link, printed, note string, key link.Key, now time.Time) {
+	t.Helper()
+	u, err := url.Parse(strings.TrimSuffix(printed, "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := link.Keys{key}.Verify(u.Query().Get("link"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(note, "\n") != 1 || !strings.HasPrefix(note, "link "+l.ID+" for ") ||
+		!strings.Contains(note, "with key "+key.ID()+", expires ") || strings.Contains(note, "canary") || strings.Contains(note, "v1.") {
+		t.Errorf("on standard error: %q", note)
+	}
+	want.Host, want.Verbs, want.Expires, want.ID, want.KeyID = link.Host(u.Host), []string{"subscribe", "members", "show"}, l.Expires, l.ID, key.ID()
+	if !reflect.DeepEqual(l, want) || l.Room != "" && u.Path != "/rt/"+l.Room && u.Path != "/"+l.Room {
+		t.Errorf("got %+v, want %+v in %s", l, want, u)
+	}
+	if after := l.Expires.Sub(now); after != 7*24*time.Hour && after != link.MaxLife {
+		t.Errorf("it ends after %v", after)
 	}
 }

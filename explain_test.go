@@ -24,9 +24,8 @@ func TestExplainRunning(t *testing.T) {
 	}
 }
 
-// TestExplain checks what the command says about a configuration.
-func TestExplain(t *testing.T) {
-	config, _, err := caddytest.Adapt(`{
+// explained is the configuration that TestExplain asks about.
+const explained = `{
 	admin off
 }
 http://localhost:9080 {
@@ -52,7 +51,11 @@ http://localhost:9080 {
 		hub other
 		allow publish nobody
 	}
-}`)
+}`
+
+// TestExplain checks what the command says about a configuration.
+func TestExplain(t *testing.T) {
+	config, _, err := caddytest.Adapt(explained)
 	if err != nil {
 		t.Fatal(err)
 	}

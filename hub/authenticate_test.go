@@ -84,6 +84,12 @@ func TestBecomingSomebodyBesideMuchElse(t *testing.T) {
 	for _, s := range h.Sessions() {
 		s.End(CauseLeft)
 	}
+	checkNobodyIsLeft(t, h)
+}
+
+// checkNobodyIsLeft checks that nobody is counted, waited for or listed any more.
+func checkNobodyIsLeft(t *testing.T, h *Hub) {
+	t.Helper()
 	h.users.Each(func(user string, n int) {
 		if n != 0 {
 			t.Errorf("%q has %d connections", user, n)

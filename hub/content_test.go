@@ -51,28 +51,34 @@ func TestNothingButTextAndJSONIsStored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
-				test.p.Room = "r"
-				if _, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), test.p); !errors.Is(err, test.want) {
-					t.Errorf("published: %v, want %v", err, test.want)
-				}
-				signal := test.p
-				signal.Signal = true
-				if _, err := h.Caller(hub.Client{User: test.user}).Publish(t.Context(), signal); !errors.Is(err, test.want) {
-					t.Errorf("signalled: %v, want %v", err, test.want)
-				}
-				if s, err := h.Connect(hub.Client{User: test.user}, deaf{}); err == nil {
-					if _, err = s.Publish(t.Context(), test.p); !errors.Is(err, test.want) {
-						t.Errorf("published by a session: %v, want %v", err, test.want)
-					}
-					s.End(hub.CauseLeft)
-				} else if !errors.Is(err, test.want) {
-					t.Errorf("connecting: %v, want %v", err, test.want)
-				}
-				if n := len(read(t, h, "r", hub.Query{Last: 9, Limit: 9})); (n > 0) != (test.want == nil) {
-					t.Errorf("%d messages are kept", n)
-				}
+				checkContent(t, h, test.p, test.user, test.want)
 			})
 		})
+	}
+}
+
+// checkContent checks that every way to publish gives the error, and that nothing is kept if there is one.
+func checkContent(t *testing.T, h *hub.Hub, p hub.Publication, user *hub.User, want error) {
+	t.Helper()
+	p.Room = "r"
+	if _, err := h.Caller(hub.Client{User: user}).Publish(t.Context(), p); !errors.Is(err, want) {
+		t.Errorf("published: %v, want %v", err, want)
+	}
+	signal := p
+	signal.Signal = true
+	if _, err := h.Caller(hub.Client{User: user}).Publish(t.Context(), signal); !errors.Is(err, want) {
+		t.Errorf("signalled: %v, want %v", err, want)
+	}
+	if s, err := h.Connect(hub.Client{User: user}, deaf{}); err == nil {
+		if _, err = s.Publish(t.Context(), p); !errors.Is(err, want) {
+			t.Errorf("published by a session: %v, want %v", err, want)
+		}
+		s.End(hub.CauseLeft)
+	} else if !errors.Is(err, want) {
+		t.Errorf("connecting: %v, want %v", err, want)
+	}
+	if n := len(read(t, h, "r", hub.Query{Last: 9, Limit: 9})); (n > 0) != (want == nil) {
+		t.Errorf("%d messages are kept", n)
 	}
 }
 

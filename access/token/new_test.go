@@ -17,15 +17,18 @@ import (
 	"time"
 )
 
-func TestNewRefuses(t *testing.T) {
+// refusal is a change to a configuration that is good, and a part of the error that it gives.
+type refusal struct {
+	change func(*Config)
+	want   string
+}
+
+func refusals() map[string]refusal {
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(rsaKey().Public()))})
 	secret := []byte(testSecret)
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	set := Config{JWKS: "https://id.example/keys", Issuer: "i", Audience: []string{"a"}}
-	for name, test := range map[string]struct {
-		change func(*Config)
-		want   string
-	}{
+	return map[string]refusal{
 		"nothing":         {func(c *Config) { *c = Config{} }, "no key"},
 		"short secret":    {func(c *Config) { c.Secrets = [][]byte{secret[1:]} }, "secret 1: it has 31 bytes; HS256 needs at least 32"},
 		"empty secret":    {func(c *Config) { c.Secrets = [][]byte{secret, nil} }, "secret 2: it has 0 bytes"},
@@ -60,7 +63,11 @@ func TestNewRefuses(t *testing.T) {
 		"set with placeholder": {func(c *Config) { *c = set; c.JWKS = "https://id.example/{env.X}" }, "placeholders"},
 		"set without host":     {func(c *Config) { *c = set; c.JWKS = "https:///keys" }, "host"},
 		"set that is no URL":   {func(c *Config) { *c = set; c.JWKS = "https://[" }, "not a URL"},
-	} {
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, test := range refusals() {
 		t.Run(name, func(t *testing.T) {
 			c := secretConfig()
 			test.change(&c)

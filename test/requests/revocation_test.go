@@ -47,6 +47,45 @@ func guestOf(t *testing.T, s *caddytest.Site) (id, cookie string) {
 // keyID returns the id of a backend's key.
 func keyID(key string) string { return strings.Split(key, "_")[1] }
 
+// revocation is the body of a request to revoke, and what comes of it.
+type revocation struct {
+	name, body        string
+	revoked, unharmed string // headers
+	status            int    // of the next attempt
+	title             string
+}
+
+// check revokes while two clients are connected in rooms of their own, and tries again.
+func (r revocation) check(t *testing.T, s *caddytest.Site, room, watch string) {
+	t.Helper()
+	other := room + "-other"
+	revoked, unharmed := connect(t, s, room, watch, r.revoked), connect(t, s, other, watch, r.unharmed)
+	began := time.Now()
+	revoke(t, s, r.body)
+	revoked.ended(t)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s to end all connections", took)
+	}
+	for _, again := range []struct {
+		method, query string
+		headers       []string
+	}{
+		{"GET", "?last=1", nil},
+		{"GET", "?wait=5", nil},
+		{"GET", "", []string{"Accept: text/event-stream"}},
+		{"GET", "", []string{"Accept: application/x-ndjson"}},
+		{"GET", "", upgrade},
+		{"POST", "", nil},
+	} {
+		resp := s.Do(again.method, "/rt/"+room+again.query, "hi", append([]string{r.revoked}, again.headers...)...)
+		caddytest.Refused(t, resp, r.status, r.title)
+	}
+	unharmed.goOn(t, s, other, watch)
+	if got := ask(s, "POST", other, "hi", r.unharmed); got != http.StatusCreated {
+		t.Errorf("another one gets %d", got)
+	}
+}
+
 // What is revoked ends on every transport, and is refused from then on; nobody else notices.
 func TestRevocation(t *testing.T) {
 	shop, shopHash := backend.Generate()
@@ -81,12 +120,7 @@ func TestRevocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, test := range []struct {
-		name, revocation  string
-		revoked, unharmed string // headers
-		status            int    // of the next attempt
-		title             string
-	}{
+	for i, test := range []revocation{
 		{"a token", `{"token":"t1"}`, token("tom", "t1", ""), token("tom", "t2", ""), 401, "revoked"},
 		{"a user", `{"user":"ann"}`, token("ann", "a1", ""), token("anne", "a2", ""), 401, "revoked"},
 		{"an issuer", `{"issuer":"https://a"}`, token("ida", "", "https://a"), token("ida", "", "https://b"), 401, "revoked"},
@@ -99,33 +133,7 @@ func TestRevocation(t *testing.T) {
 		{"all links of a key", `{"key":"` + linkKey.ID() + `"}`, "Realtime-Link: " + signed("l7"), token("tom", "t3", ""), 403, "link revoked"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, watch := s.In(t), bearer(watch)
-			room, other := fmt.Sprintf("board/%d", i), fmt.Sprintf("board/%d-other", i)
-			revoked, unharmed := connect(t, s, room, watch, test.revoked), connect(t, s, other, watch, test.unharmed)
-			began := time.Now()
-			revoke(t, s, test.revocation)
-			revoked.ended(t)
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("it took %s to end all connections", took)
-			}
-			for _, again := range []struct {
-				method, query string
-				headers       []string
-			}{
-				{"GET", "?last=1", nil},
-				{"GET", "?wait=5", nil},
-				{"GET", "", []string{"Accept: text/event-stream"}},
-				{"GET", "", []string{"Accept: application/x-ndjson"}},
-				{"GET", "", upgrade},
-				{"POST", "", nil},
-			} {
-				resp := s.Do(again.method, "/rt/"+room+again.query, "hi", append([]string{test.revoked}, again.headers...)...)
-				caddytest.Refused(t, resp, test.status, test.title)
-			}
-			unharmed.goOn(t, s, other, watch)
-			if got := ask(s, "POST", other, "hi", test.unharmed); got != http.StatusCreated {
-				t.Errorf("another one gets %d", got)
-			}
+			test.check(t, s.In(t), fmt.Sprintf("board/%d", i), bearer(watch))
 		})
 	}
 }

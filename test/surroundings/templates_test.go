@@ -13,14 +13,9 @@ import (
 	"github.com/caddy-realtime/realtime/test/caddytest"
 )
 
-// Pages made by templates have links to rooms, good for the host of the page.
-func TestTemplatesSignLinks(t *testing.T) {
-	const secret = "canary-abcdefghijklmnopqrstuvwxyz-0123456789"
-	t.Setenv("REALTIME_TEST_LINKS", secret)
-	key, err := link.NewKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+// startTemplates starts a site whose pages sign links with the key in REALTIME_TEST_LINKS.
+func startTemplates(t *testing.T) (*caddytest.Site, caddytest.Logged) {
+	t.Helper()
 	dir := t.TempDir()
 	page := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -30,7 +25,7 @@ func TestTemplatesSignLinks(t *testing.T) {
 	page("room.html", `{{realtimeLink .Req "board/a b" "subscribe,publish" "24h" "Ann"}}`)
 	page("pattern.html", `{{realtimeLink .Req "board/*" "all" "30m"}}`)
 	page("bad.html", `{{realtimeLink .Req "board/*" "fly" "30m"}}`)
-	s, logged := caddytest.StartLogged(t, "root * "+dir+`
+	return caddytest.StartLogged(t, "root * "+dir+`
 		templates {
 			extensions {
 				realtime {
@@ -47,6 +42,17 @@ func TestTemplatesSignLinks(t *testing.T) {
 				verbs all
 			}
 		}`)
+}
+
+// Pages made by templates have links to rooms, good for the host of the page.
+func TestTemplatesSignLinks(t *testing.T) {
+	const secret = "canary-abcdefghijklmnopqrstuvwxyz-0123456789"
+	t.Setenv("REALTIME_TEST_LINKS", secret)
+	key, err := link.NewKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, logged := startTemplates(t)
 	get := func(name string) (int, string) {
 		resp, err := http.Get(s.URL + "/" + name)
 		if err != nil {
