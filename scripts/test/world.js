@@ -1,39 +1,9 @@
 // A browser and a server, as far as realtime.js can tell them from real ones.
 import { mock } from 'node:test';
 import '../realtime-http.js'; // so that it need not be loaded later
+import { mend } from './clock.js';
 
-/** Lets everything happen that waits for no timer. */
-export const settle = async () => {
-  for (let i = 0; i < 50; i++) await new Promise((done) => setImmediate(done));
-};
-
-/** Lets `ms` pass, in steps, so that what a timer starts can go on in between. */
-export const pass = async (ms) => {
-  await settle();
-  for (let left = ms; left > 0; left -= 250) {
-    mock.timers.tick(Math.min(250, left));
-    await settle();
-  }
-};
-
-/** A mocked timer that is cleared after it has fired takes another one with it (Node.js 20). */
-const mend = () => {
-  const { setTimeout, setInterval, clearTimeout, clearInterval } = globalThis;
-  const alive = new Set();
-  globalThis.setTimeout = (then, ms, ...a) => {
-    const timer = setTimeout(() => (alive.delete(timer), then(...a)), ms);
-    alive.add(timer);
-    return timer;
-  };
-  globalThis.setInterval = (...a) => {
-    const timer = setInterval(...a);
-    alive.add(timer);
-    return timer;
-  };
-  globalThis.clearTimeout = (timer) => void (alive.delete(timer) && clearTimeout(timer));
-  globalThis.clearInterval = (timer) => void (alive.delete(timer) && clearInterval(timer));
-  return () => Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
-};
+export { pass, settle } from './clock.js';
 
 const shown = (query) => (query.has('state') ? JSON.parse(query.get('state')) : undefined);
 
