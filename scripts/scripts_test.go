@@ -43,8 +43,8 @@ func TestBudgets(t *testing.T) {
 		names string
 		most  int
 	}{
-		{"realtime.js", 5300},
-		{"realtime.js realtime-chat.js", 13_700},
+		{"realtime.js", 5150},
+		{"realtime.js realtime-chat.js", 13_500},
 		{"realtime-http.js", 1800},
 		{"realtime-socket.js", 1500},
 		{"realtime-value.js", 1100},
