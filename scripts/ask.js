@@ -12,7 +12,7 @@
 const SOON = 4_000; // ms in which a HEAD must be answered where much depends on it
 
 /** Asks for the status and the headers alone, which must come soon. @type {(page: Realtime) => Promise<Response>} */
-export const probe = (page) => page.ask_(page.hub_, { method: 'HEAD', signal: AbortSignal.timeout(SOON) });
+export const probe = (page) => page.ask_(page.hub_, { method: 'HEAD' }, SOON);
 
 /** The id of the user that the server takes this page for, from the answer to a HEAD; '' for an anonymous one. */
 export const userOf = (/** @type {Response} */ response) => decodeURIComponent(response.headers.get('Realtime-User') ?? '');

@@ -122,11 +122,11 @@ const LATE = 30_000; // ms in which a request must be answered
 
 /** Updates what is known about a room's members, and adds all of it to the object. @type {(presence: Presence, object: Wire) => void} */
 const count = (presence, object) => {
-  const { op, members, here = [], enter, update = [], leave = [] } = object;
+  const { op, members, here, enter, update, leave = [] } = object;
   presence.members = members;
   if (op == 'presence') {
     if (!enter) presence.here.clear(); // a snapshot, or a number without names
-    for (const member of [...here, ...(enter ?? []), ...update]) presence.here.set(member.id, member);
+    for (const member of [here, enter, update].flat()) if (member) presence.here.set(member.id, member);
     for (const { id } of leave) presence.here.delete(id);
   }
   Object.assign(object, presence);
@@ -255,7 +255,7 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
   history = async (room, { signal, ...query } = {}) => {
     this.load_();
     await this.renew_();
-    const response = await this.ask_(extend(this.hub_, { room, ...query }), { signal });
+    const response = await this.ask_(extend(this.hub_, { room, ...query }), signal && { signal });
     if (response.ok) return response.json();
     throw new RealtimeError(await problem(response));
   };
@@ -321,10 +321,10 @@ export class Realtime extends /** @type {new () => Listening<RealtimeEvents>} */
     return (this.bearer_ = await (token?.call ? token() : token));
   }
 
-  /** Makes a request with the token. It ends with its signal or, if it has none, after a while. @type {(url: string, init?: RequestInit) => Promise<Response>} */
-  ask_(url, { headers, signal = AbortSignal.timeout(LATE), ...init } = {}) {
-    headers = { ...headers, ...(this.bearer_ && { Authorization: 'Bearer ' + this.bearer_ }) };
-    return fetch(url, { ...init, headers, signal, cache: 'no-store' });
+  /** Makes a request with the token. It ends with its signal or, if it has none, after some ms. @type {(url: string, init?: RequestInit, ms?: number) => Promise<Response>} */
+  ask_(url, init, ms = LATE) {
+    const headers = { ...init?.headers, ...(this.bearer_ && { Authorization: 'Bearer ' + this.bearer_ }) };
+    return fetch(url, { signal: AbortSignal.timeout(ms), cache: 'no-store', ...init, headers });
   }
 
   /** Opens a connection, unless there is one. */

@@ -74,17 +74,15 @@ export class Team {
   }
 
   /** Leads while it has the lock. @param {LockOptions} options */
-  async request_(options) {
-    try {
-      await this.hold_('', options, () => this.open_());
-    } catch {
+  request_(options) {
+    this.hold_('', options, () => this.open_()).catch(() => {
       if (this.life_.signal.aborted) return;
       if (!this.connection_) return this.separate_();
       // Another tab has taken the lock because this one gave no sign of life.
       this.connection_.relay_({ op: 'bye' });
       this.connection_ = undefined;
       this.join_();
-    }
+    });
   }
 
   join_() {
