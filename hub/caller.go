@@ -70,8 +70,11 @@ func (c *Caller) tag(conn string) string {
 // echoes reports whether the message is not for the caller, whose connection published
 // it: a signal never is, a message if the client does not want its own.
 func (c *Caller) echoes(m *Message) bool {
+	if m.Publisher == "" {
+		return false
+	}
 	client := c.who()
-	return (client.NoEcho || m.Signal) && m.Publisher != "" && m.Publisher == c.tag(client.ID)
+	return (client.NoEcho || m.Signal) && m.Publisher == c.tag(client.ID)
 }
 
 // admit is the door. It returns why the caller may not do this in the room, before
