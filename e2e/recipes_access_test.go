@@ -209,16 +209,7 @@ func appCookies(r accessRecipe) {
 	firefoxSays(r, "Ben Archer", "session=ben; path=/", "")
 }
 
-// needTokens skips a recipe while the client has no option token.
-func needTokens(r accessRecipe) {
-	r.t.Helper()
-	if !strings.Contains(string(asset("realtime.js").Bytes("")), "Bearer ") {
-		r.t.Skip("the client does not know tokens yet")
-	}
-}
-
 func appTokens(r accessRecipe) {
-	needTokens(r)
 	zoe := r.open("Zoe")
 	r.closed(zoe, "Sign in to write")
 	ann := r.with("Ann", "session=ann")
@@ -233,7 +224,6 @@ func appTokens(r accessRecipe) {
 
 // The provider changes its key: new pages come in by it, and those that are open do not notice.
 func providerTokens(r accessRecipe) {
-	needTokens(r)
 	r.place(r.find(r.t, "page with a token", func(e example) bool { return e.name == "token" }))
 	r.write("token", r.app.Token(r.t, "ann", nil))
 	ann := r.open("Ann")
