@@ -159,11 +159,12 @@ func (c *Caller) May(verb Verb, room string) error { return c.admit(verb, room) 
 // reauthorize decides again about the session's subscriptions.
 func (s *Session) reauthorize() {
 	lost, cause := s.decideAgain()
+	if cause == CauseAgain {
+		s.refuse(cause)
+		return
+	}
 	if cause != 0 {
 		s.End(cause)
-	}
-	if cause == CauseAgain {
-		s.revoked.Add(1)
 	}
 	if w, ok := s.waker.(Revoker); ok && lost {
 		w.Revoke()

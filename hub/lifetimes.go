@@ -164,6 +164,6 @@ func (h *Hub) expire(now time.Time) {
 		}
 	}
 	for _, s := range end {
-		s.refuse()
+		s.refuse(CauseCredential)
 	}
 }

@@ -102,15 +102,15 @@ func (h *Hub) vouch(c *Client) error {
 func (h *Hub) endRefused() {
 	for _, s := range h.Sessions() {
 		if h.vouch(s.who()) != nil {
-			s.refuse()
+			s.refuse(CauseCredential)
 		}
 	}
 }
 
-// refuse ends the session, since its credential does not count any more. What waits for its client is
+// refuse ends the session, since what let it in does not count any more. What waits for its client is
 // not sent.
-func (s *Session) refuse() {
-	s.End(CauseCredential)
+func (s *Session) refuse(cause Cause) {
+	s.End(cause)
 	s.revoked.Add(1)
 	if w, ok := s.waker.(Revoker); ok {
 		w.Revoke()
