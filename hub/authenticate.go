@@ -99,7 +99,7 @@ func (s *Session) adopt(user *User, cred *Credential) (Authenticated, error) {
 	s.mu.Unlock()
 	s.hub.lifetimes.set(s)
 	if s.hub.vouch(&next) != nil { // what has been revoked meanwhile did not find it
-		s.End(CauseCredential)
+		s.refuse(CauseCredential)
 	}
 	if s.Ended() != 0 {
 		return Authenticated{}, ErrEnded
