@@ -3,7 +3,6 @@ package realtime
 import (
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -51,7 +50,7 @@ func (h *Handler) logOwn(r *http.Request) func(err error) {
 			host = r.RemoteAddr
 		}
 		h.log.Info("handled request with a credential, which the access log leaves out",
-			"method", method, "host", r.Host, "path", path, "proto", strings.TrimSpace(r.Proto), "remote_ip", host,
+			"method", method, "host", r.Host, "path", path, "proto", r.Proto, "remote_ip", host,
 			"user_id", user, "refused", status, "duration", time.Since(began))
 	}
 }

@@ -41,7 +41,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 	if shown.Anonymous {
 		return hub.Client{Family: h.family}, nil
 	}
-	if c, err = h.explicit(r, shown); err != nil {
+	if c, err = h.explicit(r, shown, repl); err != nil {
 		return c, err
 	}
 	if c.User == nil && shown.Ambient {
@@ -59,7 +59,7 @@ func (h *Handler) identity(r *http.Request, shown serve.Presented, repl *caddy.R
 
 // explicit returns the client of a token or a key, or nobody if there is none. One that is bad is
 // an error, never a quieter identity.
-func (h *Handler) explicit(r *http.Request, shown serve.Presented) (c hub.Client, err error) {
+func (h *Handler) explicit(r *http.Request, shown serve.Presented, repl *caddy.Replacer) (c hub.Client, err error) {
 	text := shown.Bearer
 	if h.JWT != nil && h.JWT.QueryToken && shown.AccessToken != "" {
 		if text != "" && text != shown.AccessToken {
@@ -75,7 +75,7 @@ func (h *Handler) explicit(r *http.Request, shown serve.Presented) (c hub.Client
 	case h.tokens != nil:
 		c.User, c.Credential, err = h.Verify(r.Context(), text, addressOf(r))
 		return c, err
-	case len(h.Backends) > 0 && !h.knowsUser(r):
+	case len(h.Backends) > 0 && !h.knowsUser(repl):
 		return c, serve.BadCredential("it is not a key of a backend")
 	default:
 		return c, nil // it is for a handler before us
@@ -83,8 +83,7 @@ func (h *Handler) explicit(r *http.Request, shown serve.Presented) (c hub.Client
 }
 
 // knowsUser reports whether a handler before us has found out who sent the request.
-func (h *Handler) knowsUser(r *http.Request) bool {
-	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+func (h *Handler) knowsUser(repl *caddy.Replacer) bool {
 	user, err := h.userOf(repl)
 	return user != nil || err != nil
 }

@@ -16,9 +16,10 @@ import (
 // defaultUser is the template of the user's id: what authentication handlers set.
 const defaultUser = "{http.auth.user.id}"
 
-// userOf returns the user of a request by the template, or nil. A handler with jwt has none. Every placeholder of the template must have
-// a value: what is around them would be the id of all strangers.
-// It returns an error that wraps [names.ErrUser] for an id that nobody may have who has signed in.
+// userOf returns the user of a request by the template, or nil. A handler with jwt has none. Every
+// placeholder of the template must have a value: what is around them would be the id of all
+// strangers. It returns an error that wraps [names.ErrUser] for an id that nobody may have who has
+// signed in.
 func (h *Handler) userOf(repl *caddy.Replacer) (*hub.User, error) {
 	if h.User == "" || repl == nil {
 		return nil, nil //nolint:nilnil // nobody, which is not an error
