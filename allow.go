@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/access"
+	"github.com/caddy-realtime/realtime/hub"
 )
 
 // Allow lets some clients do something. Several of them add up.
@@ -68,6 +69,15 @@ const (
 	verbForms = "subscribe, publish, signal, history, members, show, presence, all, moderate or create"
 	whoForms  = "anyone, nobody, granted, guests, users, user <id...>, owner, claim <path> <value...> or a named matcher like @staff"
 )
+
+// onlyVerbs parses words that all must be verbs, for rooms of the pattern; see [access.ParseVerbs].
+func onlyVerbs(pattern string, words []string) ([]hub.Verb, error) {
+	verbs, rest, err := access.ParseVerbs(pattern, words)
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("unrecognized verb %q: must be %s", rest[0], verbForms)
+	}
+	return verbs, err
+}
 
 // rule converts the option to a rule for the rooms of the pattern.
 func (a *Allow) rule(pattern string) (access.Rule, error) {

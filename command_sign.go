@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-realtime/realtime/access"
 	"github.com/caddy-realtime/realtime/access/link"
 )
 
@@ -152,12 +151,10 @@ func linkVerbs(words []string) ([]string, error) {
 	for i := range words {
 		words[i] = strings.TrimSpace(words[i])
 	}
-	verbs, rest, err := access.ParseVerbs("", words)
+	verbs, err := onlyVerbs("", words)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(rest) > 0:
-		return nil, fmt.Errorf("unrecognized verb %q: must be %s", rest[0], verbForms)
 	case len(verbs) == 0:
 		return nil, fmt.Errorf("no verb specified: must be %s", verbForms)
 	}

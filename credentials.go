@@ -220,8 +220,8 @@ func (h *Handler) grantedBy(t *token.Token, user string) (hub.Granter, error) {
 	}
 	var grants []access.Grant
 	for word, patterns := range t.Realtime {
-		verbs, rest, err := access.ParseVerbs("", []string{word})
-		if err != nil || len(rest) > 0 {
+		verbs, err := onlyVerbs("", []string{word})
+		if err != nil {
 			return nil, fmt.Errorf("the claim realtime has an unknown verb")
 		}
 		if len(patterns) > 0 {

@@ -219,8 +219,8 @@ func (h *Handler) verifyLink(r *http.Request, text string, opens bool) (*link.Li
 
 // linkGrants returns what a link gives, below the handler's ceiling.
 func (h *Handler) linkGrants(l *link.Link) (*access.Grants, error) {
-	verbs, rest, err := access.ParseVerbs("", l.Verbs)
-	if err != nil || len(rest) > 0 {
+	verbs, err := onlyVerbs("", l.Verbs)
+	if err != nil {
 		return nil, errors.New("unknown verb")
 	}
 	room := l.Room
