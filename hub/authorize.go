@@ -254,7 +254,7 @@ func (s *Session) change(m *Subscription, can Verbs) (left bool) {
 		s.queue(s.who().Tell(Change{Rights: Rights{Room: m.room.name, Can: can, Presence: m.room.policy.Load().Presence.Mode, Left: left}}))
 	}
 	if left {
-		s.leave(m, WhyLeft, 0)
+		s.leave(m, departure{why: WhyLeft})
 		return true
 	}
 	if taken.Has(VerbShow) {

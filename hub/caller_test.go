@@ -34,6 +34,8 @@ func TestOneDoor(t *testing.T) {
 		"Stats":          "the operator's: sums over all rooms",
 		"Sessions":       "the operator's: each session is a caller",
 		"Close":          "the operator's",
+		"Drain":          "the operator's",
+		"Draining":       "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
 		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
 		"MayTry":          "looks at an address and at no room",

@@ -143,7 +143,7 @@ func (c *checker) attendance(r *room) {
 	c.fading += p.roster.Ending()
 	c.that(p.counted == p.roster.Ending(), "%d leases end in %s, counted %d", p.roster.Ending(), r.name, p.counted)
 	c.that(held == c.held[r], "%d sessions hold leases in %s, counted %d", c.held[r], r.name, held)
-	others := p.roster.Len() - p.roster.Members()
+	others := p.roster.Len() - p.roster.Members() - p.places.count()
 	c.that(others == c.others[r], "%d others in %s, counted %d", c.others[r], r.name, others)
 	c.that(int(r.watchers.Load()) == c.watchers[r], "%d subscriptions get presence in %s, counted %d", c.watchers[r], r.name, r.watchers.Load())
 }

@@ -24,7 +24,7 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 	s := &made.Session
 	s.client.Store(&made.client)
 	s.session = s
-	if err := h.count(s.who(), func() { h.sessions[s] = struct{}{} }); err != nil {
+	if err := h.count(s.who(), true, func() { h.sessions[s] = struct{}{} }); err != nil {
 		return nil, err
 	}
 	if c.Credential != nil {
@@ -44,20 +44,21 @@ func (h *Hub) Connect(c Client, w Waker) (*Session, error) {
 // the errors of [Hub.Connect].
 func (c *Caller) Occupy() (leave func(), err error) {
 	h := c.hub
-	if err := h.count(c.who(), func() { h.answers++ }); err != nil {
+	if err := h.count(c.who(), false, func() { h.answers++ }); err != nil {
 		return nil, err
 	}
 	return func() {
 		h.mu.Lock()
 		h.answers--
+		h.noteEmpty()
 		h.mu.Unlock()
 		h.uncount(c.who())
 	}, nil
 }
 
 // count counts a client among the connections, of the hub, of its address and of its user.
-// add is called with mu held.
-func (h *Hub) count(c *Client, add func()) error {
+// session says that it will have a session. add is called with mu held.
+func (h *Hub) count(c *Client, session bool, add func()) error {
 	if err := h.vouch(c); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (h *Hub) count(c *Client, add func()) error {
 		return h.crowdedUser(full, c, set)
 	}
 	h.mu.Lock()
-	refused := h.occupied(c, set)
+	refused := h.occupied(c, session, set)
 	if refused == nil {
 		add()
 	}
@@ -103,7 +104,7 @@ func (c *Caller) CanConnect() error {
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.occupied(c.who(), set)
+	return h.occupied(c.who(), true, set)
 }
 
 func addressBounds(set *settings.Settings) limit.Bounds {
@@ -128,11 +129,11 @@ func (h *Hub) crowdedUser(full limit.Crowded, c *Client, set *settings.Settings)
 	return h.biteUser(limit.Full("max_connections_per_user", set.MaxPerUser), c, c.firstRoom())
 }
 
-// occupied returns the refusal of a hub that takes no session, or nil. Called
-// with mu held.
-func (h *Hub) occupied(c *Client, set *settings.Settings) error {
+// occupied returns the refusal of a hub that takes no session, or no more connections, or nil.
+// Called with mu held.
+func (h *Hub) occupied(c *Client, session bool, set *settings.Settings) error {
 	switch {
-	case h.closed:
+	case h.closed, session && h.draining.Load():
 		return ErrDraining
 	case len(h.sessions)+h.answers >= set.MaxConnections:
 		return h.bite(limit.Full("max_connections", set.MaxConnections), c, c.firstRoom())
@@ -148,6 +149,7 @@ func (h *Hub) disconnect(s *Session) {
 	}
 	h.mu.Lock()
 	delete(h.sessions, s)
+	h.noteEmpty()
 	h.mu.Unlock()
 	h.uncount(s.who())
 }

@@ -28,6 +28,8 @@ type Hub struct {
 	endings    [numCauses]atomic.Uint64
 	bitten     sync.Map // limits that have been logged since the last Configure
 	stop       chan struct{}
+	draining   atomic.Bool // there are no new sessions; set with mu held
+	publishing gate
 	unwatch    context.CancelFunc
 	born       time.Time
 	janitor    sync.WaitGroup // what runs until the hub is closed
@@ -38,7 +40,9 @@ type Hub struct {
 	leaving  map[string]chan struct{} // rooms that are being forgotten; closed when that is done
 	blocks   map[string]*block        // the same rooms, by the pattern of their quota
 	sessions map[*Session]struct{}
-	answers  int // clients that are being answered without a session
+	answers  int           // clients that are being answered without a session
+	attached int           // connections that belong to a server, see Attached
+	empty    chan struct{} // closed when nobody is connected any more; nil: nobody waits
 
 	secret  secret.Key
 	epoch   string        // of presence cursors
@@ -72,15 +76,16 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		engine:   e,
-		budget:   message.NewBudget(s.HistoryMemory),
-		stop:     make(chan struct{}),
-		born:     time.Now(),
-		rooms:    make(map[string]*room),
-		leaving:  make(map[string]chan struct{}),
-		blocks:   make(map[string]*block),
-		sessions: make(map[*Session]struct{}),
-		epoch:    secret.NewID(),
+		engine:     e,
+		budget:     message.NewBudget(s.HistoryMemory),
+		stop:       make(chan struct{}),
+		born:       time.Now(),
+		rooms:      make(map[string]*room),
+		leaving:    make(map[string]chan struct{}),
+		blocks:     make(map[string]*block),
+		sessions:   make(map[*Session]struct{}),
+		epoch:      secret.NewID(),
+		publishing: gate{last: make(chan struct{}, 1)},
 	}
 	h.settings.Store(s)
 	h.divide(s)

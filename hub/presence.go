@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub/presence"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -13,12 +14,25 @@ const (
 	WhyTimeout = presence.Timeout
 )
 
-// whyOf returns the reason that the other members are sent when a session ends.
-func whyOf(c Cause) Why {
-	if c == CauseLeft {
-		return WhyLeft
+// departure is how a session leaves a room.
+type departure struct {
+	why      Why           // for the other members
+	grace    time.Duration // after which they see it; 0: at once
+	sentAway bool          // by the server, to come back at once: the client has not left
+}
+
+// departureBy returns how a session leaves its rooms that ends by the cause. Whom the server has sent
+// away gets the time to come back even if the room has no grace.
+func departureBy(c Cause, p *settings.Policy) departure {
+	d := departure{why: WhyTimeout, grace: p.Presence.Grace}
+	switch c {
+	case CauseLeft:
+		d.why = WhyLeft
+	case CauseDraining, CauseStopping, CauseAgain:
+		d.sentAway, d.grace = true, max(d.grace, settings.DefaultPresenceGrace)
+	default:
 	}
-	return WhyTimeout
+	return d
 }
 
 // presenceAfter returns who is in the room, or nil if that has not changed since

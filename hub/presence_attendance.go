@@ -35,6 +35,7 @@ type attendance struct {
 	timer   *time.Timer
 	due     time.Time // when timer fires; zero: it does not
 	closed  bool
+	places  places
 }
 
 // hold gives the client's connection a lease that a session holds, and shows state
@@ -50,7 +51,11 @@ func (p *attendance) hold(c *Client, state []byte, attended bool) (*presence.Lea
 	if attended {
 		p.roster.Count(-1, false)
 	}
-	l := p.roster.Hold(id, userName(c.User), c.ID, state)
+	hold := p.roster.Hold
+	if !attended && c.User == nil && !p.roster.Has(id) && p.places.take() {
+		hold = p.roster.Seat // it has been counted all the while
+	}
+	l := hold(id, userName(c.User), c.ID, state)
 	p.follow()
 	return l, nil
 }
@@ -97,7 +102,12 @@ func (p *attendance) unshow(c *Client, l *presence.Lease) *presence.Lease {
 func (p *attendance) attend(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.roster.Count(n, p.room.watchers.Load() > 0)
+	if n > 0 && p.places.take() {
+		n-- // it has been counted all the while
+	}
+	if n != 0 {
+		p.roster.Count(n, p.room.watchers.Load() > 0)
+	}
 	p.follow()
 }
 
@@ -176,6 +186,9 @@ func (p *attendance) arm() {
 	if end, ok := p.roster.NextEnd(); ok {
 		p.wakeAt(end)
 	}
+	if len(p.places) > 0 {
+		p.wakeAt(p.places[0].ends)
+	}
 }
 
 // wakeAt sees to it that tick runs at t.
@@ -208,7 +221,7 @@ func (p *attendance) close() {
 	}
 	p.closed = true
 	p.outdate()
-	p.roster = presence.Roster{}
+	p.roster, p.places = presence.Roster{}, nil
 	p.account()
 	if p.timer != nil {
 		p.timer.Stop()
@@ -232,11 +245,14 @@ func (p *attendance) tick() {
 func (p *attendance) step() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.hub.draining.Load() { // nobody is told that those leave who are sent away
 		return true
 	}
 	p.due = time.Time{}
 	now := time.Now()
+	if n := p.places.expire(now); n > 0 {
+		p.roster.Count(-n, p.room.watchers.Load() > 0)
+	}
 	more := p.roster.Expire(now, sweepChunk)
 	p.account()
 	if more {
@@ -309,5 +325,5 @@ func (p *attendance) position() Position { return Position{Epoch: p.hub.epoch, O
 func (p *attendance) lasts() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.roster.Ending() > 0
+	return p.roster.Ending()+len(p.places) > 0
 }

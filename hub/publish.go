@@ -40,6 +40,10 @@ func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 		return Receipt{}, err
 	}
 	h := c.hub
+	if !h.publishing.enter() {
+		return Receipt{}, ErrDraining
+	}
+	defer h.publishing.leave()
 	set := h.settings.Load()
 	limits := set.Policy(p.Room)
 	if len(p.Data) > limits.MaxMessageSize {

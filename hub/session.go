@@ -19,12 +19,13 @@ import (
 type Session struct {
 	Caller
 
-	waker   Waker
-	began   time.Duration // after Hub.born
-	cause   atomic.Uint32
-	sent    atomic.Uint64 // messages handed out by Next, and in rooms that were left
-	got     atomic.Uint64 // messages published
-	revoked atomic.Uint32 // how often it has lost a room, the members of one, or its credential
+	waker     Waker
+	began     time.Duration // after Hub.born
+	sent      atomic.Uint64 // messages handed out by Next, and in rooms that were left
+	got       atomic.Uint64 // messages published
+	cause     atomic.Uint32
+	dismissed atomic.Uint32 // the cause with which it ends when nothing is due; 0: none
+	revoked   atomic.Uint32 // how often it has lost a room, the members of one, or its credential
 
 	mu          sync.Mutex
 	rooms       []*Subscription
@@ -129,7 +130,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 		return Joined{}, err
 	}
 	if i >= 0 {
-		s.leave(s.rooms[i], WhyLeft, 0)
+		s.leave(s.rooms[i], departure{why: WhyLeft})
 		s.rooms[i] = m
 	} else {
 		s.rooms = append(s.rooms, m)
@@ -147,10 +148,10 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 }
 
 // leave ends a subscription. Called with mu held.
-func (s *Session) leave(m *Subscription, why Why, grace time.Duration) {
+func (s *Session) leave(m *Subscription, d departure) {
 	m.room.leave(m)
 	s.sent.Add(m.sent.Load())
-	m.vanish(why, grace)
+	m.vanish(d)
 }
 
 // Cursor returns where the session stands in a room after what Next has given,
@@ -170,7 +171,7 @@ func (s *Session) unsubscribe(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(name); i >= 0 {
-		s.leave(s.rooms[i], WhyLeft, 0)
+		s.leave(s.rooms[i], departure{why: WhyLeft})
 		s.rooms = slices.Delete(s.rooms, i, i+1)
 	}
 }
@@ -211,7 +212,7 @@ func (s *Session) End(cause Cause) {
 	s.hub.endings[cause].Add(1)
 	s.mu.Lock()
 	for _, m := range s.rooms {
-		s.leave(m, whyOf(cause), m.room.policy.Load().Presence.Grace)
+		s.leave(m, departureBy(cause, m.room.policy.Load()))
 	}
 	s.rooms = nil
 	s.release()
@@ -225,9 +226,20 @@ func (s *Session) Ended() Cause { return Cause(s.cause.Load()) }
 
 // Next appends to buf what is due to the client, notices first, then what
 // comes after its cursors, until there is nothing or buf's capacity is reached,
-// and reports whether there is more. It never blocks. Messages are shared and
-// must not be changed.
+// and reports whether there may be more. It never blocks. Messages are shared and
+// must not be changed. If nothing is due to a session that was dismissed, Next ends it.
 func (s *Session) Next(buf []Item) (items []Item, more bool) {
+	items, more = s.next(buf)
+	if cause := Cause(s.dismissed.Load()); cause != 0 && !more {
+		if more = len(items) > len(buf); !more { // the caller is to come again, when it has passed them on
+			s.End(cause)
+		}
+	}
+	return items, more
+}
+
+// next is Next without the dismissal.
+func (s *Session) next(buf []Item) (items []Item, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(buf)

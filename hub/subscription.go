@@ -203,11 +203,16 @@ func (m *Subscription) show(state []byte) (err error) {
 }
 
 // vanish undoes appear.
-func (m *Subscription) vanish(why Why, grace time.Duration) {
-	switch {
+func (m *Subscription) vanish(d departure) {
+	switch c := m.session.who(); {
+	case m.lease != nil && d.sentAway && c.User == nil:
+		m.room.attendance.sendAway(m.lease, d)
 	case m.lease != nil:
-		m.room.attendance.release(m.lease, why, grace)
-	case !m.session.who().Observer:
+		m.room.attendance.release(m.lease, d.why, d.grace)
+	case c.Observer:
+	case d.sentAway:
+		m.room.attendance.keepPlace()
+	default:
 		m.room.attendance.attend(-1)
 	}
 }

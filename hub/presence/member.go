@@ -29,6 +29,12 @@ type Lease struct {
 	why      Why
 }
 
+// Bare reports whether the lease is all that there is of a member who shows no state, and one session
+// holds it.
+func (l *Lease) Bare() bool {
+	return l.state == nil && l.sessions == 1 && len(l.member.leases) == 1 && !l.leaving
+}
+
 // fewLeases is up to how many leases are looked through.
 const fewLeases = 16
 

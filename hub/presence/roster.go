@@ -139,6 +139,25 @@ func (r *Roster) Move(l *Lease, id, name, conn string) *Lease {
 	return moved
 }
 
+// Vacate releases a lease that is Bare, and counts its connection instead, as Count does: the number
+// does not change.
+func (r *Roster) Vacate(l *Lease) {
+	noted := r.recount
+	r.Release(l, Left, time.Time{})
+	r.bare++
+	r.recount = noted
+}
+
+// Seat is Hold for one of the connections that are only counted, which is then not counted any more: the
+// number does not change. The member must not be there yet.
+func (r *Roster) Seat(id, name, conn string, state []byte) *Lease {
+	noted := r.recount
+	r.bare--
+	l := r.Hold(id, name, conn, state)
+	r.recount = noted
+	return l
+}
+
 // Show shows another state; nil changes nothing.
 func (r *Roster) Show(l *Lease, state []byte) {
 	if r.has(l) {
