@@ -33,6 +33,10 @@ func init() {
 //     to `366d`. By default it is kept as long as such a credential can be good: `366d` for links, keys
 //     and users that begin with `~`, otherwise the longest `max_lifetime` of the hub's tokens, at
 //     least `24h`.
+//   - `GET /realtime/hubs` lists the hubs: their names, whether they are `serving` or `draining`, and how many
+//     `connections`, `rooms` and `bytes` of messages they have. With `Accept: application/x-ndjson` it is a stream
+//     with a line whenever that has changed, at most one a second. When Caddy exits, the stream goes on until
+//     all hubs have ended. There may be 16 streams at once.
 //   - `GET /realtime/revocations` lists revocations by kind and id. Optional in the query are `hub`; `limit`,
 //     from 1 to 1000 (default: 100); and `after`, which is `next` of the page before.
 //
@@ -52,6 +56,7 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "POST /realtime/revoke", Handler: caddy.AdminHandlerFunc(serveRevoke)},
+		{Pattern: "GET /realtime/hubs", Handler: caddy.AdminHandlerFunc(serveHubs)},
 		{Pattern: "GET /realtime/revocations", Handler: caddy.AdminHandlerFunc(serveRevocations)},
 	}
 }

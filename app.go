@@ -35,9 +35,10 @@ type App struct {
 // adoption holds the options of one configuration for one hub.
 type adoption struct {
 	hubOptions
-	pooled *pooledHub
-	made   bool // this configuration has made the hub: no other uses it
-	log    *slog.Logger
+	pooled   *pooledHub
+	made     bool // this configuration has made the hub: no other uses it
+	handlers int  // of this configuration that use the hub
+	log      *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -49,14 +50,14 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision subscribes to the event "stopping", the end of this configuration: another
-// one is in force then. Caddy emits it before it waits for anything.
+// one is in force then, or the process exits. Caddy emits it before it waits for anything.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.generation = secret.NewID()
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
 	}
-	return events.(*caddyevents.App).On("stopping", successor{})
+	return events.(*caddyevents.App).On("stopping", a)
 }
 
 // adopt notes the options of a handler for its hub. made says that the hub was made for
@@ -66,9 +67,12 @@ func (a *App) adopt(name string, p *pooledHub, made bool, o hubOptions, log *slo
 		a.adopted = make(map[string]*adoption)
 	}
 	was := a.adopted[name]
+	if was != nil {
+		was.handlers++
+	}
 	switch {
 	case was == nil:
-		was = &adoption{hubOptions: o, pooled: p, made: made, log: log}
+		was = &adoption{hubOptions: o, pooled: p, made: made, handlers: 1, log: log}
 		a.adopted[name] = was
 	case o.own && was.own && !was.equal(o):
 		return fmt.Errorf("hub %q has conflicting options: %w", name, errConfigured)
@@ -133,16 +137,23 @@ func (a *App) settle() {
 	})
 }
 
-// successor handles the end of a configuration: it applies the options of the next one.
-type successor struct{}
-
-// Handle implements caddyevents.Handler.
-func (successor) Handle(context.Context, caddy.Event) error {
-	// There is no app when the process ends. If the new configuration was refused it is
-	// the old one, which is settled already.
+// Handle implements caddyevents.Handler for the end of this configuration: it applies the options of
+// the next one, and drains the hubs that nobody will use any more.
+func (a *App) Handle(context.Context, caddy.Event) error {
+	if caddy.Exiting() {
+		drainAll() // also if a new configuration has just started: it is about to end, too
+		return nil
+	}
+	// There is no app if nothing follows. If the new configuration was refused it is the old
+	// one, which is settled already.
 	app, err := caddy.ActiveContext().AppIfConfigured("realtime")
-	if a, ok := app.(*App); ok && err == nil {
-		a.settle()
+	if next, ok := app.(*App); ok && err == nil {
+		next.settle()
+	}
+	for name, o := range a.adopted {
+		if used, _ := hubs.References(poolKey(name)); used == o.handlers {
+			o.pooled.drain()
+		}
 	}
 	return nil
 }
@@ -151,12 +162,12 @@ func (successor) Handle(context.Context, caddy.Event) error {
 func (*App) Start() error { return nil }
 
 // Stop implements caddy.App. Another handler may have aborted the event, so this is the
-// last opportunity to apply the options of the next configuration.
-func (*App) Stop() error { return successor{}.Handle(context.Background(), caddy.Event{}) }
+// last opportunity to do what is to be done then.
+func (a *App) Stop() error { return a.Handle(context.Background(), caddy.Event{}) }
 
 // Interface guards
 var (
 	_ caddy.App           = (*App)(nil)
 	_ caddy.Provisioner   = (*App)(nil)
-	_ caddyevents.Handler = successor{}
+	_ caddyevents.Handler = (*App)(nil)
 )

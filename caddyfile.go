@@ -135,6 +135,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		rate                        <n>[/s|/m|/h] [<burst>] | off
 //		history_memory              <size>|off
 //		heartbeat                   <duration>|off
+//		drain                       <duration>|off
 //		origins                     <origin...>
 //		subprotocols                <name...>
 //		compression                 on|off
@@ -201,10 +202,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 	case "jwt":
 		return h.unmarshalJWT(d)
 	case "heartbeat":
-		h.Heartbeat, err = duration(d)
-		if err == nil && checkHeartbeat(h.Heartbeat) != nil {
-			err = d.WrapErr(checkHeartbeat(h.Heartbeat))
-		}
+		h.Heartbeat, err = seconds(d)
+	case "drain":
+		h.Drain, err = seconds(d)
 	case "origins":
 		h.Origins, err = words(d, serve.CheckOrigin, serve.SameOrigins)
 	case "subprotocols":

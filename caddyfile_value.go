@@ -98,6 +98,16 @@ func duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	return caddy.Duration(t), nil
 }
 
+// seconds reads a duration from a second to an hour, or off.
+func seconds(d *caddyfile.Dispenser) (caddy.Duration, error) {
+	name := d.Val()
+	t, err := duration(d)
+	if err == nil && checkSeconds(name, t) != nil {
+		err = d.WrapErr(checkSeconds(name, t))
+	}
+	return t, err
+}
+
 // rate reads a rate, per second unless it has another unit, and its burst; or off.
 func rate(d *caddyfile.Dispenser) (*Rate, error) {
 	name := d.Val()

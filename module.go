@@ -4,6 +4,7 @@
 package realtime
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -154,6 +155,11 @@ type Handler struct {
 	// connections. Default: `25s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
+	// How long clients are sent away for: when Caddy exits or the hub ends, all of them, and at a
+	// reload those on HTTP/2 and 3 and those that wait for an answer. Each goes at a time of its
+	// own, and comes back with its cursor. From 1s to 1h, or -1 for all at once. Default: `5s`.
+	Drain caddy.Duration `json:"drain,omitempty"`
+
 	// The origins whose pages may use the rooms, in addition to the site's own:
 	// `https://app.example.com`, `https://*.example.com`, `app.example.com` (any
 	// scheme), `null` (pages loaded from files, and sandboxed frames), or `*` (any).
@@ -205,10 +211,11 @@ type Handler struct {
 	asHosts  caddyhttp.MatchHost          // the hosts that the site names, for AsBackend
 	errors   []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
 	late     *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
-	down     chan struct{}                // closed when the handler's server shuts down
+	attached *hub.Attached                // the streams and polls that the handler's server holds; nil before there is a hub
+	patience time.Duration                // of Caddy with open requests (grace_period); 0: unlimited
 
-	taken  bool      // the hub was taken and not given back; owned by Provision and Cleanup
-	downed sync.Once // closes down
+	taken bool      // the hub was taken and not given back; owned by Provision and Cleanup
+	moved sync.Once // see shutDown
 }
 
 // CaddyModule returns the Caddy module information.
@@ -229,7 +236,6 @@ const (
 // [App].
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Slogger()
-	h.down = make(chan struct{})
 	asked := h.Prefix != ""
 	h.Prefix = h.prefix()
 	if h.Heartbeat == 0 {
@@ -264,6 +270,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		app.keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
+	h.patience = patience(ctx)
 	h.server = h.newServer(pooled, &app.refused)
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.srv, h)
@@ -283,7 +290,7 @@ func (h *Handler) provisionHub(app *App) (*pooledHub, error) {
 		return nil, err
 	}
 	h.poolKey = poolKey(h.Hub)
-	pooled, made, err := takeHub(h.poolKey, options.settings, h.log)
+	pooled, made, err := takeHub(h.Hub, options.settings, h.log)
 	if err != nil {
 		return nil, err
 	}
@@ -295,6 +302,7 @@ func (h *Handler) provisionHub(app *App) (*pooledHub, error) {
 		return nil, err
 	}
 	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
+	h.attached = hub.NewAttached(h.hub)
 	if h.JWT != nil {
 		pooled.noteTokens(time.Duration(h.JWT.MaxLifetime))
 	}
@@ -312,7 +320,7 @@ func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.
 		Group:            &p.conns,
 		Poller:           &p.idle,
 		Log:              h.log,
-		Down:             h.down,
+		Attached:         h.attached,
 		Heartbeat:        max(time.Duration(h.Heartbeat), 0),
 		Compression:      h.Compression,
 		Origins:          h.Origins,
@@ -338,7 +346,7 @@ func (h *Handler) Validate() error { return h.check() }
 
 // Cleanup gives the hub back, and ends the fetching of keys. It is also called after a Provision that failed.
 func (h *Handler) Cleanup() error {
-	if h.down != nil {
+	if h.attached != nil {
 		h.shutDown()
 	}
 	if h.forget != nil {
@@ -354,9 +362,17 @@ func (h *Handler) Cleanup() error {
 	return releaseHub(h.poolKey)
 }
 
-// shutDown ends the streams and polls that the handler's server still holds. Their
-// clients come back to the new server, and miss nothing.
-func (h *Handler) shutDown() { h.downed.Do(func() { close(h.down) }) }
+// shutDown sends the clients of the streams and polls that the handler's server still holds to the
+// new server, where they miss nothing.
+func (h *Handler) shutDown() {
+	h.moved.Do(func() {
+		within := h.hub.Settings().Drain
+		if h.patience > 0 {
+			within = min(within, h.patience)
+		}
+		h.attached.Move(spread(within))
+	})
+}
 
 // ServeHTTP serves paths below the prefix, and passes other requests on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -399,7 +415,7 @@ func (h *Handler) check() error {
 	if err := checkHubName(h.Hub); err != nil {
 		return err
 	}
-	if err := checkHeartbeat(h.Heartbeat); err != nil {
+	if err := cmp.Or(checkSeconds("heartbeat", h.Heartbeat), checkSeconds("drain", h.Drain)); err != nil {
 		return err
 	}
 	if err := h.checkRooms(); err != nil {

@@ -16,7 +16,7 @@ import (
 // unknown fields are errors, as they are for Caddy.
 func (h *Handler) UnmarshalJSON(b []byte) error {
 	type plain Handler
-	return unmarshalOptions(b, (*plain)(h), map[string]*caddy.Duration{"heartbeat": &h.Heartbeat})
+	return unmarshalOptions(b, (*plain)(h), map[string]*caddy.Duration{"heartbeat": &h.Heartbeat, "drain": &h.Drain})
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]: an error names its room and field.

@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,16 +19,13 @@ import (
 	"github.com/caddy-realtime/realtime/internal/outbound"
 )
 
-func init() {
-	caddy.OnExit(waitForGoodbyes)
-}
-
 // hubs holds the hubs by pool key, so that they outlive the configurations that
 // use them.
 var hubs = caddy.NewUsagePool()
 
 // pooledHub is a hub, and its connections that have left net/http.
 type pooledHub struct {
+	name       string
 	hub        *hub.Hub
 	conns      outbound.Group
 	idle       netpoll.Poller // where they wait while they are idle
@@ -37,6 +33,8 @@ type pooledHub struct {
 	authorizer hub.Authorizer // the rules themselves; nil: none
 	uses       link.Uses      // of signed links
 	life       atomic.Int64   // the longest of tokens so far, as a time.Duration; 0: there were none
+	ending     sync.Once      // see drain
+	ended      chan struct{}  // closed when everything has ended
 }
 
 // apply puts a configuration's options in force. Live subscriptions are decided again only
@@ -87,16 +85,16 @@ func (b both) Knows(f *hub.Facts) bool {
 // exists.
 func poolKey(name string) string { return "memory/" + name }
 
-// takeHub returns the hub of the key. If there is none it makes one with the settings,
+// takeHub returns the hub with a name. If there is none it makes one with the settings,
 // and made is true. releaseHub undoes takeHub.
-func takeHub(key string, s *settings.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
-	v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
+func takeHub(name string, s *settings.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
+	v, loaded, err := hubs.LoadOrNew(poolKey(name), func() (caddy.Destructor, error) {
 		h, err := hub.New(s, hub.NewMemory())
 		if err != nil {
 			return nil, err
 		}
 		h.SetLogger(log)
-		return &pooledHub{hub: h}, nil
+		return &pooledHub{name: name, hub: h, ended: make(chan struct{})}, nil
 	})
 	if err != nil {
 		return nil, false, err
@@ -152,53 +150,6 @@ func (p *pooledHub) tokenLife() time.Duration {
 func releaseHub(key string) error {
 	_, err := hubs.Delete(key)
 	return err
-}
-
-// Destruct implements [caddy.Destructor]: it ends the hub when no configuration uses it
-// any more. It does not wait for goodbyes, which each connection says within a bounded
-// time.
-func (p *pooledHub) Destruct() error {
-	closing.add(&p.conns)
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
-	defer cancel()
-	err := p.hub.Close(ctx)
-	// Every session has ended, so no connection waits for input any more.
-	p.idle.Close()
-	return err
-}
-
-// goodbyeTime is how long the process waits for goodbyes before it exits.
-const goodbyeTime = 2 * time.Second
-
-// closing holds the connections of hubs that have ended.
-var closing closingGroups
-
-type closingGroups struct {
-	mu     sync.Mutex
-	groups []*outbound.Group
-}
-
-func (c *closingGroups) add(g *outbound.Group) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	keep := c.groups[:0]
-	for _, o := range c.groups {
-		if o.Len() > 0 {
-			keep = append(keep, o)
-		}
-	}
-	c.groups = append(keep, g)
-}
-
-// waitForGoodbyes waits until the goodbyes are written, before the process exits.
-func waitForGoodbyes(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
-	defer cancel()
-	closing.mu.Lock()
-	defer closing.mu.Unlock()
-	for _, g := range closing.groups {
-		g.Wait(ctx)
-	}
 }
 
 var _ caddy.Destructor = (*pooledHub)(nil)

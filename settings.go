@@ -70,7 +70,8 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 		return nil, false, err
 	}
 	s.HistoryMemory = int64(memory)
-	own = own || given || h.Rate != nil || len(h.Rooms) > 0 || len(h.Allow) > 0
+	s.Drain = h.drain()
+	own = own || given || h.Drain != 0 || h.Rate != nil || len(h.Rooms) > 0 || len(h.Allow) > 0
 	if h.Rate != nil {
 		if s.Rate, err = h.Rate.settings(); err != nil {
 			return nil, false, err
@@ -261,14 +262,27 @@ func checkHubName(name string) error {
 	return nil
 }
 
-func checkHeartbeat(d caddy.Duration) error {
+// checkSeconds checks an option that is a time from a second to an hour, or off.
+func checkSeconds(name string, d caddy.Duration) error {
 	if d == 0 || d == off {
 		return nil
 	}
 	if t := time.Duration(d); t < time.Second || t > time.Hour {
-		return fmt.Errorf("invalid heartbeat %s: must be between 1s and 1h, or -1 (Caddyfile: off)", t)
+		return fmt.Errorf("invalid %s %s: must be between 1s and 1h, or -1 (Caddyfile: off)", name, t)
 	}
 	return nil
+}
+
+// drain returns how long clients are sent away; 0: all at once.
+func (h *Handler) drain() time.Duration {
+	switch h.Drain {
+	case 0:
+		return settings.DefaultDrain
+	case off:
+		return 0
+	default:
+		return time.Duration(h.Drain)
+	}
 }
 
 // errConfigured is the error for two handlers that set one hub's options differently.

@@ -48,7 +48,7 @@ func large(s *settings.Settings) {
 
 // readForwards publishes in all rooms and reads on, page by page.
 func readForwards(t *testing.T, h *hub.Hub, texts []string, most int, wait time.Duration, rooms int) {
-	o := poll.Options{Hub: h, Limit: 1000, Wait: wait, Several: rooms > 1}
+	o := poll.Options{Hub: h, Attached: hub.NewAttached(h), Limit: 1000, Wait: wait, Several: rooms > 1}
 	for i := range rooms {
 		name := fmt.Sprint("r", i)
 		start, err := h.Caller(hub.Client{}).Read(t.Context(), name, hub.Query{})
@@ -169,7 +169,7 @@ func TestPagesThatAreNotRead(t *testing.T) {
 		publish(t, h, strings.Repeat("x", 500<<10))
 		s := &stuck{ResponseWriter: httptest.NewRecorder(), stop: make(chan struct{})}
 		done := make(chan error, 1)
-		o := poll.Options{Hub: h, Limit: 10, Rooms: []poll.Room{{Name: room, Query: hub.Query{Last: 10}}}}
+		o := poll.Options{Hub: h, Attached: hub.NewAttached(h), Limit: 10, Rooms: []poll.Room{{Name: room, Query: hub.Query{Last: 10}}}}
 		go func() { done <- poll.Serve(s, httptest.NewRequest("GET", "/", nil), o) }()
 		synctest.Wait()
 		if p := ask(t, h, func(*poll.Options) {}); p.err == nil {
@@ -198,7 +198,7 @@ func TestGapsHaveRoomOnAPage(t *testing.T) {
 			rooms = append(rooms, poll.Room{Name: name, Query: hub.Query{InvalidCursor: true}})
 		}
 		w := httptest.NewRecorder()
-		o := poll.Options{Hub: h, Limit: 1, Wait: time.Minute, Several: true, Rooms: rooms}
+		o := poll.Options{Hub: h, Attached: hub.NewAttached(h), Limit: 1, Wait: time.Minute, Several: true, Rooms: rooms}
 		if err := poll.Serve(w, httptest.NewRequest("GET", "/", nil), o); err != nil {
 			t.Fatal(err)
 		}

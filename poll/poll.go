@@ -19,8 +19,9 @@ import (
 // since PresenceCursor, which is that of an earlier page.
 //
 // Without Wait, and for paging backwards (Before), Serve answers at once. With Wait it
-// waits for a message, a gap or a change of members, until the time is over, Down is
-// closed or the request is cancelled; then the page may be empty.
+// waits for a message, a gap or a change of members, until the time is over, the client
+// has to move to another server, or the request is cancelled; then the page may be empty.
+// While the hub drains, Serve answers with what there is, or refuses an empty page.
 type Options struct {
 	Hub            *hub.Hub
 	Client         hub.Client
@@ -31,7 +32,7 @@ type Options struct {
 	Conditional    bool          // 304 instead of an empty page: the request had If-None-Match
 	State          []byte        // JSON that the client shows as a member; nil: none
 	PresenceCursor hub.Position
-	Down           <-chan struct{} // closed when the server shuts down
+	Attached       *hub.Attached // of the server, for polls that wait; must be set
 
 	caller *hub.Caller // of Client
 }
@@ -85,20 +86,35 @@ func (o *Options) fill(ctx context.Context, page *protocol.Page) (leave func(), 
 		wake := make(hub.WakeChan, 1)
 		o.Client.Bound = true
 		session, err := o.Hub.Connect(o.Client, wake)
+		if errors.Is(err, hub.ErrDraining) {
+			return o.fillNow(ctx, page)
+		}
 		if err != nil {
 			return nil, err
 		}
-		leave = func() { session.End(hub.CauseLeft) }
+		remove := o.Attached.Add(session)
+		leave = func() {
+			session.End(hub.CauseLeft)
+			remove()
+		}
 		if err := o.wait(ctx, session, wake, page); err != nil {
 			leave()
 			return nil, err
 		}
 		return leave, nil
 	}
+	return o.fillNow(ctx, page)
+}
+
+// fillNow does so without waiting.
+func (o *Options) fillNow(ctx context.Context, page *protocol.Page) (leave func(), err error) {
 	if leave, err = o.caller.Occupy(); err != nil {
 		return nil, err
 	}
-	if err := o.read(ctx, page); err != nil {
+	if err = o.read(ctx, page); err == nil && o.Wait > 0 && o.Hub.Draining() && len(page.Messages)+len(page.Gaps) == 0 {
+		err = hub.ErrDraining // or its client would ask again at once
+	}
+	if err != nil {
 		leave()
 		return nil, err
 	}
@@ -203,41 +219,50 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 			room++
 		}
 	}
+	after := func() string { return o.text(o.places(func(room string) hub.Position { return at[room] })) }
+	page.Cursor = after()
+	items, err := o.await(ctx, session, wake, page, make([]hub.Item, 0, room))
+	if err != nil {
+		return err
+	}
+	full := take(page, items, at)
+	page.More = page.More || full
+	if full || len(items) > 0 && session.Ended() != 0 {
+		page.Cursor = after()
+	}
+	return nil
+}
+
+// await returns what the session hands out first, and nothing when the time is over or the client has
+// to move. It sets the page's cursor to where the session stands.
+func (o *Options) await(ctx context.Context, session *hub.Session, wake hub.WakeChan, page *protocol.Page, items []hub.Item) ([]hub.Item, error) {
 	timeout := time.NewTimer(o.Wait)
 	defer timeout.Stop()
-	items := make([]hub.Item, 0, room)
 	for {
 		items, page.More = session.Next(items)
+		// A dismissed session hands out the rest and an end: only a full page says that there is more.
+		page.More = page.More && (!session.Dismissed() || len(items) == cap(items))
 		if err := o.refusal(session); err != nil {
-			return err
+			return nil, err
 		}
-		if !o.cursor(session, page) {
-			return hub.ErrDraining // the session has ended, and a page needs a cursor
-		}
-		if o.hasNews(items) {
-			break
+		if ended := !o.cursor(session, page); ended || o.hasNews(items) {
+			return items, nil
 		}
 		items = items[:0] // presence that the client has
 		select {
 		case <-wake:
-			continue
 		case <-timeout.C:
+			return nil, nil
 		case <-ctx.Done():
-		case <-o.Down:
+			return nil, nil
 		}
-		break
 	}
-	if take(page, items, at) {
-		page.More = true
-		page.Cursor = o.text(o.places(func(room string) hub.Position { return at[room] }))
-	}
-	return nil
 }
 
 // refusal returns why the session may not wait any more, or nil.
 func (o *Options) refusal(session *hub.Session) error {
 	switch session.Ended() {
-	case hub.CauseAgain:
+	case hub.CauseAgain, hub.CauseInternal, hub.CauseSlow:
 		return hub.ErrDraining
 	case hub.CauseCredential:
 		return hub.ErrCredential
@@ -259,12 +284,15 @@ func (o *Options) refusal(session *hub.Session) error {
 	return nil
 }
 
-// cursor sets the page's cursor to where the session stands. It returns false if the
-// session has ended.
+// cursor sets the page's cursor to where the session stands. It returns false, and leaves the cursor,
+// if the session has ended.
 func (o *Options) cursor(session *hub.Session, page *protocol.Page) bool {
 	v := o.places(session.Cursor)
+	if slices.ContainsFunc(v, func(p protocol.RoomCursor) bool { return p.IsZero() }) {
+		return false
+	}
 	page.Cursor = o.text(v)
-	return !slices.ContainsFunc(v, func(p protocol.RoomCursor) bool { return p.IsZero() })
+	return true
 }
 
 // places returns where a reader stands in the rooms.

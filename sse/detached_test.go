@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,7 +44,7 @@ func detach(t *testing.T, change func(*sse.Options), test func(*testing.T, *site
 			}
 			s := &site{t: t, hub: h, poller: netpoll.Poller{Goroutines: goroutines}}
 			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				o := sse.Options{Hub: h, Group: &s.group, Poller: &s.poller, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}}
+				o := sse.Options{Hub: h, Group: &s.group, Poller: &s.poller, Attached: hub.NewAttached(h), Rooms: one(room), Format: sse.Events{}}
 				change(&o)
 				w.Header().Set("X-Chain", "kept")
 				if err := sse.Serve(w, r, o); err != nil {
@@ -199,8 +198,7 @@ func TestDetachedClientGoesOnSending(t *testing.T) {
 
 // HTTP/1.0 knows no chunks: its streams stay in the handler.
 func TestHTTP10(t *testing.T) {
-	down := make(chan struct{})
-	detach(t, func(o *sse.Options) { o.Down = down }, func(t *testing.T, s *site) {
+	detach(t, func(*sse.Options) {}, func(t *testing.T, s *site) {
 		nc, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err != nil {
 			t.Fatal(err)

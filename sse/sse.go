@@ -2,7 +2,6 @@ package sse
 
 import (
 	"context"
-	"log/slog"
 	"math"
 	"net/http"
 	"time"
@@ -18,7 +17,7 @@ const (
 	batchBytes = 64 << 10 // bytes gathered for one write
 )
 
-// Options describes one stream. Hub, Group, Poller, Log, Client and Format must be
+// Options describes one stream. Hub, Group, Poller, Attached, Client and Format must be
 // set, and there is at least one room. With several rooms the format must be one
 // with envelopes, and the client's Alone must be set, since each event's id depends on
 // what this stream has sent before. Over HTTP/1.1 the connection may leave net/http:
@@ -27,21 +26,20 @@ type Options struct {
 	Hub       *hub.Hub
 	Group     *outbound.Group
 	Poller    *netpoll.Poller
-	Log       *slog.Logger
 	Client    hub.Client
 	Rooms     []protocol.JoinRequest
 	Answered  bool // begin with an answer to each join
 	Format    Format
-	Heartbeat time.Duration   // between signs of life; 0: none
-	Down      <-chan struct{} // closed when the server shuts down
-	Held      func()          // called if a handler around us holds the stream back; may be nil
+	Heartbeat time.Duration // between signs of life; 0: none
+	Attached  *hub.Attached // of the server, for streams that stay with it
+	Held      func()        // called if a handler around us holds the stream back; may be nil
 }
 
 // Serve joins the rooms and streams until the client goes or the session ends. It
 // writes the head and the opening through the whole chain of writers. Over HTTP/1.1,
 // if they came through unchanged, the connection then leaves net/http and Serve
 // returns at once; the stream lives on. Otherwise Serve returns when the stream has
-// ended, also because the server shuts down.
+// ended, also because the client has to move to another server.
 //
 // An error refuses the request: nothing has been written, and protocol.ProblemOf
 // turns it into the answer. Once the head is written Serve returns nil.
@@ -71,6 +69,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 	if s.begin(opening, hijacker, out) {
 		return nil
 	}
+	defer o.Attached.Add(session)()
 	defer session.End(hub.CauseInternal) // if nothing better was found
 	if out != nil {
 		out.Relay(wake)
@@ -206,18 +205,14 @@ func (s *stream) run() {
 		}
 		select {
 		case <-s.wake:
-			if s.ending() { // even if there is always something to write
-				s.session.End(hub.CauseDraining)
+			if s.session.Ended() == 0 {
+				s.gather()
+			} else {
 				s.end()
 				return
 			}
-			s.gather()
 		case <-idle.C:
 			s.bytes = s.Format.Heartbeat(s.bytes)
-		case <-s.Down:
-			s.session.End(hub.CauseDraining)
-			s.end()
-			return
 		case <-s.r.Context().Done():
 			s.session.End(s.departed())
 			return
@@ -267,7 +262,7 @@ func (s *stream) flush() error {
 	var last time.Time
 	for b := s.bytes; ; {
 		until := time.Now().Add(protocol.PieceTime)
-		if s.ending() {
+		if s.session.Ended() != 0 {
 			if last.IsZero() {
 				last = until
 			}
@@ -292,16 +287,6 @@ func (s *stream) flush() error {
 	return nil
 }
 
-// ending reports whether the session has ended, or has to.
-func (s *stream) ending() bool {
-	select {
-	case <-s.Down:
-		return true
-	default:
-		return s.session.Ended() != 0
-	}
-}
-
 // end writes the bytes before a planned end.
 func (s *stream) end() {
 	s.pending, _ = s.session.Next(s.items[:0]) // only notices, since it has ended
@@ -314,6 +299,6 @@ func (s *stream) end() {
 
 func (s *stream) logEnd() {
 	sent, _ := s.session.Counts()
-	s.Log.Debug("connection ended", "transport", s.Format.ContentType(), "cause", s.session.Ended().String(),
+	s.session.Logger().Debug("connection ended", "transport", s.Format.ContentType(), "cause", s.session.Ended().String(),
 		"duration", time.Since(s.session.Since()), "sent", sent)
 }

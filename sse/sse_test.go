@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -103,11 +102,11 @@ func (w *writer) change(f func()) {
 // stream is one stream that is served in a bubble.
 type stream struct {
 	*writer
-	t      *testing.T
-	hub    *hub.Hub
-	cancel context.CancelFunc
-	down   chan struct{}
-	done   chan struct{}
+	t        *testing.T
+	hub      *hub.Hub
+	cancel   context.CancelFunc
+	attached *hub.Attached
+	done     chan struct{}
 }
 
 // bubble runs f with a stream in a bubble of fake time.
@@ -123,9 +122,9 @@ func bubble(t *testing.T, change func(*sse.Options), f func(*testing.T, *stream)
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &stream{
 			writer: &writer{header: make(http.Header)}, t: t, hub: h, cancel: cancel,
-			down: make(chan struct{}), done: make(chan struct{}),
+			attached: hub.NewAttached(h), done: make(chan struct{}),
 		}
-		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Rooms: one(room), Format: sse.Events{}, Down: s.down}
+		o := sse.Options{Hub: h, Attached: s.attached, Rooms: one(room), Format: sse.Events{}}
 		if change != nil {
 			change(&o)
 		}
@@ -211,7 +210,7 @@ func TestLines(t *testing.T) {
 		if got := s.take(); got != "\n" {
 			t.Errorf("heartbeat %q", got)
 		}
-		close(s.down)
+		s.attached.Move(0)
 		if got := s.ended(hub.CauseDraining); got != string(protocol.Bye(503, protocol.RetryFirst, protocol.RetryLast))+"\n" {
 			t.Errorf("ends with %q", got)
 		}
@@ -280,7 +279,7 @@ func TestEnds(t *testing.T) {
 		cause hub.Cause
 		want  bool // a time to come back
 	}{
-		{"down", func(s *stream) { close(s.down) }, hub.CauseDraining, true},
+		{"down", func(s *stream) { s.attached.Move(0) }, hub.CauseDraining, true},
 		{"hub closes", func(s *stream) { s.hub.Close(context.Background()) }, hub.CauseStopping, true},
 		{"session is ended", func(s *stream) { s.hub.Sessions()[0].End(hub.CauseRate) }, hub.CauseRate, true},
 		{"client goes", func(s *stream) { s.cancel() }, hub.CauseLeft, false},
@@ -288,7 +287,7 @@ func TestEnds(t *testing.T) {
 		{"write fails", func(s *stream) { s.change(func() { s.broken = true }); s.publish("x") }, hub.CauseGone, false},
 		{"flush fails", func(s *stream) { s.change(func() { s.flushing = true }); s.publish("x") }, hub.CauseGone, false},
 		{"too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.publish("x") }, hub.CauseSlow, false},
-		{"down and too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); close(s.down) }, hub.CauseDraining, false},
+		{"down and too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.attached.Move(0) }, hub.CauseDraining, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -365,7 +364,7 @@ func TestSlowEnd(t *testing.T) {
 				<-time.After(time.Second)
 				began := time.Now()
 				if how == "down" {
-					close(s.down)
+					s.attached.Move(0)
 				} else {
 					s.hub.Sessions()[0].End(hub.CauseDraining)
 				}
@@ -418,7 +417,7 @@ func TestAlwaysBehind(t *testing.T) {
 			}
 		})
 		<-time.After(time.Minute)
-		close(s.down)
+		s.attached.Move(0)
 		began := time.Now()
 		s.ended(hub.CauseDraining)
 		if d := time.Since(began); d > 20*time.Second {
@@ -456,7 +455,7 @@ func TestRefused(t *testing.T) {
 	}
 	serve := func(name string) error {
 		w := httptest.NewRecorder()
-		o := sse.Options{Hub: h, Log: slog.New(slog.DiscardHandler), Rooms: one(name), Format: sse.Events{}}
+		o := sse.Options{Hub: h, Attached: hub.NewAttached(h), Rooms: one(name), Format: sse.Events{}}
 		err := sse.Serve(w, httptest.NewRequest(http.MethodGet, "/", nil), o)
 		if w.Body.Len() > 0 || len(w.Header()) > 0 {
 			t.Errorf("wrote %q, %v", w.Body, w.Header())

@@ -49,7 +49,7 @@ func (c *conn) obey(line []byte) error {
 	c.rubbish = 0
 	err = command.Do(context.Background(), c.Session, false)
 	switch {
-	case errors.Is(err, hub.ErrEnded), errors.Is(err, hub.ErrDraining):
+	case errors.Is(err, hub.ErrEnded):
 		return err
 	case !errors.Is(err, limit.ErrRate):
 		c.refused = 0

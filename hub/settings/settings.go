@@ -27,6 +27,7 @@ const (
 	DefaultRateBurst      = 20
 	DefaultBackendRate    = 1000 // a second
 	DefaultPresenceGrace  = 10 * time.Second
+	DefaultDrain          = 5 * time.Second
 	Off                   = math.MaxInt // as a number in Settings: no limit
 )
 
@@ -58,6 +59,8 @@ type Settings struct {
 	History History
 	// Presence is what a room says about its members.
 	Presence PresenceRule
+	// Drain is how long clients are sent away before the hub ends; 0: all at once.
+	Drain time.Duration
 	// Rooms changes limits for some rooms.
 	Rooms []RoomRule
 }
@@ -109,6 +112,7 @@ func Defaults() *Settings {
 		BackendRate:    limit.Rate{PerSecond: DefaultBackendRate, Burst: 2 * DefaultBackendRate},
 		History:        History{Count: DefaultHistoryCount, Age: DefaultHistoryAge},
 		Presence:       PresenceRule{Grace: DefaultPresenceGrace},
+		Drain:          DefaultDrain,
 	}
 }
 

@@ -69,9 +69,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c hub.Client, ro
 	}
 	c.Alone = len(rooms) > 1 // each event's id is the cursor of all rooms
 	return sse.Serve(w, r, sse.Options{
-		Hub: s.Hub, Group: s.Group, Poller: s.Poller, Log: s.Log, Client: c, Rooms: req.joinRequests(rooms),
+		Hub: s.Hub, Group: s.Group, Poller: s.Poller, Client: c, Rooms: req.joinRequests(rooms),
 		Answered: req.answers && !req.members,
-		Format:   format, Heartbeat: s.Heartbeat, Down: s.Down, Held: s.heldBack,
+		Format:   format, Heartbeat: s.Heartbeat, Attached: s.Attached, Held: s.heldBack,
 	})
 }
 

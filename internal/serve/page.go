@@ -15,7 +15,7 @@ import (
 func (s *Server) page(w http.ResponseWriter, r *http.Request, c hub.Client, rooms []string, req request) error {
 	o := poll.Options{
 		Hub: s.Hub, Client: c, Several: len(rooms) > 1, Limit: req.limit, Wait: req.wait,
-		Conditional: req.conditional, State: req.state, PresenceCursor: req.presenceCursor, Down: s.Down,
+		Conditional: req.conditional, State: req.state, PresenceCursor: req.presenceCursor, Attached: s.Attached,
 	}
 	waits := req.wait > 0 && req.before.IsZero()
 	if waits {

@@ -13,14 +13,14 @@ import (
 )
 
 // Server serves the rooms of one handler. Its fields are set before the first request,
-// and do not change; it is safe for concurrent use. Hub, Group, Poller, Log, Down,
+// and do not change; it is safe for concurrent use. Hub, Group, Poller, Log, Attached,
 // Refused, Identify and LiftWriteTimeout must be set.
 type Server struct {
-	Hub    *hub.Hub
-	Group  *outbound.Group // writes to connections that have left net/http
-	Poller *netpoll.Poller // where they wait while they are idle
-	Log    *slog.Logger
-	Down   <-chan struct{} // closed when net/http shuts down: streams and polls that it still holds end
+	Hub      *hub.Hub
+	Group    *outbound.Group // writes to connections that have left net/http
+	Poller   *netpoll.Poller // where they wait while they are idle
+	Log      *slog.Logger
+	Attached *hub.Attached // the streams and polls that net/http still holds
 
 	// Options of the handler; zero values switch them off.
 	Heartbeat    time.Duration // between signs of life

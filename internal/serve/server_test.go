@@ -27,7 +27,7 @@ func newServer(t *testing.T) *Server {
 	t.Cleanup(func() { _ = h.Close(context.WithoutCancel(t.Context())) })
 	return &Server{
 		Hub: h, Group: new(outbound.Group), Poller: new(netpoll.Poller), Log: slog.New(slog.DiscardHandler),
-		Down: make(chan struct{}), Refused: new(RefusedOrigins), LiftWriteTimeout: func(*http.Request) {},
+		Attached: hub.NewAttached(h), Refused: new(RefusedOrigins), LiftWriteTimeout: func(*http.Request) {},
 		Identify: func(r *http.Request, shown Presented) (c hub.Client, err error) {
 			if id := r.Header.Get("From"); id != "" && shown.Ambient {
 				c.User = &hub.User{ID: id}

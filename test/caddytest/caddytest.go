@@ -34,11 +34,14 @@ import (
 // address.
 const Open = "rate off\nmax_connections_per_address off\n"
 
+// dir is the folder of this process.
+var dir string
+
 // Run is what TestMain does: it runs the tests with a folder of this process for Caddy's
 // files.
 func Run(m *testing.M) {
-	dir, err := os.MkdirTemp("", "realtime-test")
-	if err != nil {
+	var err error
+	if dir, err = os.MkdirTemp("", "realtime-test"); err != nil {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)

@@ -3,14 +3,10 @@ package reload
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
@@ -155,77 +151,4 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 		return runtime.NumGoroutine() <= before+3
 	})
-}
-
-// startProgram builds Caddy and starts it with a site. What its end comes to is sent to
-// exited.
-func startProgram(t *testing.T) (s *caddytest.Site, server *os.Process, exited chan error) {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "caddy")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/caddy-realtime/realtime/cmd/caddy").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	s = caddytest.New(t)
-	config := filepath.Join(t.TempDir(), "Caddyfile")
-	caddyfile := s.Caddyfile("realtime {\n" + caddytest.Open + "}")
-	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "run", "--config", config, "--adapter", "caddyfile")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited = make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	caddytest.Eventually(t, "the server", func() bool {
-		resp, err := http.Head(s.URL + "/rt/lobby")
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err == nil
-	})
-	return s, cmd.Process, exited
-}
-
-// TestStopWithOpenStreams runs the real program: what a process does at its end
-// cannot be seen from inside.
-func TestStopWithOpenStreams(t *testing.T) {
-	s, server, exited := startProgram(t)
-	streams := make([]*caddytest.Lines, 100)
-	for i := range streams {
-		streams[i] = s.Stream("lobby", "text/event-stream")
-		streams[i].Until("id: ")
-	}
-	sockets := make([]*websocket.Conn, 20)
-	for i := range sockets {
-		sockets[i] = s.Dial("lobby")
-	}
-	var closes sync.WaitGroup
-	for _, c := range sockets {
-		closes.Go(func() {
-			if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
-				t.Errorf("a WebSocket closed with %v, want 1012", err)
-			}
-		})
-	}
-	begin := time.Now()
-	if err := server.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range streams {
-		if rest := l.Rest(); len(rest) == 0 || !strings.HasPrefix(rest[len(rest)-2], "retry: ") {
-			t.Errorf("a stream ends with %q, want retry", rest)
-		}
-	}
-	closes.Wait()
-	select {
-	case err := <-exited:
-		if err != nil {
-			t.Errorf("the server ended with %v", err)
-		}
-		t.Logf("stopped after %s", time.Since(begin))
-	case <-time.After(20 * time.Second):
-		t.Fatal("the server does not stop")
-	}
 }
