@@ -367,10 +367,14 @@ func (h *Handler) Cleanup() error {
 func (h *Handler) shutDown() {
 	h.moved.Do(func() {
 		within := h.hub.Settings().Drain
-		if h.patience > 0 {
-			within = min(within, h.patience)
+		hurry := h.patience > 0 && h.patience < within
+		if h.hub.Draining() && !hurry {
+			return // they go with all others
 		}
-		h.attached.Move(spread(within))
+		if hurry {
+			within = h.patience
+		}
+		h.attached.Move(spread(within), within)
 	})
 }
 

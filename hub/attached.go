@@ -41,9 +41,9 @@ func (a *Attached) Add(s *Session) (remove func()) {
 	}
 }
 
-// Move ends the sessions with [CauseDraining], each at a time of its own like those of [Hub.Drain]. It
-// does not wait for that. Their clients come back with their cursors.
-func (a *Attached) Move(spread time.Duration) {
+// Move dismisses the sessions with [CauseDraining], each at a time of its own like those of [Hub.Drain], and
+// ends those that have not gone after within. It does not wait for that.
+func (a *Attached) Move(spread, within time.Duration) {
 	a.mu.Lock()
 	a.moving = true
 	sessions := make([]*Session, 0, len(a.sessions))
@@ -63,7 +63,16 @@ func (a *Attached) Move(spread time.Duration) {
 				h.Logger().Error("panic while clients move to another server", "panic", p, "stack", string(debug.Stack()))
 			}
 		}()
-		pace(h.stop, sessions, spread, func(s *Session) { s.End(CauseDraining) })
+		limit := time.NewTimer(within)
+		defer limit.Stop()
+		pace(h.stop, sessions, spread, func(s *Session) { s.Dismiss(CauseDraining) })
+		select {
+		case <-limit.C:
+			for _, s := range sessions {
+				s.End(CauseDraining) // there was always something to give to it
+			}
+		case <-h.stop:
+		}
 	})
 }
 

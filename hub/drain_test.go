@@ -254,22 +254,32 @@ func TestAttachedMove(t *testing.T) {
 		}
 		gone := member(t, h, "r", hub.Start{})
 		old.Add(gone)()
-		old.Move(4 * time.Second)
-		ended := func() (n int) {
+		old.Move(4*time.Second, 5*time.Second)
+		sent := func() (n int) {
 			for _, s := range sessions {
-				if s.Ended() == hub.CauseDraining {
+				if s.Dismissed() {
 					n++
 				}
 			}
 			return n
 		}
 		advance(250 * time.Millisecond)
-		if n := ended(); n < 4 || n > 6 {
-			t.Errorf("%d of 10 have moved in half the time", n)
+		if n := sent(); n < 4 || n > 6 {
+			t.Errorf("%d of 10 were sent away in half the time", n)
 		}
 		advance(250 * time.Millisecond)
-		if n := ended(); n != 10 || stays.Ended() != 0 || gone.Ended() != 0 {
-			t.Errorf("%d of 10 have moved; one of another server ended with %v, one that is not attached any more with %v", n, stays.Ended(), gone.Ended())
+		if n := sent(); n != 10 || stays.Dismissed() || gone.Dismissed() {
+			t.Errorf("%d of 10 were sent away; one of another server: %t, one that is not attached any more: %t", n, stays.Dismissed(), gone.Dismissed())
+		}
+		if told := drain(t, sessions[0]); sessions[0].Ended() != hub.CauseDraining || len(told) != 0 {
+			t.Errorf("one that reads is told %q, and ended with %v", told, sessions[0].Ended())
+		}
+		if got := sessions[1].Ended(); got != 0 {
+			t.Errorf("one that does not read ended with %v before its time", got)
+		}
+		advance(5 * time.Second)
+		if got := sessions[1].Ended(); got != hub.CauseDraining || stays.Ended() != 0 || gone.Ended() != 0 {
+			t.Errorf("after all of the time, one that does not read ended with %v, others with %v and %v", got, stays.Ended(), gone.Ended())
 		}
 		late := member(t, h, "r", hub.Start{})
 		removes = append(removes, old.Add(late))
@@ -320,7 +330,7 @@ func TestPresenceStandsStill(t *testing.T) {
 		advance(2 * time.Second)
 		seen(t, watcher)
 
-		old.Move(0)
+		old.Move(0, time.Second)
 		advance(2 * time.Second)
 		for _, f := range leave {
 			f()

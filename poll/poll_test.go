@@ -248,7 +248,7 @@ func TestWaitEnds(t *testing.T) {
 	t.Run("server goes down", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *hub.Hub) {
 			attached := hub.NewAttached(h)
-			time.AfterFunc(time.Second, func() { attached.Move(0) })
+			time.AfterFunc(time.Second, func() { attached.Move(0, 0) })
 			if p := ask(t, h, func(o *poll.Options) { waiting(o); o.Attached = attached }); p.took != time.Second || len(p.Messages) > 0 || p.Cursor == "" {
 				t.Errorf("%+v", p)
 			}

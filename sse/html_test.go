@@ -188,7 +188,7 @@ func TestHTML(t *testing.T) {
 		if got := s.take(); got != "<!-- -->\n" {
 			t.Errorf("heartbeat %q", got)
 		}
-		s.attached.Move(0)
+		s.attached.Move(0, 0)
 		if got := s.ended(hub.CauseDraining); !strings.HasPrefix(got, `<meta http-equiv="refresh"`) {
 			t.Errorf("ends with %q", got)
 		}

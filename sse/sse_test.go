@@ -210,7 +210,7 @@ func TestLines(t *testing.T) {
 		if got := s.take(); got != "\n" {
 			t.Errorf("heartbeat %q", got)
 		}
-		s.attached.Move(0)
+		s.attached.Move(0, 0)
 		if got := s.ended(hub.CauseDraining); got != string(protocol.Bye(503, protocol.RetryFirst, protocol.RetryLast))+"\n" {
 			t.Errorf("ends with %q", got)
 		}
@@ -279,7 +279,7 @@ func TestEnds(t *testing.T) {
 		cause hub.Cause
 		want  bool // a time to come back
 	}{
-		{"down", func(s *stream) { s.attached.Move(0) }, hub.CauseDraining, true},
+		{"down", func(s *stream) { s.attached.Move(0, 0) }, hub.CauseDraining, true},
 		{"hub closes", func(s *stream) { s.hub.Close(context.Background()) }, hub.CauseStopping, true},
 		{"session is ended", func(s *stream) { s.hub.Sessions()[0].End(hub.CauseRate) }, hub.CauseRate, true},
 		{"client goes", func(s *stream) { s.cancel() }, hub.CauseLeft, false},
@@ -287,7 +287,7 @@ func TestEnds(t *testing.T) {
 		{"write fails", func(s *stream) { s.change(func() { s.broken = true }); s.publish("x") }, hub.CauseGone, false},
 		{"flush fails", func(s *stream) { s.change(func() { s.flushing = true }); s.publish("x") }, hub.CauseGone, false},
 		{"too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.publish("x") }, hub.CauseSlow, false},
-		{"down and too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.attached.Move(0) }, hub.CauseDraining, false},
+		{"down and too slow", func(s *stream) { s.change(func() { s.each = 31 * time.Second }); s.attached.Move(0, 0) }, hub.CauseDraining, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -364,7 +364,7 @@ func TestSlowEnd(t *testing.T) {
 				<-time.After(time.Second)
 				began := time.Now()
 				if how == "down" {
-					s.attached.Move(0)
+					s.attached.Move(0, 0)
 				} else {
 					s.hub.Sessions()[0].End(hub.CauseDraining)
 				}
@@ -417,7 +417,7 @@ func TestAlwaysBehind(t *testing.T) {
 			}
 		})
 		<-time.After(time.Minute)
-		s.attached.Move(0)
+		s.attached.Move(0, 0)
 		began := time.Now()
 		s.ended(hub.CauseDraining)
 		if d := time.Since(began); d > 20*time.Second {
