@@ -28,6 +28,14 @@
 // away by a reload while messages flow. It prints after what time the subscriptions
 // ended; everybody else must see every message once, in order.
 //
+//	go run ./bench drain
+//
+// opens 5000 clients on all transports, in HTTP/1.1, 2 and 3, and reloads Caddy 20 times with other options
+// while messages flow. Then it sends SIGTERM in the middle of a reload. Every client must see each
+// message once and in order up to the last one that was acknowledged, and must be told to go in time, and no
+// WebSocket and no HTTP/1.1 stream may end at a reload. It prints when clients were told to go, and
+// what the server used before and after. It needs Linux.
+//
 // Flags change the numbers, see go run ./bench floor -h and the like.
 package main
 
@@ -47,7 +55,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | floor | presence | rights | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | floor | presence | rights | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {

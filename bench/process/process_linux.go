@@ -156,6 +156,21 @@ func field(text, name string) (int64, error) {
 	return strconv.ParseInt(words[0], 10, 64)
 }
 
+// Files returns how many files the server's first process has open.
+func (p *Process) Files() (int, error) {
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	return len(files), err
+}
+
+// Done returns a channel that is closed when the server has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode returns how the server has ended, see [os.ProcessState.ExitCode].
+func (p *Process) ExitCode() int {
+	<-p.done
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Signal sends a signal to the server.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
