@@ -148,7 +148,8 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	if joined.Can.Has(VerbMembers) {
+	grace := h.settings.Load().Policy(room).Presence.Grace
+	if _, joined.Returning = h.returning(page.Gap, grace); !joined.Returning && joined.Can.Has(VerbMembers) {
 		joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
 	}
 	return joined, nil
@@ -259,6 +260,9 @@ func (c *Caller) Presence(room string) (*Presence, error) {
 // next time. The zero Position, or one of another epoch, gives all of them.
 func (c *Caller) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
 	h := c.hub
+	if since.Epoch != "" && since.Epoch != h.epoch && h.allReturning(rooms) {
+		return nil, since
+	}
 	newest := h.flushed.Load() // a frame that comes meanwhile is asked for again
 	for _, room := range rooms {
 		if c.admit(VerbMembers, room) != nil {

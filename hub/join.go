@@ -45,8 +45,11 @@ type Joined struct {
 	// Gap is set if Start's cursor could not be honoured. It will also be the
 	// room's first Item.
 	Gap *Gap
-	// Members is the number of members now; 0 where Presence is off.
+	// Members is the number of members now; 0 where Presence is off, or if Returning is set.
 	Members int
+	// Returning is set if the client was here before the hub began, and others may still be coming
+	// back: then it is told of the members when the room's grace is over, counted from that time.
+	Returning bool
 	// Rights are what the client may do in the room.
 	Rights
 }

@@ -32,6 +32,7 @@ type attendance struct {
 	latest  *snapshot // until the next frame
 	flushed uint64    // number of the last frame, hub-wide
 	next    time.Time // when the next frame may go
+	settles time.Time // when members have come back that were here before the hub began; zero: they have
 	timer   *time.Timer
 	due     time.Time // when timer fires; zero: it does not
 	closed  bool
@@ -189,6 +190,9 @@ func (p *attendance) arm() {
 	if len(p.places) > 0 {
 		p.wakeAt(p.places[0].ends)
 	}
+	if !p.settles.IsZero() {
+		p.wakeAt(p.settles)
+	}
 }
 
 // wakeAt sees to it that tick runs at t.
@@ -258,7 +262,7 @@ func (p *attendance) step() bool {
 	if more {
 		return false
 	}
-	if p.roster.Changed() && !p.next.After(now) {
+	if (p.roster.Changed() || !p.settles.IsZero()) && !p.next.After(now) {
 		p.flush(now)
 	}
 	p.arm()
@@ -270,9 +274,14 @@ func (p *attendance) flush(now time.Time) {
 	p.next = now.Add(presenceEvery)
 	p.flushed = p.hub.nextFrame()
 	p.outdate()
-	if p.watched() {
+	switch {
+	case !p.watched():
+	case !p.settles.IsZero():
+		p.send(p.look().sorted(), now) // those who have come back know only what was before
+	default:
 		p.send(p.changes(), now)
 	}
+	p.settles = time.Time{}
 	p.roster.Settle()
 }
 

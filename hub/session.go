@@ -136,7 +136,11 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 		s.rooms = append(s.rooms, m)
 	}
 	joined.Rights = Rights{Room: name, Can: m.can, Presence: r.policy.Load().Presence.Mode}
-	if m.can.Has(VerbMembers) {
+	var until time.Time
+	if until, joined.Returning = s.hub.returning(joined.Gap, r.policy.Load().Presence.Grace); joined.Returning {
+		m.stale = false
+		r.attendance.settle(until)
+	} else if m.can.Has(VerbMembers) {
 		joined.Members = r.memberCount()
 	}
 	if answer != nil {

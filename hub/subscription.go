@@ -119,7 +119,7 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 	for end := r.ring.next(); p.seq < end && !more; p.seq++ {
 		e := r.ring.at(p.seq)
 		wanted := !e.Expired(now) && !s.echoes(e) &&
-			(e.Presence == nil || m.watches())
+			(e.Presence == nil || m.watches() && e.Presence.Cursor.Offset >= m.shown) // not what a snapshot had
 		if e.Signal {
 			wanted = wanted && p.seq >= m.joined
 		} else {

@@ -436,7 +436,7 @@ func (c *Command) Joined(j hub.Joined, resumes bool) []byte {
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, j.Gap == nil)
 	}
-	if j.Presence != settings.PresenceOff && j.Can.Has(hub.VerbMembers) {
+	if j.Presence != settings.PresenceOff && j.Can.Has(hub.VerbMembers) && !j.Returning {
 		b = append(b, `,"members":`...)
 		b = strconv.AppendInt(b, int64(j.Members), 10)
 	}
