@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -330,4 +331,51 @@ func TestStopAtOnce(t *testing.T) {
 		t.Errorf("the last client was told after %v", last)
 	}
 	p.Exits(2 * time.Second)
+}
+
+// TestStopWritesWhatIsDue: a client that reads slowly gets all that was published before its goodbye, as far
+// as it reads in time.
+func TestStopWritesWhatIsDue(t *testing.T) {
+	const messages, size = 90, 65_000 // more than the buffers of a socket
+	s := caddytest.New(t)
+	p := caddytest.StartProgram(t, site(s, "", strings.Replace(draining, "1s", "3s", 1)+"}"), s)
+	slow := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			err = nc.(*net.TCPConn).SetReadBuffer(128 << 10)
+		}
+		return nc, err
+	}}}
+	dial := func(query string) *websocket.Conn {
+		c, _, err := websocket.Dial(t.Context(), s.URL+"/rt/lobby"+query, &websocket.DialOptions{HTTPClient: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.CloseNow() })
+		c.SetReadLimit(-1)
+		return c
+	}
+	conn := dial("")
+	dial("?envelope=1")
+	for i := range messages {
+		s.Post("lobby", fmt.Sprint(i, " ", strings.Repeat("x", size)))
+	}
+	p.Terminate()
+	// It begins to read when everybody else would have gone.
+	caddytest.Eventually(t, "the end of serving", func() bool {
+		nc, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err == nil {
+			_ = nc.Close()
+		}
+		return err != nil
+	})
+	for i := range messages {
+		if got := caddytest.Receive(t, conn); !strings.HasPrefix(got, fmt.Sprint(i, " x")) || len(got) < size {
+			t.Fatalf("message %d is %.20q", i, got)
+		}
+	}
+	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("the WebSocket closed with %v, want 1012", err)
+	}
+	p.Exits(3*time.Second + 2*time.Second) // though one reads nothing at all
 }
