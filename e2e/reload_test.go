@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
 )
 
 // New configurations while people talk on every transport: nothing is lost,
@@ -81,5 +83,54 @@ func TestCaddyRestart(t *testing.T) {
 			t.Errorf("%s's page has %q", p.name, got)
 		}
 		p.WaitGaps(1)
+	}
+}
+
+// What people say while Caddy sends them away is refused and not lost: it arrives when Caddy is back,
+// once and in order.
+func TestCaddyStopKeepsWhatIsSaid(t *testing.T) {
+	s := startSite(t, "drain 3s")
+	pages := s.openBy(t, transports...)
+	for range 60 { // who make the drain last
+		c, _, err := websocket.Dial(t.Context(), "ws://"+s.backend+"/rt/crowd", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go c.CloseRead(t.Context())
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(map[string][]string)
+	for i := range 3 {
+		for _, p := range pages {
+			text := fmt.Sprintf("%s says %d", p.name, i)
+			said[p.name] = append(said[p.name], text)
+			p.Say(text)
+		}
+	}
+	for _, p := range pages {
+		p.wait(`chat.realtime.state !== 'open'`)
+	}
+	s.load(t, "second")
+	for _, p := range pages {
+		p.WaitPending(0)
+	}
+	stored := s.texts(t)
+	for _, p := range pages {
+		p.WaitText(stored[len(stored)-1])
+		if got := p.soon(len(stored)); !slices.Equal(got, stored) {
+			t.Errorf("%s's page has %q, want %q", p.name, got, stored)
+		}
+		p.WaitGaps(1)
+		var own []string
+		for _, text := range stored {
+			if strings.HasPrefix(text, p.name+" says") {
+				own = append(own, text)
+			}
+		}
+		if !slices.Equal(own, said[p.name]) {
+			t.Errorf("of %s the room has %q, want %q", p.name, own, said[p.name])
+		}
 	}
 }
