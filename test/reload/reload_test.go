@@ -152,3 +152,29 @@ func TestReloadLeavesNoGoroutines(t *testing.T) {
 		return runtime.NumGoroutine() <= before+3
 	})
 }
+
+// A hub that comes back while the old one of its name still sends clients away is a new one.
+func TestHubComesBackWhileItDrains(t *testing.T) {
+	s := caddytest.Start(t, "realtime {\n"+caddytest.Open+"drain 3s\n}")
+	before := s.Page("lobby").Cursor
+	sockets := make([]*websocket.Conn, 40)
+	for i := range sockets {
+		sockets[i] = s.Dial("lobby")
+	}
+	s.Reload(`respond "nothing live here"`)
+	s.Reload("realtime {\n" + caddytest.Open + "drain 1s\n}")
+	c := s.Dial("lobby")
+	s.Post("lobby", "new")
+	if got := caddytest.Receive(t, c); got != "new" {
+		t.Errorf("the new hub's client got %q", got)
+	}
+	for i, old := range sockets {
+		_, b, err := old.Read(t.Context())
+		if websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+			t.Errorf("client %d of the old hub got %q, %v, want 1012", i, b, err)
+		}
+	}
+	if after := s.Page("lobby").Cursor; epoch(after) == epoch(before) {
+		t.Errorf("the cursor %s is of the old hub's epoch, as %s", after, before)
+	}
+}
