@@ -89,8 +89,9 @@ func watchHubs(w http.ResponseWriter, r *http.Request) error {
 	tick, begun, last := time.NewTicker(hubsEvery), exiting.begun, ""
 	defer tick.Stop()
 	for {
-		over := caddy.Exiting() && len(drains.list()) == 0 // before the look: it is the last
-		line, err := json.Marshal(lookAtHubs())
+		ended := caddy.Exiting() && len(drains.list()) == 0 // before the look, which is the last then
+		look := lookAtHubs()
+		line, err := json.Marshal(look)
 		if err != nil {
 			return err
 		}
@@ -100,7 +101,7 @@ func watchHubs(w http.ResponseWriter, r *http.Request) error {
 				return nil // the client has gone
 			}
 		}
-		if over {
+		if ended && (begun == nil || len(look.Hubs) == 0) { // a reload may be under way before the drain begins
 			return nil
 		}
 		select {
@@ -123,5 +124,8 @@ func sendLine(w http.ResponseWriter, line []byte) error {
 	if _, err := w.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	return rc.Flush()
+	if err := rc.Flush(); err != nil {
+		return err
+	}
+	return rc.SetWriteDeadline(time.Time{})
 }

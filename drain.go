@@ -21,7 +21,7 @@ func init() {
 
 const (
 	// goodbyeTime is how long those who have been sent away may take to read what is due to them and to say
-	// goodbye. It ends with the time of the option drain, unless that is off.
+	// goodbye, where the option drain is off.
 	goodbyeTime = 2 * time.Second
 	// slack is the share of the option drain that is left for those who are sent away last.
 	slack = 5
@@ -95,6 +95,7 @@ func waitForDrains(context.Context) {
 // nothing.
 func (p *pooledHub) drain() {
 	p.ending.Do(func() {
+		p.hub.StopAccepting() // now: the server's shutdown must find it so
 		drains.add(p)
 		go p.end(p.hub.Settings().Drain) // ends within that time or goodbyeTime; waitForDrains waits for it
 	})
@@ -122,12 +123,14 @@ func (p *pooledHub) end(within time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(within, goodbyeTime))
 	defer cancel()
+	defer func() { // also if there was a panic
+		late := p.hub.Stats().Sessions
+		p.close(ctx)
+		if sessions > 0 {
+			log.Info("the hub has ended", "hub", p.name, "duration", time.Since(begin), "cut", late)
+		}
+	}()
 	p.hub.Drain(ctx, spread(within))
-	late := p.hub.Stats().Sessions
-	p.close(ctx)
-	if sessions > 0 {
-		log.Info("the hub has ended", "hub", p.name, "duration", time.Since(begin), "cut", late)
-	}
 }
 
 // close closes the hub and its connections. Those that have not gone when ctx is done are cut.
@@ -137,9 +140,7 @@ func (p *pooledHub) close(ctx context.Context) {
 	if err := p.hub.Close(closing); err != nil {
 		p.hub.Logger().Error("closing a hub", "error", err)
 	}
-	farewell, cancelFarewell := context.WithTimeout(ctx, goodbyeTime)
-	defer cancelFarewell()
-	p.conns.Wait(farewell)
+	p.conns.Wait(ctx)
 	// Every session has ended, so no connection waits for input any more.
 	p.idle.Close()
 }

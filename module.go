@@ -374,7 +374,7 @@ func (h *Handler) shutDown() {
 		if hurry {
 			within = h.patience
 		}
-		h.attached.Move(spread(within), within)
+		h.attached.Move(spread(within), cmp.Or(within, goodbyeTime))
 	})
 }
 

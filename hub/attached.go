@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,43 +16,56 @@ type Attached struct {
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
-	moving   bool
+	state    attachedState
+	empty    chan struct{} // closed when the last one goes while they move
 }
+
+type attachedState uint8
+
+const (
+	staying attachedState = iota
+	moving                // who comes is sent away
+	moved                 // and at once
+)
 
 // NewAttached returns an Attached without sessions. They must be the hub's.
 func NewAttached(h *Hub) *Attached {
-	return &Attached{hub: h, sessions: make(map[*Session]struct{})}
+	return &Attached{hub: h, sessions: make(map[*Session]struct{}), empty: make(chan struct{})}
 }
 
 // Add adds a session until remove is called, when its connection has been told all. [Hub.Drain] waits
-// for that. If the server shuts down already, the session ends at once.
+// for that. If the server shuts down already, the session is sent away at once.
 func (a *Attached) Add(s *Session) (remove func()) {
 	a.hub.countAttached(1)
 	a.mu.Lock()
 	a.sessions[s] = struct{}{}
-	moving := a.moving
+	state := a.state
 	a.mu.Unlock()
-	if moving {
+	switch state {
+	case moving:
+		s.Dismiss(CauseDraining)
+	case moved:
 		s.End(CauseDraining)
+	default:
 	}
-	return func() {
-		a.mu.Lock()
-		delete(a.sessions, s)
-		a.mu.Unlock()
-		a.hub.countAttached(-1)
+	return func() { a.remove(s) }
+}
+
+func (a *Attached) remove(s *Session) {
+	a.mu.Lock()
+	delete(a.sessions, s)
+	if a.state == moving && len(a.sessions) == 0 {
+		a.state = moved
+		close(a.empty)
 	}
+	a.mu.Unlock()
+	a.hub.countAttached(-1)
 }
 
 // Move dismisses the sessions with [CauseDraining], each at a time of its own like those of [Hub.Drain], and
-// ends those that have not gone after within. It does not wait for that.
+// ends those that have not gone after within. It does not wait for that. Further calls do nothing.
 func (a *Attached) Move(spread, within time.Duration) {
-	a.mu.Lock()
-	a.moving = true
-	sessions := make([]*Session, 0, len(a.sessions))
-	for s := range a.sessions {
-		sessions = append(sessions, s)
-	}
-	a.mu.Unlock()
+	sessions := a.begin()
 	h := a.hub
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -68,12 +83,34 @@ func (a *Attached) Move(spread, within time.Duration) {
 		pace(h.stop, sessions, spread, func(s *Session) { s.Dismiss(CauseDraining) })
 		select {
 		case <-limit.C:
-			for _, s := range sessions {
+			for _, s := range a.end() {
 				s.End(CauseDraining) // there was always something to give to it
 			}
+		case <-a.empty:
 		case <-h.stop:
 		}
 	})
+}
+
+// begin begins to move, and returns who is to go.
+func (a *Attached) begin() []*Session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state != staying {
+		return nil
+	}
+	if a.state = moving; len(a.sessions) == 0 {
+		a.state = moved
+	}
+	return slices.Collect(maps.Keys(a.sessions))
+}
+
+// end says that the time is over, and returns who has not gone.
+func (a *Attached) end() []*Session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state = moved
+	return slices.Collect(maps.Keys(a.sessions))
 }
 
 // countAttached counts n more attached connections.

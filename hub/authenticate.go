@@ -115,7 +115,7 @@ func (m *Subscription) move(c *Client) {
 	case m.lease != nil:
 		m.lease = m.room.attendance.move(m.lease, c)
 	default:
-		if lease, err := m.room.attendance.hold(c, nil, true); err == nil { // otherwise it stays one that is only counted
+		if lease, err := m.room.attendance.hold(c, nil, false, true); err == nil { // otherwise it stays one that is only counted
 			m.lease = lease
 		}
 	}

@@ -36,6 +36,7 @@ func TestOneDoor(t *testing.T) {
 		"Close":          "the operator's",
 		"Drain":          "the operator's",
 		"Draining":       "the operator's",
+		"StopAccepting":  "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
 		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
 		"MayTry":          "looks at an address and at no room",

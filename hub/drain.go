@@ -13,27 +13,31 @@ import (
 // there is.
 const slotTime = 50 * time.Millisecond
 
-// Drain sends all clients away, and returns when they have gone or ctx is done. [Hub.Close] is to
-// follow.
-//
-// From now on there are no new sessions: [Hub.Connect] returns [ErrDraining]. Each session ends with
-// [CauseStopping] at a time of its own, in random order: they are spread over so much time, and at most
-// 50 ms apart. Nobody is told that members leave.
-//
-// If the engine's logs end with this process, nothing is published any more either, since who has gone
-// would never get it: [Caller.Publish] returns ErrDraining. What has been accepted before is published
-// first, and a session ends when its client has been given all of that. Otherwise publishing goes on
-// until [Hub.Close], and clients come back with their cursors. A second call of Drain does nothing.
-func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
+// StopAccepting is the beginning of [Hub.Drain], which is to follow: from now on there are no new sessions,
+// and [Hub.Connect] returns [ErrDraining]. If the engine's logs end with this process, nothing is published
+// any more either, since who has gone would never get it: [Caller.Publish] returns ErrDraining. Nobody is
+// told that members leave.
+func (h *Hub) StopAccepting() {
 	h.mu.Lock()
-	again := h.draining.Swap(true) || h.closed
-	h.mu.Unlock()
-	if again {
-		return
+	defer h.mu.Unlock()
+	h.draining.Store(true)
+	if h.keeper != nil {
+		h.publishing.closed.Store(true)
 	}
+}
+
+// Drain sends all clients away, and returns when they have gone or ctx is done. [Hub.Close] is to
+// follow. Each session ends with [CauseStopping] at a time of its own, in random order: they are spread over
+// so much time, and at most 50 ms apart.
+//
+// If the engine's logs end with this process, what has been accepted is published first, and a session ends
+// when its client has been given all of that. Otherwise publishing goes on until Close, and clients come
+// back with their cursors.
+func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
+	h.StopAccepting()
 	sendAway := (*Session).End
 	if h.keeper != nil {
-		h.publishing.close(ctx)
+		h.publishing.wait(ctx)
 		sendAway = (*Session).Dismiss
 	}
 	pace(ctx.Done(), h.Sessions(), spread, func(s *Session) { sendAway(s, CauseStopping) })
@@ -115,9 +119,8 @@ func (g *gate) leave() {
 	}
 }
 
-// close closes the gate, and waits until all have left or ctx is done.
-func (g *gate) close(ctx context.Context) {
-	g.closed.Store(true)
+// wait waits until all have left the closed gate, or ctx is done.
+func (g *gate) wait(ctx context.Context) {
 	for g.inside.Load() > 0 {
 		select {
 		case <-g.last:
@@ -127,11 +130,22 @@ func (g *gate) close(ctx context.Context) {
 	}
 }
 
-// Dismiss ends the session with the cause as soon as Next has nothing to give any more. The first
-// call wins.
+// Dismiss ends the session with the cause as soon as Next has nothing to give any more, and no call of Hold
+// is in force. The first call wins.
 func (s *Session) Dismiss(cause Cause) {
 	if s.dismissed.CompareAndSwap(0, uint32(cause)) {
 		s.waker.Wake()
+	}
+}
+
+// Hold keeps a dismissed session from ending until release is called, once: its client is to get the answer
+// to what it has asked for.
+func (s *Session) Hold() (release func()) {
+	s.held.Add(1)
+	return func() {
+		if s.held.Add(-1) == 0 && s.dismissed.Load() != 0 {
+			s.waker.Wake()
+		}
 	}
 }
 

@@ -378,3 +378,22 @@ func TestPresenceStandsStillInADrain(t *testing.T) {
 		}
 	})
 }
+
+// An answer that a client waits for comes before its goodbye.
+func TestDismissWaitsForAnAnswer(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		s := member(t, h, "r", hub.Start{})
+		release := s.Hold()
+		s.Dismiss(hub.CauseStopping)
+		equal(t, "before the answer", drain(t, s))
+		if s.Ended() != 0 {
+			t.Error("ended before the answer")
+		}
+		s.Answer([]byte("ok"))
+		release()
+		equal(t, "the answer", drain(t, s), "notice ok")
+		if s.Ended() != hub.CauseStopping {
+			t.Errorf("ended with %v", s.Ended())
+		}
+	})
+}

@@ -84,7 +84,7 @@ func TestForgottenPresenceEnds(t *testing.T) {
 	}
 	// Somebody who found the room before it was forgotten.
 	c := stranger(9)
-	l, err := r.attendance.hold(&c, []byte(`1`), false)
+	l, err := r.attendance.hold(&c, []byte(`1`), true, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,9 +40,10 @@ type attendance struct {
 }
 
 // hold gives the client's connection a lease that a session holds, and shows state
-// unless it is nil. attended says that the session has called attend. It returns a
-// *limit.Error with limit.ErrFull if the client would be one member too many.
-func (p *attendance) hold(c *Client, state []byte, attended bool) (*presence.Lease, error) {
+// unless it is nil. comes says that the client has come now, and may take a place that is kept, and attended that
+// the session has called attend. It returns a *limit.Error with limit.ErrFull if the client would be one
+// member too many.
+func (p *attendance) hold(c *Client, state []byte, comes, attended bool) (*presence.Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := p.hub.memberID(c)
@@ -52,11 +53,8 @@ func (p *attendance) hold(c *Client, state []byte, attended bool) (*presence.Lea
 	if attended {
 		p.roster.Count(-1, false)
 	}
-	hold := p.roster.Hold
-	if !attended && c.User == nil && !p.roster.Has(id) && p.places.take() {
-		hold = p.roster.Seat // it has been counted all the while
-	}
-	l := hold(id, userName(c.User), c.ID, state)
+	var l *presence.Lease
+	p.seat(comes, c, func() { l = p.roster.Hold(id, userName(c.User), c.ID, state) })
 	p.follow()
 	return l, nil
 }
@@ -99,11 +97,11 @@ func (p *attendance) unshow(c *Client, l *presence.Lease) *presence.Lease {
 	return l
 }
 
-// attend adds n, which may be negative, to the number of sessions that are not members.
-func (p *attendance) attend(n int) {
+// attend adds n, which may be negative, to the number of sessions that are not members. comes is that of hold.
+func (p *attendance) attend(n int, comes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n > 0 && p.places.take() {
+	if comes && p.places.take() {
 		n-- // it has been counted all the while
 	}
 	if n != 0 {
@@ -129,7 +127,8 @@ func (p *attendance) renew(c *Client, state []byte, d time.Duration) error {
 	if err := p.admit(id, c); err != nil {
 		return err
 	}
-	p.roster.Renew(id, userName(c.User), c.ID, state, p.endOf(d, p.roster.Ends(id, c.ID)))
+	ends := p.endOf(d, p.roster.Ends(id, c.ID))
+	p.seat(true, c, func() { p.roster.Renew(id, userName(c.User), c.ID, state, ends) })
 	p.follow()
 	return nil
 }
@@ -191,7 +190,7 @@ func (p *attendance) arm() {
 		p.wakeAt(p.places[0].ends)
 	}
 	if !p.settles.IsZero() {
-		p.wakeAt(p.settles)
+		p.wakeAt(later(p.next, p.settles))
 	}
 }
 
@@ -324,6 +323,7 @@ func (p *attendance) announce() {
 	defer p.mu.Unlock()
 	p.outdate()
 	if !p.closed && p.watched() {
+		p.flushed = p.hub.nextFrame() // or who has a snapshot of the last one would not get it
 		p.send(p.look().sorted(), time.Now())
 	}
 }

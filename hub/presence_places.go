@@ -69,6 +69,16 @@ func (p places) count() (n int) {
 	return n
 }
 
+// seat calls f, which makes the client a member. If it comes, and is a new one that may have been counted all the
+// while, it takes a place that is kept. Called with mu held.
+func (p *attendance) seat(comes bool, c *Client, f func()) {
+	if comes && c.User == nil && !p.roster.Has(p.hub.memberID(c)) && p.places.take() {
+		p.roster.Replace(f)
+	} else {
+		f()
+	}
+}
+
 // sendAway is release for an anonymous session that comes back at once. It may come back under another
 // id; if others do not see it, it is then counted once all the same.
 func (p *attendance) sendAway(l *presence.Lease, d departure) {

@@ -2,10 +2,12 @@ package hub_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // After a restart all come back at about the same time. What they knew stays until the grace is over.
@@ -62,4 +64,87 @@ func TestPresenceDoesNotGoBack(t *testing.T) {
 		advance(time.Second)
 		equal(t, "and later", seen(t, late), "3")
 	})
+}
+
+// A client that comes back shortly before all have come back waits for the next frame, without a busy loop.
+func TestPresenceSettlesWithTheNextFrame(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		advance(9300 * time.Millisecond)
+		cleo := connect(t, h, person("cleo"))
+		join(t, cleo, "r", hub.Start{State: []byte("1")})
+		advance(200 * time.Millisecond) // the next frame may go at 10.3 s
+		ann := connect(t, h, person("ann"))
+		join(t, ann, "r", hub.Start{After: hub.Position{Epoch: "before", Offset: 5}, State: []byte("1")})
+		advance(700 * time.Millisecond)
+		equal(t, "when the grace is over", seen(t, ann))
+		advance(100 * time.Millisecond)
+		equal(t, "with the next frame", seen(t, ann), "2 =ann1 =cleo1")
+	})
+}
+
+// A change of the mode is announced to everybody, also to those who have a snapshot of the last frame.
+func TestPresenceModeIsAnnouncedToAll(t *testing.T) {
+	mode := func(m settings.PresenceMode) func(*settings.Settings) {
+		return func(s *settings.Settings) {
+			s.Rooms = []settings.RoomRule{{Pattern: "r", Presence: &settings.PresenceRule{Mode: m, Grace: 10 * time.Second}}}
+		}
+	}
+	bubble(t, configured(mode(settings.PresenceCount)), func(t *testing.T, h *hub.Hub) {
+		ann := connect(t, h, person("ann"))
+		join(t, ann, "r", hub.Start{State: []byte(`1`)})
+		advance(2 * time.Second)
+		observer := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
+		join(t, observer, "r", hub.Start{})
+		tab := connect(t, h, person("ann"))
+		join(t, tab, "r", hub.Start{})
+		advance(2 * time.Second)
+		all := map[string]*hub.Session{"a member": ann, "an observer": observer, "another tab": tab}
+		for _, s := range all {
+			seen(t, s)
+		}
+		if err := h.Configure(configured(mode(settings.PresenceOn))); err != nil {
+			t.Fatal(err)
+		}
+		advance(2 * time.Second)
+		for who, s := range all {
+			equal(t, who, seen(t, s), "1 =ann1")
+		}
+	})
+}
+
+// The number stands still while somebody is on the way, whatever others do and however the client comes back.
+func TestPlacesAreForThoseWhoCome(t *testing.T) {
+	for how, test := range map[string]func(t *testing.T, h *hub.Hub, other *hub.Session, id string){
+		"another subscribes again": func(t *testing.T, _ *hub.Hub, other *hub.Session, _ string) { join(t, other, "r", hub.Start{}) },
+		"another shows a state again": func(t *testing.T, _ *hub.Hub, other *hub.Session, _ string) {
+			join(t, other, "r", hub.Start{State: []byte(`1`)})
+		},
+		"it comes back without a session": func(t *testing.T, h *hub.Hub, _ *hub.Session, id string) {
+			if err := h.Caller(hub.Client{ID: id, Presence: hub.PresenceSome}).Renew(t.Context(), "r", nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+				watcher := connect(t, h, hub.Client{Presence: hub.PresenceSome, Observer: true})
+				join(t, watcher, "r", hub.Start{})
+				id := h.NewConn(nil)
+				moves := connect(t, h, hub.Client{ID: id, Presence: hub.PresenceSome})
+				join(t, moves, "r", hub.Start{})
+				other := member(t, h, "r", hub.Start{})
+				advance(2 * time.Second)
+				seen(t, watcher)
+				moves.End(hub.CauseDraining)
+				advance(time.Second)
+				test(t, h, other, id)
+				advance(3 * time.Second)
+				for _, frame := range seen(t, watcher) {
+					if !strings.HasPrefix(frame, "2") {
+						t.Errorf("seen: %q", frame)
+					}
+				}
+			})
+		})
+	}
 }

@@ -25,6 +25,7 @@ type Session struct {
 	got       atomic.Uint64 // messages published
 	cause     atomic.Uint32
 	dismissed atomic.Uint32 // the cause with which it ends when nothing is due; 0: none
+	held      atomic.Int32  // calls of Hold in force
 	revoked   atomic.Uint32 // how often it has lost a room, the members of one, or its credential
 
 	mu          sync.Mutex
@@ -125,7 +126,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	}
 	// The new subscription holds its place before the old one lets go.
 	r.enter(m, s.dispatcher())
-	if err := m.appear(state); err != nil {
+	if err := m.appear(state, i < 0); err != nil {
 		r.leave(m)
 		return Joined{}, err
 	}
@@ -234,7 +235,7 @@ func (s *Session) Ended() Cause { return Cause(s.cause.Load()) }
 // must not be changed. If nothing is due to a session that was dismissed, Next ends it.
 func (s *Session) Next(buf []Item) (items []Item, more bool) {
 	items, more = s.next(buf)
-	if cause := Cause(s.dismissed.Load()); cause != 0 && !more {
+	if cause := Cause(s.dismissed.Load()); cause != 0 && !more && s.held.Load() == 0 {
 		if more = len(items) > len(buf); !more { // the caller is to come again, when it has passed them on
 			s.End(cause)
 		}

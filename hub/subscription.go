@@ -178,15 +178,15 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 
 // appear counts the session in the room's presence, and makes its client a member who
 // shows state, unless that is nil. An anonymous client that shows no state and receives
-// no presence is only counted, through its session. It returns a *limit.Error if there are
-// too many members, and has then done nothing.
-func (m *Subscription) appear(state []byte) (err error) {
+// no presence is only counted, through its session. comes says that the session was not in the room. It
+// returns a *limit.Error if there are too many members, and has then done nothing.
+func (m *Subscription) appear(state []byte, comes bool) (err error) {
 	switch c := m.session.who(); {
 	case c.Observer:
 	case c.User != nil || c.Presence != PresenceNothing || state != nil:
-		m.lease, err = m.room.attendance.hold(c, state, false)
+		m.lease, err = m.room.attendance.hold(c, state, comes, false)
 	default:
-		m.room.attendance.attend(1)
+		m.room.attendance.attend(1, comes)
 	}
 	return err
 }
@@ -198,7 +198,7 @@ func (m *Subscription) show(state []byte) (err error) {
 		m.room.attendance.update(m.lease, state)
 		return nil
 	}
-	m.lease, err = m.room.attendance.hold(m.session.who(), state, true)
+	m.lease, err = m.room.attendance.hold(m.session.who(), state, false, true)
 	return err
 }
 
@@ -213,6 +213,6 @@ func (m *Subscription) vanish(d departure) {
 	case d.sentAway:
 		m.room.attendance.keepPlace()
 	default:
-		m.room.attendance.attend(-1)
+		m.room.attendance.attend(-1, false)
 	}
 }

@@ -42,6 +42,7 @@ func (c *conn) command(event frame.Event) error {
 
 // obey executes one command. It returns an error if the connection must end.
 func (c *conn) obey(line []byte) error {
+	defer c.Session.Hold()()
 	command, err := protocol.Decode(line)
 	if err != nil {
 		return c.nonsense(command, err)

@@ -1,8 +1,10 @@
 package ws_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ func TestSession(t *testing.T) {
 		c.expect(`text:{"op":"ready","conn":"*`)
 	}
 	ann.send(commands(`{"op":"join","room":"a","ref":1,"state":{"name":"Ann"}}`))
-	ann.expect(`text:{"op":"ok","ref":1,"room":"a","cursor":"*`, `text:{"op":"presence","room":"a","members":1,"here":[{"id":"~*`, `text:{"op":"presence","room":"a","members":1,"enter":[{"id":"~*`)
+	ann.expect(`text:{"op":"ok","ref":1,"room":"a","cursor":"*`, `text:{"op":"presence","room":"a","members":1,"here":[{"id":"~*`)
 	bob.send(commands(`{"op":"join","room":"a"}`, ``, `{"op":"join","room":"b","ref":2}`))
 	bob.expect(`text:{"op":"ok","room":"a","cursor":"*`)
 	told := bob.until(`text:{"op":"ok","ref":2,"room":"b"*`, `text:{"op":"presence","room":"a","members":2,"here":[*`, `text:{"op":"presence","room":"b","members":1,"here":[]}`)
@@ -92,7 +94,7 @@ func TestSessionWithRooms(t *testing.T) {
 		o.Rooms = []protocol.JoinRequest{{Room: "a", Start: hub.Start{Last: 1}}, {Room: "b", Start: hub.Start{InvalidCursor: true}}}
 	})
 	c := s.dial(t)
-	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"members":1,*`, `text:{"op":"gap","room":"b","to":"*`)
+	c.expect(`text:{"op":"ready","conn":"*`, `text:{"op":"ok","room":"a","cursor":"*`, `text:{"op":"ok","room":"b","recovered":false,"can":*`, `text:{"op":"gap","room":"b","to":"*`)
 	c.send(commands(`{"op":"publish","room":"a","data":1}`))
 	c.expect(`text:{"id":"*`)
 	// Handlers before the module judge by the URL.
@@ -205,4 +207,32 @@ func TestManyAnswers(t *testing.T) {
 		c.expect(fmt.Sprintf(`text:{"op":"ok","ref":%d,"room":"a","messages":[{"id":"*`, i))
 	}
 	<-done
+}
+
+// A raw connection that publishes while the hub drains gets all that is due to it before its end.
+func TestRawPublicationInADrain(t *testing.T) {
+	const n = 300
+	s := listen(t, configured(func(set *settings.Settings) { set.History = settings.History{Count: n, Age: time.Hour} }))
+	c := s.dial(t)
+	for range n {
+		publish(t, s.hub, message.Text, strings.Repeat("x", 60_000))
+	}
+	s.hub.StopAccepting()
+	var drained sync.WaitGroup
+	drained.Go(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		s.hub.Drain(ctx, 4*time.Second)
+	})
+	c.send(masked(fin|text, "mine"))
+	for i := range n {
+		if got := c.next(); !strings.HasPrefix(got, "text:x") {
+			t.Fatalf("after %d of %d messages: %.40q", i, n, got)
+		}
+	}
+	if got := c.next(); !strings.HasPrefix(got, "close:1012:") {
+		t.Errorf("it ends with %.40q", got)
+	}
+	c.nc.Close()
+	drained.Wait()
 }

@@ -263,6 +263,11 @@ func (c *conn) publish(event frame.Event) error {
 		c.refused = 0
 		return nil
 	}
+	if errors.Is(err, hub.ErrDraining) && !c.envelope {
+		// Bare data cannot express that. Its end does, after what is due to it.
+		c.Session.Dismiss(hub.CauseStopping)
+		return nil
+	}
 	if errors.Is(err, limit.ErrRate) {
 		c.refused++
 	}
@@ -293,8 +298,6 @@ func (c *conn) End(err error) (linger bool) {
 		cause = hub.CauseTooLarge
 	case errors.Is(err, limit.ErrRate):
 		cause = hub.CauseRate
-	case errors.Is(err, hub.ErrDraining):
-		cause = hub.CauseDraining
 	case errors.Is(err, hub.ErrEnded):
 		return true
 	case errors.Is(err, outbound.ErrControl):

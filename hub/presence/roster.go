@@ -148,14 +148,13 @@ func (r *Roster) Vacate(l *Lease) {
 	r.recount = noted
 }
 
-// Seat is Hold for one of the connections that are only counted, which is then not counted any more: the
-// number does not change. The member must not be there yet.
-func (r *Roster) Seat(id, name, conn string, state []byte) *Lease {
-	noted := r.recount
+// Replace calls add, which makes one of the connections that are only counted a member: it is not counted any
+// more, so the number does not change.
+func (r *Roster) Replace(add func()) {
+	noted, before := r.recount, r.Len()
 	r.bare--
-	l := r.Hold(id, name, conn, state)
-	r.recount = noted
-	return l
+	add()
+	r.recount = noted || r.Len() != before
 }
 
 // Show shows another state; nil changes nothing.
