@@ -28,6 +28,7 @@ func runDrain(args []string) error {
 	flags.IntVar(&o.Reloads, "reloads", 20, "how many reloads, before one that is interrupted")
 	flags.DurationVar(&o.Between, "between", time.Second, "time between two reloads")
 	flags.DurationVar(&o.Drain, "drain", 5*time.Second, "the option drain")
+	flags.DurationVar(&o.Settle, "settle", 40*time.Second, "time for old connections to close, before the server's use is measured")
 	limit := flags.Duration("time", 5*time.Minute, "how long it may take")
 	_ = flags.Parse(args) // exits on an error
 

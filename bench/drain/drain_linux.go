@@ -31,6 +31,7 @@ type Options struct {
 	Reloads int
 	Between time.Duration // between two reloads
 	Drain   time.Duration // the option drain
+	Settle  time.Duration // until all have moved and old connections are closed: QUIC closes idle ones after 30 s
 	Patient time.Duration // how long the server may take to end
 }
 
@@ -160,7 +161,7 @@ func (r *run) reloads(ctx context.Context, first, n int, each *time.Duration) (u
 	}
 	r.quiet.Lock()
 	defer r.quiet.Unlock()
-	<-time.After(r.Drain + 2*time.Second) // until all have moved, and connections that nobody uses are closed
+	<-time.After(r.Settle)
 	return r.usage(ctx)
 }
 
