@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,8 +10,10 @@ import (
 
 // The short form of "bench drain".
 func TestDrainLosesNothing(t *testing.T) {
-	r, err := drainServer(t.Context(), drain.Options{
-		Clients: 200, Rooms: 2, Every: 10 * time.Millisecond, Reloads: 3, Between: 200 * time.Millisecond, Drain: time.Second, Settle: 3 * time.Second,
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	r, err := drainServer(ctx, drain.Options{
+		Clients: 200, Rooms: 2, Every: 10 * time.Millisecond, Reloads: 3, Between: 200 * time.Millisecond, Drain: 3 * time.Second, Settle: 5 * time.Second,
 	})
 	if err != nil {
 		t.Fatalf("%v: %+v", err, r)

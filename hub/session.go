@@ -229,6 +229,20 @@ func (s *Session) End(cause Cause) {
 // Ended returns why the session has ended, or 0 if it has not.
 func (s *Session) Ended() Cause { return Cause(s.cause.Load()) }
 
+// Refusal returns the error with which a request is refused whose session has ended before it was answered.
+func (s *Session) Refusal() error {
+	switch s.Ended() {
+	case CauseCredential:
+		return ErrCredential
+	case CauseUser:
+		return ErrUserChanged
+	case CauseForbidden:
+		return ErrForbidden
+	default:
+		return ErrDraining // it may come back
+	}
+}
+
 // Next appends to buf what is due to the client, notices first, then what
 // comes after its cursors, until there is nothing or buf's capacity is reached,
 // and reports whether there may be more. It never blocks. Messages are shared and

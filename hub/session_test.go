@@ -381,3 +381,21 @@ func TestCauses(t *testing.T) {
 		t.Error("what is no cause has a name")
 	}
 }
+
+// A session may end before its request is answered. The answer says why.
+func TestRefusalOfAnEndedSession(t *testing.T) {
+	for cause, want := range map[hub.Cause]error{
+		hub.CauseCredential: hub.ErrCredential, hub.CauseUser: hub.ErrUserChanged, hub.CauseForbidden: hub.ErrForbidden,
+		hub.CauseAgain: hub.ErrDraining, hub.CauseDraining: hub.ErrDraining,
+	} {
+		e, h := newFake(t, configured())
+		s := connect(t, h, hub.Client{})
+		e.subscribe = func(context.Context) error {
+			s.End(cause)
+			return nil
+		}
+		if _, err := s.Subscribe(t.Context(), "r", hub.Start{}); !errors.Is(err, hub.ErrEnded) || !errors.Is(s.Refusal(), want) {
+			t.Errorf("ended by %v: %v, refused with %v, want %v", cause, err, s.Refusal(), want)
+		}
+	}
+}

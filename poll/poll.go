@@ -206,6 +206,9 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 		q := asked.Query
 		start := hub.Start{InvalidCursor: q.InvalidCursor, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
 		joined, err := session.Subscribe(ctx, asked.Name, start)
+		if errors.Is(err, hub.ErrEnded) {
+			return session.Refusal()
+		}
 		if err != nil {
 			return err
 		}
@@ -262,12 +265,8 @@ func (o *Options) await(ctx context.Context, session *hub.Session, wake hub.Wake
 // refusal returns why the session may not wait any more, or nil.
 func (o *Options) refusal(session *hub.Session) error {
 	switch session.Ended() {
-	case hub.CauseAgain, hub.CauseInternal, hub.CauseSlow:
-		return hub.ErrDraining
-	case hub.CauseCredential:
-		return hub.ErrCredential
-	case hub.CauseUser:
-		return hub.ErrUserChanged
+	case hub.CauseAgain, hub.CauseInternal, hub.CauseSlow, hub.CauseCredential, hub.CauseUser:
+		return session.Refusal()
 	default:
 	}
 	if session.Revocations() == 0 && session.Ended() != hub.CauseForbidden {

@@ -2,6 +2,7 @@ package sse
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net/http"
 	"time"
@@ -62,6 +63,9 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		items: make([]hub.Item, 0, batchItems),
 	}
 	opening, err := s.open(r.Context(), session)
+	if errors.Is(err, hub.ErrEnded) {
+		return session.Refusal()
+	}
 	if err != nil {
 		session.End(hub.CauseGone)
 		return err

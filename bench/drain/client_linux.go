@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -101,13 +102,13 @@ func newClient(r *run, number int) *client {
 
 // live reads over one connection after the other, until the server has stopped.
 func (c *client) live(ctx context.Context, opened func()) {
-	for first := true; ; first = false {
+	opened = sync.OnceFunc(opened)
+	ever := false // connected
+	for {
 		connected := false
 		c.open = func() {
-			if connected = true; first {
-				first = false
-				opened()
-			}
+			connected, ever = true, true
+			opened()
 		}
 		c.told = false
 		err := c.read(c, ctx)
@@ -127,11 +128,13 @@ func (c *client) live(ctx context.Context, opened func()) {
 		case stopped > 0:
 			c.fail("client %d (%s) was not told to go, but: %w", c.number, c.name, err)
 			return
-		case c.stays:
+		case c.stays && ever:
 			c.fail("client %d (%s) was dropped by a reload: %w", c.number, c.name, err)
 			return
 		}
-		c.moved.Add(1)
+		if ever {
+			c.moved.Add(1)
+		}
 		select {
 		case <-time.After(200*time.Millisecond + rand.N(800*time.Millisecond)):
 		case <-ctx.Done():

@@ -20,10 +20,10 @@ import (
 )
 
 // drainTime is the option drain of these tests.
-const drainTime = time.Second
+const drainTime = 3 * time.Second
 
 // draining is the block of a site that is stopped.
-const draining = "realtime {\n" + caddytest.Open + "drain 1s\n"
+const draining = "realtime {\n" + caddytest.Open + "drain 3s\n"
 
 // crowd is clients on all transports of HTTP/1.1, in the lobby.
 type crowd struct {
@@ -34,6 +34,13 @@ type crowd struct {
 
 	mu   sync.Mutex
 	byes []time.Duration // after began
+}
+
+// begin begins to count the time.
+func (c *crowd) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.began = time.Now()
 }
 
 // said notes that a client was told to go.
@@ -188,7 +195,7 @@ func TestStopBesideARequest(t *testing.T) {
 	caddytest.Eventually(t, "the pollers' answers", func() bool { return c.answered.Load() == 8 })
 	c.gathered(s, 8)
 
-	c.began = time.Now()
+	c.begin()
 	p.Terminate()
 	publishUntilRefused(t, publisher)
 	c.leave(drainTime)
@@ -227,7 +234,7 @@ func TestStopWithGracePeriod(t *testing.T) {
 	p := caddytest.StartProgram(t, site(s, "grace_period 100ms\n", draining+"}\nreverse_proxy /slow "+backend), s)
 	ask(t, s)
 	c := gather(t, s, 8)
-	c.began = time.Now()
+	c.begin()
 	p.Terminate()
 	c.leave(drainTime)
 	p.Exits(drainTime + 2*time.Second - time.Since(c.began))
@@ -239,7 +246,7 @@ func TestStopOfAStreamThroughItself(t *testing.T) {
 	s, front := caddytest.New(t), caddytest.New(t)
 	p := caddytest.StartProgram(t, site(s, "", draining+"}")+fmt.Sprintf("%s {\nreverse_proxy %s\n}\n", front.URL, strings.TrimPrefix(s.URL, "http://")), s, front)
 	c := gather(t, front, 8)
-	c.began = time.Now()
+	c.begin()
 	p.Terminate()
 	c.leave(drainTime)
 	p.Exits(drainTime + 2*time.Second - time.Since(c.began))
@@ -275,7 +282,7 @@ func TestStopBesideAnAdminStream(t *testing.T) {
 		})
 	}
 	c := gather(t, s, 8)
-	c.began = time.Now()
+	c.begin()
 	p.Terminate()
 	c.leave(drainTime)
 	p.Exits(drainTime + 2*time.Second - time.Since(c.began))
@@ -322,9 +329,9 @@ func TestStopInTheMiddleOfAReload(t *testing.T) {
 // TestStopAtOnce: with drain off nobody waits for a slot, and everybody is told all the same.
 func TestStopAtOnce(t *testing.T) {
 	s := caddytest.New(t)
-	p := caddytest.StartProgram(t, site(s, "", strings.Replace(draining, "1s", "off", 1)+"}"), s)
+	p := caddytest.StartProgram(t, site(s, "", strings.Replace(draining, "3s", "off", 1)+"}"), s)
 	c := gather(t, s, 8)
-	c.began = time.Now()
+	c.begin()
 	p.Terminate()
 	c.all.Wait()
 	if last := slices.Max(c.byes); last > time.Second {
@@ -338,7 +345,7 @@ func TestStopAtOnce(t *testing.T) {
 func TestStopWritesWhatIsDue(t *testing.T) {
 	const messages, size = 90, 65_000 // more than the buffers of a socket
 	s := caddytest.New(t)
-	p := caddytest.StartProgram(t, site(s, "", strings.Replace(draining, "1s", "3s", 1)+"}"), s)
+	p := caddytest.StartProgram(t, site(s, "", draining+"}"), s)
 	slow := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		nc, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err == nil {
