@@ -115,7 +115,8 @@ http://127.0.0.1:%d, https://localhost:%d {
 	}
 	defer o.Server.Stop()
 	o.Plain, o.TLS = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("https://localhost:%d", ports[1])
-	o.Admin, o.Patient = fmt.Sprintf("http://127.0.0.1:%d", ports[2]), o.Drain+2*time.Second
+	// In the middle of a reload Caddy waits first for the old servers and then for the new ones.
+	o.Admin, o.Patient = fmt.Sprintf("http://127.0.0.1:%d", ports[2]), 2*o.Drain+4*time.Second
 	r, err = drain.Run(ctx, o)
 	switch {
 	case err != nil:
