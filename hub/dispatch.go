@@ -175,6 +175,8 @@ type Subscription struct {
 	stale  bool            // a presence snapshot is to be sent, unless it is that of shown
 	shown  uint64          // number of the last frame in the snapshot that was sent, plus 1
 	lease  *presence.Lease // that the session holds; nil: none
+
+	behind *catchUp // the page of the engine's log that it waits for; nil: none
 }
 
 // Waker returns the session's.

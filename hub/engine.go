@@ -39,8 +39,8 @@ type Engine interface {
 	// but the reader: it waits for a call that is under way, and none follows.
 	Subscribe(ctx context.Context, room string, r Reader) (tail Position, stop func(), err error)
 	// Read reads the room's log. A page may have fewer messages than the query's Limit
-	// although there are More. It is called on the delivery path for a session that
-	// fell behind, so it must not take long.
+	// although there are More. For sessions that fell behind it is called off the delivery path, and again
+	// after a pause if it fails, or has nothing after a position below the room's end yet.
 	Read(ctx context.Context, room string, q Query) (Page, error)
 	// Retain says how much of the room's log to keep from now on, and lets go
 	// of what is over it or too old. It does nothing for a room that was
@@ -60,7 +60,8 @@ type Engine interface {
 }
 
 // Keeper is an engine that keeps its logs in this process. They and what the hub itself
-// keeps share one bound, [settings.Settings.HistoryMemory].
+// keeps share one bound, [settings.Settings.HistoryMemory]. Its Subscribe and Read do not block: they are called
+// on the delivery path.
 type Keeper interface {
 	Engine
 	// Bind gives the engine the budget to which it charges the messages that it keeps.

@@ -25,7 +25,8 @@ type fake struct {
 	publish   func(context.Context) error // before a message is delivered
 	subscribe func(context.Context) error
 	read      func(hub.Query) (hub.Page, error)
-	forget    func() // before a room is forgotten
+	readCtx   func(context.Context, hub.Query) (hub.Page, error) // in place of read
+	forget    func()                                             // before a room is forgotten
 	state     hub.Store
 	keys      *receipts.Store[hub.Receipt]
 
@@ -105,7 +106,10 @@ func (e *fake) Subscribe(ctx context.Context, room string, r hub.Reader) (hub.Po
 	}, nil
 }
 
-func (e *fake) Read(_ context.Context, _ string, q hub.Query) (hub.Page, error) {
+func (e *fake) Read(ctx context.Context, _ string, q hub.Query) (hub.Page, error) {
+	if e.readCtx != nil {
+		return e.readCtx(ctx, q)
+	}
 	if e.read != nil {
 		return e.read(q)
 	}
@@ -229,17 +233,19 @@ func TestSessionBehindTheWindow(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := newFake(t, configured())
-			s := connect(t, h, hub.Client{})
-			e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: at("e", 9), More: true}, nil }
-			join(t, s, "r", hub.Start{After: old})
-			publish(t, h, "r", "live")
-			e.read = func(hub.Query) (hub.Page, error) { return test.page, test.err }
-			want := test.want
-			if test.live {
-				want = append(want, "live")
-			}
-			equal(t, "told", drain(t, s), want...)
+			synctest.Test(t, func(t *testing.T) {
+				e, h := newFake(t, configured())
+				s := connect(t, h, hub.Client{})
+				e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: at("e", 9), More: true}, nil }
+				join(t, s, "r", hub.Start{After: old})
+				publish(t, h, "r", "live")
+				e.read = func(hub.Query) (hub.Page, error) { return test.page, test.err }
+				want := test.want
+				if test.live {
+					want = append(want, "live")
+				}
+				equal(t, "told", caughtUp(t, s), want...)
+			})
 		})
 	}
 }
@@ -263,16 +269,18 @@ func TestRoomsOfARemoteEngine(t *testing.T) {
 // An engine may have stored what it has not delivered yet. A session that has read it
 // from the log does not get it again.
 func TestReadBeforeDelivery(t *testing.T) {
-	e, h := newFake(t, configured())
-	old, first := hub.Position{Epoch: "e", Offset: 5}, e.next
-	e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: first, More: true}, nil }
-	s := member(t, h, "r", hub.Start{After: old})
-	e.read = func(hub.Query) (hub.Page, error) {
-		return hub.Page{Messages: []*hub.Message{{Room: "r", Position: first, Data: []byte("1")}}, Cursor: first}, nil
-	}
-	equal(t, "from the log", drain(t, s), "1")
-	publish(t, h, "r", "1", "2")
-	equal(t, "from the window", drain(t, s), "2")
+	synctest.Test(t, func(t *testing.T) {
+		e, h := newFake(t, configured())
+		old, first := hub.Position{Epoch: "e", Offset: 5}, e.next
+		e.read = func(hub.Query) (hub.Page, error) { return hub.Page{Start: old, Cursor: first, More: true}, nil }
+		s := member(t, h, "r", hub.Start{After: old})
+		e.read = func(hub.Query) (hub.Page, error) {
+			return hub.Page{Messages: []*hub.Message{{Room: "r", Position: first, Data: []byte("1")}}, Cursor: first}, nil
+		}
+		equal(t, "from the log", caughtUp(t, s), "1")
+		publish(t, h, "r", "1", "2")
+		equal(t, "from the window", caughtUp(t, s), "2")
+	})
 }
 
 // A panic while sweeping costs that sweep, not the server, and leaves no lock

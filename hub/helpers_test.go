@@ -58,6 +58,11 @@ func bubble(t *testing.T, s *settings.Settings, f func(*testing.T, *hub.Hub)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newHub(t, s)) })
 }
 
+// inBubble returns a test that runs in a bubble of fake time.
+func inBubble(f func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) { synctest.Test(t, f) }
+}
+
 // advance lets time pass in a bubble, and everybody finish what is due.
 func advance(d time.Duration) {
 	<-time.After(d)
@@ -132,6 +137,21 @@ func drain(t testing.TB, s *hub.Session) (told []string) {
 	}
 	t.Fatal("there is no end to what the session has to tell")
 	return nil
+}
+
+// caughtUp reads, in a bubble, all that the session has to tell, pages included that the engine has to be
+// asked for.
+func caughtUp(t testing.TB, s *hub.Session) (told []string) {
+	t.Helper()
+	for {
+		more := drain(t, s)
+		synctest.Wait()
+		rest := drain(t, s)
+		told = append(append(told, more...), rest...)
+		if len(more)+len(rest) == 0 {
+			return told
+		}
+	}
 }
 
 func describe(item hub.Item) string {

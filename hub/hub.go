@@ -50,6 +50,7 @@ type Hub struct {
 	fading  atomic.Int64  // leases that no session holds
 
 	wakers wakers
+	reads  reads
 
 	addresses limit.Table[netip.Prefix]
 	users     limit.Table[string] // by their ids
@@ -100,6 +101,7 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 	h.lifetimes.timer = time.NewTimer(lookAgain)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.unwatch = cancel
+	h.reads.hub, h.reads.ctx = h, ctx
 	h.janitor.Go(h.sweepUntilStopped)
 	h.janitor.Go(h.expireUntilStopped)
 	h.janitor.Go(func() { h.watchRevocations(ctx) })
@@ -205,6 +207,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	close(h.stop)
 	h.unwatch()
 	h.janitor.Wait()
+	h.reads.close()
 	for _, r := range h.list() {
 		r.close()
 	}

@@ -53,7 +53,7 @@ func TestWindowOpensAfterMessages(t *testing.T) {
 	l.mu.Unlock()
 	r := &room{name: "r", ring: ring{budget: e.budget}}
 	r.policy.Store(&settings.Policy{History: settings.History{Count: 2}})
-	if err := r.subscribe(t.Context(), e); err != nil {
+	if err := r.subscribe(t.Context(), &Hub{engine: e, keeper: e}); err != nil {
 		t.Fatal(err)
 	}
 	q := Query{After: Position{Epoch: e.epoch, Offset: e.birth}, Limit: 9}

@@ -51,7 +51,7 @@ func TestReset(t *testing.T) {
 		{"not delivered, but stored", 3, hub.Position{Epoch: "e", Offset: 100}, "", message.GapExpired, "1, 2, 3, stored, after", "stored, after"},
 	} {
 		for upToDate, want := range map[bool]string{false: test.behind, true: test.upToDate} {
-			t.Run(fmt.Sprint(test.name, ", up to date: ", upToDate), func(t *testing.T) {
+			t.Run(fmt.Sprint(test.name, ", up to date: ", upToDate), inBubble(func(t *testing.T) {
 				e, h := newFake(t, configured())
 				c := new(dispatcher)
 				readers := map[string]*hub.Session{
@@ -73,11 +73,11 @@ func TestReset(t *testing.T) {
 					t.Error("a batch goes on over the reset")
 				}
 				for kind, s := range readers {
-					if got := strings.Join(drain(t, s), ", "); got != want {
+					if got := strings.Join(caughtUp(t, s), ", "); got != want {
 						t.Errorf("%s: %q, want %q", kind, got, want)
 					}
 				}
-			})
+			}))
 		}
 	}
 }

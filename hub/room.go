@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,8 +25,11 @@ type room struct {
 	block  *block       // that it counts in; changed with Hub.mu and mu held
 
 	open    sync.Once
+	opened  chan struct{} // closed when openErr and stop are set; nil: they are when open has been done
 	openErr error
 	stop    func() // ends the engine's subscription
+
+	reads roomReads // of the engine's log
 
 	watchers   atomic.Int64 // subscriptions that get presence frames
 	attendance attendance
@@ -38,28 +43,64 @@ type room struct {
 	subscribers int
 }
 
-// subscribe opens the room at the engine; the first caller does it.
-func (r *room) subscribe(ctx context.Context, e Engine) error {
+// subscribe opens the room at the engine, unless somebody has, and waits for that until ctx ends. The room
+// outlives the request that comes first, so it is opened for all. Called with the room pinned.
+func (r *room) subscribe(ctx context.Context, h *Hub) error {
 	r.open.Do(func() {
-		var tail Position
-		// The room outlives the request that comes first.
-		tail, r.stop, r.openErr = e.Subscribe(context.WithoutCancel(ctx), r.name, r)
-		if r.openErr != nil {
+		if h.keeper != nil {
+			r.openAt(h)
 			return
 		}
-		lost := loss{offset: tail.Offset} // at most: only the memory engine says more exactly
-		if memory, ok := e.(*Memory); ok {
-			lost = memory.before(r.name)
+		r.opened = make(chan struct{})
+		r.pins.Add(1) // there is another one, so nobody forgets the room meanwhile
+		if !h.reads.spawn(func() {
+			defer r.unpin()
+			defer close(r.opened)
+			r.openAt(h)
+		}) {
+			r.unpin()
+			r.openErr = ErrDraining
+			close(r.opened)
 		}
-		e.Retain(r.name, r.policy.Load().History)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.ring.open(tail, lost)
 	})
+	if r.opened != nil {
+		select {
+		case <-r.opened:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return r.openErr
 }
 
-// close ends the subscription, or sees to it that none begins.
+// openAt opens the room at the engine.
+func (r *room) openAt(h *Hub) {
+	r.openErr = errPanicked // the result if the engine panics
+	defer func() {
+		if p := recover(); p != nil {
+			h.Logger().Error("panic while a room is opened", "room", r.name, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	tail, stop, err := h.engine.Subscribe(h.reads.ctx, r.name, r)
+	if err != nil {
+		r.openErr = err
+		return
+	}
+	lost := loss{offset: tail.Offset} // at most: only the memory engine says more exactly
+	if memory, ok := h.engine.(*Memory); ok {
+		lost = memory.before(r.name)
+	}
+	h.engine.Retain(r.name, r.policy.Load().History)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ring.open(tail, lost)
+	r.stop, r.openErr = stop, nil
+}
+
+// errPanicked is the error of an engine that has panicked.
+var errPanicked = errors.New("the engine has panicked")
+
+// close ends the subscription, or sees to it that none begins. Nobody is opening the room.
 func (r *room) close() {
 	r.open.Do(func() { r.openErr = ErrDraining })
 	if r.stop != nil {

@@ -19,12 +19,14 @@ func (h *Hub) acquire(ctx context.Context, name string, c *Caller) (*room, error
 		return nil, err
 	}
 	h.use(r)
-	if err := r.subscribe(ctx, h.engine); err != nil {
-		h.mu.Lock()
-		if h.rooms[name] == r {
-			h.drop(r)
+	if err := r.subscribe(ctx, h); err != nil {
+		if ctx.Err() == nil { // otherwise others may still wait for it
+			h.mu.Lock()
+			if h.rooms[name] == r {
+				h.drop(r)
+			}
+			h.mu.Unlock()
 		}
-		h.mu.Unlock()
 		r.unpin()
 		return nil, err
 	}

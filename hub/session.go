@@ -34,6 +34,8 @@ type Session struct {
 	notices     [][]byte
 	noticeBytes int
 	drained     chan struct{} // closed when no notice waits; nil: nobody asks
+	waits       bool          // for a page of an engine's log; written by Next
+	over        chan struct{} // closed when the session ends; nil: nobody asked, see Context
 	rates       limit.Buckets
 }
 
@@ -154,6 +156,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 
 // leave ends a subscription. Called with mu held.
 func (s *Session) leave(m *Subscription, d departure) {
+	m.dropCatchUp()
 	m.room.leave(m)
 	s.sent.Add(m.sent.Load())
 	m.vanish(d)
@@ -221,6 +224,9 @@ func (s *Session) End(cause Cause) {
 	}
 	s.rooms = nil
 	s.release()
+	if s.over != nil {
+		close(s.over)
+	}
 	s.mu.Unlock()
 	s.hub.disconnect(s)
 	s.waker.Wake()
@@ -249,7 +255,7 @@ func (s *Session) Refusal() error {
 // must not be changed. If nothing is due to a session that was dismissed, Next ends it.
 func (s *Session) Next(buf []Item) (items []Item, more bool) {
 	items, more = s.next(buf)
-	if cause := Cause(s.dismissed.Load()); cause != 0 && !more && s.held.Load() == 0 {
+	if cause := Cause(s.dismissed.Load()); cause != 0 && !more && !s.waits && s.held.Load() == 0 {
 		if more = len(items) > len(buf); !more { // the caller is to come again, when it has passed them on
 			s.End(cause)
 		}
@@ -273,6 +279,7 @@ func (s *Session) next(buf []Item) (items []Item, more bool) {
 		s.release()
 	}
 	n := len(s.rooms)
+	s.waits = false
 	for i := range n {
 		if s.cause.Load() != 0 {
 			more = false // End waits for mu
@@ -282,6 +289,7 @@ func (s *Session) next(buf []Item) (items []Item, more bool) {
 		var rest bool
 		buf, rest = m.next(buf, s)
 		more = more || rest
+		s.waits = s.waits || m.behind != nil
 	}
 	if n > 0 {
 		s.turn = (s.turn + 1) % n

@@ -61,6 +61,7 @@ func (m *Subscription) next(buf []Item, s *Session) (_ []Item, more bool) {
 		}
 		live := m.at.Load().live
 		if buf, more, ok := m.fromRing(buf, s); ok {
+			m.dropCatchUp() // it has been delivered meanwhile
 			return buf, more
 		}
 		if live && m.stale {
@@ -146,12 +147,11 @@ func (m *Subscription) fromRing(buf []Item, s *Session) (_ []Item, more, ok bool
 }
 
 // fromEngine reads from the room's log, for a session that is behind the
-// window. It is not ok if the session is to wait, or has ended.
+// window. It is not ok if the session is to wait.
 func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	pos := m.at.Load().pos
-	page, err := s.hub.engine.Read(context.Background(), m.room.name, Query{After: pos, Limit: cap(buf) - len(buf)})
-	if err != nil {
-		s.hub.log.Load().Error("reading a room's log", "error", err)
+	page, ok := m.pageAfter(pos, cap(buf)-len(buf))
+	if !ok {
 		return buf, false
 	}
 	if gap := page.Gap; gap != nil {
@@ -165,7 +165,7 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 		return append(buf, Item{Gap: gap}), true // the messages after it come with the next read
 	}
 	if len(page.Messages) == 0 && page.Cursor == pos {
-		return buf, false // the engine's log has not got there yet
+		return buf, false // the log has not got there yet
 	}
 	for _, e := range page.Messages {
 		if !s.echoes(e) {
