@@ -2,7 +2,6 @@ package ws
 
 import (
 	"bytes"
-	"context"
 	"errors"
 
 	"github.com/caddy-realtime/realtime/hub"
@@ -48,7 +47,7 @@ func (c *conn) obey(line []byte) error {
 		return c.nonsense(command, err)
 	}
 	c.rubbish = 0
-	err = command.Do(context.Background(), c.Session, false)
+	err = command.Do(c.Session.Context(), c.Session, false)
 	switch {
 	case errors.Is(err, hub.ErrEnded):
 		return err

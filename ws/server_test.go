@@ -53,7 +53,13 @@ func rated(burst int) func(*settings.Settings) {
 // newServer returns a server without sockets, for bubbles: see open.
 func newServer(t testing.TB, set *settings.Settings, change ...func(*ws.Options)) *server {
 	t.Helper()
-	h, err := hub.New(set, hub.NewMemory())
+	return newServerOn(t, hub.NewMemory(), set, change...)
+}
+
+// newServerOn does so with another engine.
+func newServerOn(t testing.TB, e hub.Engine, set *settings.Settings, change ...func(*ws.Options)) *server {
+	t.Helper()
+	h, err := hub.New(set, e)
 	if err != nil {
 		t.Fatal(err)
 	}

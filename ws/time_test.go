@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -274,5 +275,51 @@ func TestHubCloses(t *testing.T) {
 			c.expect("end")
 		}
 		s.group.Wait(t.Context())
+	})
+}
+
+// slow is an engine that stores a message when it is told to.
+type slow struct {
+	*hub.Memory
+	store chan struct{}
+}
+
+func (e slow) Publish(ctx context.Context, d hub.Draft) (hub.Receipt, error) {
+	select {
+	case <-e.store:
+		return e.Memory.Publish(ctx, d)
+	case <-ctx.Done():
+		return hub.Receipt{}, ctx.Err()
+	}
+}
+
+// A publication that takes long does not cost its peer the connection: its pongs wait until that is done.
+func TestHeartbeatDuringASlowPublication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := slow{hub.NewMemory(), make(chan struct{})}
+		s := newServerOn(t, e, configured(), beating(10*time.Second))
+		c := s.open(t)
+		c.send(masked(fin|text, "at last"))
+		for range 6 {
+			c.expect("ping:")
+		}
+		e.store <- struct{}{}
+		c.expect("text:at last")
+		c.send(masked(fin|closes, closing(1000, "")))
+		c.expect("close:1000:", "end")
+	})
+}
+
+// A client that goes takes what it was publishing with it.
+func TestPeerGoesDuringASlowPublication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := slow{hub.NewMemory(), make(chan struct{})}
+		s := newServerOn(t, e, configured(), beating(10*time.Second))
+		c := s.open(t)
+		c.send(masked(fin|text, "never"))
+		c.nc.Close()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		s.ended(t, hub.CauseGone)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -155,7 +156,8 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request, o *Options) (nc n
 type conn struct {
 	detach.Conn
 
-	activity activity // when something last came from the peer
+	activity activity    // when something last came from the peer
+	busy     atomic.Bool // the reader carries out what the peer has asked for
 
 	// Owned by the goroutine that executes Receive.
 	in      frame.Reader
@@ -209,6 +211,11 @@ func (c *conn) completed() {
 
 // take handles one message. It returns an error if the connection must end.
 func (c *conn) take(event frame.Event) error {
+	c.busy.Store(true)
+	defer func() {
+		c.activity.note(time.Now()) // meanwhile nothing could be read
+		c.busy.Store(false)
+	}()
 	switch {
 	case c.Session.Ended() != 0:
 		return hub.ErrEnded
@@ -260,7 +267,7 @@ func (c *conn) publish(event frame.Event) error {
 	if event.Op == frame.Text {
 		p.Kind, p.Data, _ = protocol.Content("", event.Data) // there is no error for UTF-8
 	}
-	_, err := c.Session.Publish(context.Background(), p)
+	_, err := c.Session.Publish(c.Session.Context(), p)
 	if err == nil {
 		c.refused = 0
 		return nil
@@ -312,9 +319,10 @@ func (c *conn) End(err error) (linger bool) {
 }
 
 // Beat implements [detach.Transport]: it pings the peer, or cuts the connection if
-// nothing has come for two heartbeats.
+// nothing has come for two heartbeats. While the engine is slow to take what the peer has published, its
+// pongs wait unread.
 func (c *conn) Beat() {
-	if c.activity.ago(time.Now()) > 2*c.Heartbeat {
+	if !c.busy.Load() && c.activity.ago(time.Now()) > 2*c.Heartbeat {
 		c.Session.End(hub.CauseGone)
 		c.Out.Cut()
 		return
