@@ -267,3 +267,25 @@ func TestSessionEndsWhilePublishing(t *testing.T) {
 		<-s.Context().Done()
 	})
 }
+
+// A room keeps what has arrived for so long, whatever the engine's clock says.
+func TestWindowOfAnEngineWithAnotherClock(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
+		t.Run(skew.String(), inBubble(func(t *testing.T) {
+			e, h := newFake(t, configured())
+			e.skew = skew
+			s := member(t, h, "r", hub.Start{})
+			publish(t, h, "r", count(1, 100)...) // more than a room keeps for long
+			e.read = func(hub.Query) (hub.Page, error) {
+				t.Error("the engine is asked for what has just arrived")
+				return hub.Page{}, errEngine
+			}
+			equal(t, "told", drain(t, s), count(1, 100)...)
+			s.End(hub.CauseLeft)
+			advance(window)
+			if n := h.Stats().Rooms; n != 0 {
+				t.Errorf("%d rooms are left when their windows are over", n)
+			}
+		}))
+	}
+}

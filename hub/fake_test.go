@@ -27,6 +27,7 @@ type fake struct {
 	read      func(hub.Query) (hub.Page, error)
 	readCtx   func(context.Context, hub.Query) (hub.Page, error) // in place of read
 	forget    func()                                             // before a room is forgotten
+	skew      time.Duration                                      // of its clock
 	state     hub.Store
 	keys      *receipts.Store[hub.Receipt]
 
@@ -76,7 +77,7 @@ func (e *fake) append(ctx context.Context, m *hub.Message) (hub.Receipt, error) 
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	m.Time = time.Now()
+	m.Time = time.Now().Add(e.skew)
 	if !m.Signal {
 		m.Position = e.next
 		e.next.Offset++

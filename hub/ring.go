@@ -10,16 +10,18 @@ import (
 // live sessions read from. Entries are numbered by a sequence that only counts
 // here, so that signals, which have no offset, have a place too.
 //
-// Everything in it is at most windowAge old, or among the newest windowCount of an
-// occupied room. The budget may shorten it. Its room's mu guards a ring.
+// Everything in it has arrived at most windowAge ago, whatever its engine's clock says, or is among the
+// newest windowCount of an occupied room. The budget may shorten it. Its room's mu guards a ring.
 type ring struct {
 	entries  deque.Deque[*Message]
-	messages deque.Deque[uint64] // sequences of the entries other than signals
-	first    uint64              // sequence of the oldest entry
-	epoch    string              // of lost; empty: not known yet
-	lost     loss                // for a cursor at or after it nothing is missing that is not here
-	newest   Position            // of the newest message that was ever here, or where the ring began
+	arrivals deque.Deque[time.Duration] // of the entries, after born
+	messages deque.Deque[uint64]        // sequences of the entries other than signals
+	first    uint64                     // sequence of the oldest entry
+	epoch    string                     // of lost; empty: not known yet
+	lost     loss                       // for a cursor at or after it nothing is missing that is not here
+	newest   Position                   // of the newest message that was ever here, or where the ring began
 	budget   *Budget
+	born     time.Time // that of the hub, with a monotonic reading
 }
 
 // next is the sequence that the next entry will have.
@@ -28,8 +30,10 @@ func (r *ring) next() uint64 { return r.first + uint64(r.entries.Len()) }
 // at returns the entry with sequence seq, which must be in the ring.
 func (r *ring) at(seq uint64) *Message { return r.entries.At(int(seq - r.first)) }
 
-func (r *ring) push(m *Message) {
+// push appends what arrives now.
+func (r *ring) push(m *Message, now time.Time) {
 	r.budget.Hold(m)
+	r.arrivals.Push(now.Sub(r.born))
 	if !m.Signal {
 		r.messages.Push(r.next())
 		r.newest = m.Position
@@ -43,6 +47,7 @@ func (r *ring) push(m *Message) {
 
 func (r *ring) shift() {
 	m := r.entries.Shift()
+	r.arrivals.Shift()
 	r.first++
 	if !m.Signal {
 		r.messages.Shift()
@@ -99,7 +104,7 @@ func (r *ring) trim(now time.Time, occupied bool) {
 	if occupied {
 		keep = windowCount
 	}
-	for r.entries.Len() > keep && now.Sub(r.entries.At(0).Time) >= windowAge {
+	for r.entries.Len() > keep && now.Sub(r.born)-r.arrivals.At(0) >= windowAge {
 		r.shift()
 	}
 }

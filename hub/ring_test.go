@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub/message"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -13,9 +14,9 @@ import (
 func windowOf(messages, signals int) *ring {
 	r := &ring{epoch: "e", budget: message.NewBudget(settings.Off)}
 	for i := range messages {
-		r.push(&Message{Position: Position{Epoch: "e", Offset: uint64(i + 1)}})
+		r.push(&Message{Position: Position{Epoch: "e", Offset: uint64(i + 1)}}, time.Now())
 		for range signals {
-			r.push(&Message{Signal: true})
+			r.push(&Message{Signal: true}, time.Now())
 		}
 	}
 	return r
@@ -42,7 +43,7 @@ func TestRingSkipsSignals(t *testing.T) {
 // A log that begins anew leaves both its parts readable.
 func TestRingAfterANewEpoch(t *testing.T) {
 	r := windowOf(3, 0)
-	r.push(&Message{Position: Position{Epoch: "f", Offset: 1}})
+	r.push(&Message{Position: Position{Epoch: "f", Offset: 1}}, time.Now())
 	for p, want := range map[Position]uint64{{Epoch: "e", Offset: 0}: 0, {Epoch: "e", Offset: 2}: 2, {Epoch: "e", Offset: 3}: 3} {
 		if got := r.after(p); got != want {
 			t.Errorf("after %v comes entry %d, want %d", p, got, want)

@@ -113,10 +113,14 @@ func (r *room) close() {
 // Deliver implements [Reader]: it takes what the engine delivers and notifies the
 // dispatchers. Its cost does not grow with the number of subscriptions.
 func (r *room) Deliver(m *Message) {
+	now := m.Time
+	if h := r.attendance.hub; h != nil && h.keeper == nil && m.Presence == nil {
+		now = time.Now() // the engine's clock is another one
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ring.push(m)
-	r.ring.trim(m.Time, r.subscribers > 0)
+	r.ring.push(m, now)
+	r.ring.trim(now, r.subscribers > 0)
 	r.notify()
 }
 

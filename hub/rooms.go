@@ -111,7 +111,7 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 		if gone, err = h.makeWayFor(name, c); err != nil {
 			return nil, nil, err
 		}
-		r = &room{name: name, ring: ring{budget: h.budget}}
+		r = &room{name: name, ring: ring{budget: h.budget, born: h.born}}
 		r.attendance.room, r.attendance.hub = r, h
 		p := h.settings.Load().Policy(name) // Configure may have been here meanwhile
 		r.policy.Store(&p)
