@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/limit"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // logOf returns a function that reads a log of n messages, from offset 1 on, of which the engine
@@ -288,4 +290,34 @@ func TestWindowOfAnEngineWithAnotherClock(t *testing.T) {
 			}
 		}))
 	}
+}
+
+// What waits for a slow engine is bounded by its weight; one message alone may be larger.
+func TestPublicationsUnderWayAreBounded(t *testing.T) {
+	large := configured(func(s *settings.Settings) { s.MaxMessageSize, s.HistoryMemory = 100<<20, 1<<30 })
+	synctest.Test(t, func(t *testing.T) {
+		e, h := newFake(t, large)
+		release := make(chan struct{})
+		e.publish = func(context.Context) error {
+			<-release
+			return nil
+		}
+		var all sync.WaitGroup
+		begin := func(size int) {
+			all.Go(func() { publish(t, h, "r", string(make([]byte, size))) })
+			synctest.Wait()
+		}
+		for range 3 {
+			begin(20 << 20)
+		}
+		_, err := h.Caller(hub.Client{}).Publish(t.Context(), hub.Publication{Room: "r", Data: make([]byte, 20<<20)})
+		if e := limited(t, err, limit.ErrFull, "publications under way"); e.RetryAfter == 0 {
+			t.Error("it is not said when to try again")
+		}
+		begin(1 << 20)
+		close(release)
+		all.Wait()
+		e.publish = nil
+		publish(t, h, "r", string(make([]byte, 90<<20)))
+	})
 }

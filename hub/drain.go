@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-realtime/realtime/hub/limit"
 )
 
 // The part of the hub that sends its clients away before it closes.
@@ -93,25 +95,35 @@ func pace(done <-chan struct{}, sessions []*Session, spread time.Duration, sendA
 	}
 }
 
-// gate counts what is under way, and can be closed.
+// maxUnderWay bounds what publications weigh that the engine has not taken yet, in bytes.
+const maxUnderWay = 64 << 20
+
+// gate weighs what is under way, and can be closed.
 type gate struct {
 	inside atomic.Int64
 	closed atomic.Bool
 	last   chan struct{} // of one; gets a value when the last one has left a closed gate
 }
 
-// enter reports whether the gate is open. Then leave must be called.
-func (g *gate) enter() bool {
-	g.inside.Add(1)
-	if g.closed.Load() {
-		g.leave()
-		return false
+// enter lets in what weighs so much, which must not be 0. Otherwise leave must be called, with the same
+// weight. It returns ErrDraining if the gate is closed, and a *limit.Error if there is no room beside what is
+// under way.
+func (g *gate) enter(weight int64) error {
+	n := g.inside.Add(weight)
+	switch {
+	case g.closed.Load():
+		g.leave(weight)
+		return ErrDraining
+	case n > maxUnderWay && n > weight:
+		g.leave(weight)
+		return &limit.Error{Limit: "publications under way", Max: "64 MiB", RetryAfter: time.Second, Err: limit.ErrFull}
+	default:
+		return nil
 	}
-	return true
 }
 
-func (g *gate) leave() {
-	if g.inside.Add(-1) == 0 && g.closed.Load() {
+func (g *gate) leave(weight int64) {
+	if g.inside.Add(-weight) == 0 && g.closed.Load() {
 		select {
 		case g.last <- struct{}{}:
 		default:

@@ -34,16 +34,21 @@ type Publication struct {
 	TTL time.Duration
 }
 
+// publicationOverhead is what a publication under way weighs beside its data: its goroutine, and what it was
+// read into.
+const publicationOverhead = 16 << 10
+
 // publish checks what is published against the limits and its form.
 func (c *Caller) publish(ctx context.Context, p *Publication) (Receipt, error) {
 	if err := p.check(); err != nil {
 		return Receipt{}, err
 	}
 	h := c.hub
-	if !h.publishing.enter() {
-		return Receipt{}, ErrDraining
+	weight := int64(cap(p.Data)) + publicationOverhead
+	if err := h.publishing.enter(weight); err != nil {
+		return Receipt{}, h.bite(err, c.who(), p.Room)
 	}
-	defer h.publishing.leave()
+	defer h.publishing.leave(weight)
 	set := h.settings.Load()
 	limits := set.Policy(p.Room)
 	if len(p.Data) > limits.MaxMessageSize {
