@@ -34,12 +34,14 @@ type pooledHub struct {
 	uses       link.Uses      // of signed links
 	life       atomic.Int64   // the longest of tokens so far, as a time.Duration; 0: there were none
 	ending     sync.Once      // see drain
+	warned     sync.Once      // see warnOfRestart
 	ended      chan struct{}  // closed when everything has ended
 }
 
 // apply puts a configuration's options in force. Live subscriptions are decided again only
 // if the rules have changed.
 func (p *pooledHub) apply(o hubOptions) error {
+	p.warnOfRestart(o.settings)
 	if p.rules == o.key {
 		return p.hub.Configure(o.settings)
 	}
@@ -53,6 +55,21 @@ func (p *pooledHub) apply(o hubOptions) error {
 	p.hub.Authorize(next)
 	p.rules, p.authorizer = o.key, next
 	return err
+}
+
+// warnOfRestart says once that rooms whose history may last longer than a day do not survive a restart.
+func (p *pooledHub) warnOfRestart(s *settings.Settings) {
+	var rooms []string
+	for _, r := range s.Rooms {
+		if h := r.History; h != nil && h.Count > 0 && (h.Age == 0 || h.Age > settings.DefaultHistoryAge) {
+			rooms = append(rooms, r.Pattern)
+		}
+	}
+	if len(rooms) > 0 {
+		p.warned.Do(func() {
+			p.hub.Logger().Warn("rooms are kept in memory, so a restart of Caddy empties them, whatever their history says", "hub", p.name, "rooms", rooms)
+		})
+	}
 }
 
 // both allows what two authorizers allow; nil stands for [hub.Open].

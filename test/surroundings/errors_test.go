@@ -183,3 +183,24 @@ func TestErrorRoutesThatHoldRoomsStillAnswer(t *testing.T) {
 		t.Errorf("rooms for errors say %q", got)
 	}
 }
+
+// A history that a restart ends is warned about, once for a hub.
+func TestLongHistoryIsWarnedAbout(t *testing.T) {
+	const message = "rooms are kept in memory, so a restart of Caddy empties them, whatever their history says"
+	for block, want := range map[string]string{
+		"realtime {\nhub long\nroom news/* {\nhistory 10 7d\n}\nroom all {\nhistory off off\n}\nroom day {\nhistory 10 24h\n}\nroom none {\nhistory 0 7d\n}\n}": "[news/* all]",
+		"realtime {\nhub day\nroom * {\nhistory 10 24h\n}\n}": "",
+	} {
+		_, logged := caddytest.StartLogged(t, block)
+		lines := logged(message)
+		if want == "" {
+			if len(lines) > 0 {
+				t.Errorf("warned %v", lines)
+			}
+			continue
+		}
+		if len(lines) != 1 || fmt.Sprint(lines[0]["rooms"]) != want {
+			t.Errorf("warned %v, want once, of %s", lines, want)
+		}
+	}
+}
