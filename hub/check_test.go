@@ -243,6 +243,22 @@ func (c *checker) traces(t *traces, last uint64) {
 	c.that(max(t.floor.offset, t.floor.brief) <= last, "up to %d was lost, but the last is %d", max(t.floor.offset, t.floor.brief), last)
 }
 
+// memoryOf returns the memory engine, also if a test has wrapped it so that it passes for a remote one.
+func memoryOf(e Engine) (*Memory, bool) {
+	if wrapped, ok := e.(interface{ Wraps() *Memory }); ok {
+		return wrapped.Wraps(), true
+	}
+	m, ok := e.(*Memory)
+	return m, ok
+}
+
+// Waits reports whether the session has waited for a page of the engine's log when it was last read.
+func (s *Session) Waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits
+}
+
 // Keeps returns the offsets of what the hub still has of a room.
 func (h *Hub) Keeps(room string) map[uint64]bool {
 	kept, now := make(map[uint64]bool), time.Now()
@@ -258,7 +274,7 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 			add(m)
 		}
 	}
-	if e, ok := h.engine.(*Memory); ok {
+	if e, ok := memoryOf(h.engine); ok {
 		if l := e.lookUp(room); l != nil {
 			for _, k := range l.messages.All() {
 				add(k.message)

@@ -37,7 +37,13 @@ func keeping(count int, age time.Duration) func(*settings.Settings) {
 // newHub returns a hub that is checked and closed at the end of the test.
 func newHub(t testing.TB, s *settings.Settings) *hub.Hub {
 	t.Helper()
-	h, err := hub.New(s, hub.NewMemory())
+	return newHubOn(t, hub.NewMemory(), s)
+}
+
+// newHubOn does so with another engine.
+func newHubOn(t testing.TB, e hub.Engine, s *settings.Settings) *hub.Hub {
+	t.Helper()
+	h, err := hub.New(s, e)
 	if err != nil {
 		t.Fatal(err)
 	}

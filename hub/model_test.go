@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -32,13 +33,59 @@ const (
 // TestModel does random things to a hub and compares what its readers see
 // with a list of all that was published.
 func TestModel(t *testing.T) {
+	testModel(t, false)
+}
+
+// TestModelOfARemoteEngine does the same with an engine that passes for one outside of this process: its log is
+// read off the delivery path.
+func TestModelOfARemoteEngine(t *testing.T) {
+	testModel(t, true)
+}
+
+// remote hides that its engine keeps its logs in this process: what it hands out are copies.
+type remote struct{ hub.Engine }
+
+// Wraps returns the engine.
+func (r remote) Wraps() *hub.Memory { return r.Engine.(*hub.Memory) }
+
+func (r remote) Subscribe(ctx context.Context, room string, to hub.Reader) (hub.Position, func(), error) {
+	return r.Engine.Subscribe(ctx, room, copies{to})
+}
+
+func (r remote) Read(ctx context.Context, room string, q hub.Query) (hub.Page, error) {
+	page, err := r.Engine.Read(ctx, room, q)
+	page.Messages = slices.Clone(page.Messages)
+	for i, m := range page.Messages {
+		page.Messages[i] = copyOf(m)
+	}
+	return page, err
+}
+
+// copies delivers copies.
+type copies struct{ hub.Reader }
+
+func (c copies) Deliver(m *hub.Message) { c.Reader.Deliver(copyOf(m)) }
+
+func copyOf(m *hub.Message) *hub.Message {
+	return &hub.Message{
+		Room: m.Room, Event: m.Event, Position: m.Position, Kind: m.Kind, Type: m.Type, Data: m.Data, From: m.From, Key: m.Key,
+		Publisher: m.Publisher, Signal: m.Signal, Time: m.Time, Expires: m.Expires,
+	}
+}
+
+func testModel(t *testing.T, isRemote bool) {
+	t.Helper()
 	for i := range *modelRuns {
 		seed := *modelSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &model{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), rooms: make(map[string][]sent)}
+				m := &model{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), rooms: make(map[string][]sent), remote: isRemote}
 				m.configure()
-				m.hub = newHub(t, m.settings)
+				var engine hub.Engine = hub.NewMemory()
+				if isRemote {
+					engine = remote{engine}
+				}
+				m.hub = newHubOn(t, engine, m.settings)
 				for step := range 300 {
 					what := m.step()
 					if err := m.hub.Check(); err != nil {
@@ -58,6 +105,7 @@ func TestModel(t *testing.T) {
 type model struct {
 	*testing.T
 	rnd         *rand.Rand
+	remote      bool // the engine passes for one outside of this process
 	hub         *hub.Hub
 	settings    *settings.Settings
 	rooms       map[string][]sent
@@ -319,6 +367,10 @@ func (m *model) next() {
 // read gives the client what is next, and reports whether there is more.
 func (m *model) read(c *client, limit int) (more bool) {
 	items, more := c.Next(make([]hub.Item, 0, limit))
+	if !more && c.Waits() {
+		synctest.Wait() // for the page
+		more = true
+	}
 	for _, item := range items {
 		if item.Gap != nil {
 			c.rooms[item.Gap.Room].lose(item.Gap)

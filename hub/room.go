@@ -54,8 +54,8 @@ func (r *room) subscribe(ctx context.Context, h *Hub) error {
 		r.opened = make(chan struct{})
 		r.pins.Add(1) // there is another one, so nobody forgets the room meanwhile
 		if !h.reads.spawn(func() {
-			defer r.unpin()
 			defer close(r.opened)
+			defer r.unpin() // those who wait have pins of their own
 			r.openAt(h)
 		}) {
 			r.unpin()

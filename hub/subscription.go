@@ -167,8 +167,9 @@ func (m *Subscription) fromEngine(buf []Item, s *Session) (_ []Item, ok bool) {
 	if len(page.Messages) == 0 && page.Cursor == pos {
 		return buf, false // the log has not got there yet
 	}
+	now := time.Now()
 	for _, e := range page.Messages {
-		if !s.echoes(e) {
+		if !s.echoes(e) && !e.Expired(now) { // the page may have waited
 			buf = append(buf, Item{Message: e})
 		}
 	}
