@@ -198,6 +198,7 @@ func TestStopBesideARequest(t *testing.T) {
 	c.begin()
 	p.Terminate()
 	publishUntilRefused(t, publisher)
+	publisher.CloseRead(t.Context()) // it answers its goodbye, as clients do
 	c.leave(drainTime)
 	p.Runs()
 	release()
