@@ -2,7 +2,6 @@ package hub
 
 import (
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -73,11 +72,7 @@ func (a *Attached) Move(spread, within time.Duration) {
 		return // Close ends them
 	}
 	h.janitor.Go(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				h.Logger().Error("panic while clients move to another server", "panic", p, "stack", string(debug.Stack()))
-			}
-		}()
+		defer h.survive("panic while clients move to another server")
 		limit := time.NewTimer(within)
 		defer limit.Stop()
 		pace(h.stop, sessions, spread, func(s *Session) { s.Dismiss(CauseDraining) })

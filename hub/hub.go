@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -141,6 +142,13 @@ func (h *Hub) Configure(s *settings.Settings) error {
 	}
 	h.relieve()
 	return nil
+}
+
+// survive, deferred, logs a panic that must not take the whole server with it.
+func (h *Hub) survive(what string, attributes ...any) {
+	if p := recover(); p != nil {
+		h.Logger().Error(what, append(attributes, "panic", p, "stack", string(debug.Stack()))...) //nolint:sloglint // a literal of the caller
+	}
 }
 
 // read reads a room's log.

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -152,11 +151,7 @@ func (h *Hub) expireUntilStopped() {
 
 // expire does so once; a panic must not take the whole server with it.
 func (h *Hub) expire(now time.Time) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.log.Load().Error("panic while credentials expire", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer h.survive("panic while credentials expire")
 	warn, end := h.lifetimes.due(now)
 	for s, left := range warn {
 		if tell := s.who().Tell; tell != nil {

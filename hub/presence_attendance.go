@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -233,11 +232,7 @@ func (p *attendance) close() {
 
 // tick ends the leases whose time is over, and sends a frame if it is time.
 func (p *attendance) tick() {
-	defer func() {
-		if v := recover(); v != nil {
-			p.hub.Logger().Error("panic in a room's presence", "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
+	defer p.hub.survive("panic in a room's presence")
 	for !p.step() {
 	}
 	p.hub.relieve() // what a frame keeps may be more than there is room for

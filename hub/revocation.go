@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -119,11 +118,7 @@ func (h *Hub) watchRevocations(ctx context.Context) {
 
 // learn takes a value of the store.
 func (h *Hub) learn(name string, value []byte) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.Logger().Error("panic in a revocation", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer h.survive("panic in a revocation")
 	var s stored
 	if len(value) > 0 && json.Unmarshal(value, &s) != nil {
 		h.Logger().Error("reading a revocation", "name", name)

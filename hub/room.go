@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -76,11 +75,7 @@ func (r *room) subscribe(ctx context.Context, h *Hub) error {
 // openAt opens the room at the engine.
 func (r *room) openAt(h *Hub) {
 	r.openErr = errPanicked // the result if the engine panics
-	defer func() {
-		if p := recover(); p != nil {
-			h.Logger().Error("panic while a room is opened", "room", r.name, "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer h.survive("panic while a room is opened", "room", r.name)
 	tail, stop, err := h.engine.Subscribe(h.reads.ctx, r.name, r)
 	if err != nil {
 		r.openErr = err

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -164,11 +163,7 @@ func (h *Hub) sweepUntilStopped() {
 
 // sweepSafely sweeps; a panic must not take the whole server with it.
 func (h *Hub) sweepSafely(now time.Time) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.log.Load().Error("panic in the hub's janitor", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer h.survive("panic in the hub's janitor")
 	h.sweep(now)
 }
 
