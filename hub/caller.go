@@ -116,13 +116,14 @@ func (c *Caller) Publish(ctx context.Context, p Publication) (Receipt, error) {
 // client becomes a member as with Renew, unless it has no ID or the room has no
 // presence, and nothing is delivered: a reader that goes on from the answer's Cursor
 // misses nothing. It returns ErrState, ErrRooms above [settings.MaxRoomsJoined], ErrDraining,
-// or the engine's error, and has then changed nothing.
+// or the engine's error, and has then changed nothing. Its ErrEnded is also the session's [Session.Refusal].
 func (c *Caller) Subscribe(ctx context.Context, room string, start Start) (Joined, error) {
 	if err := c.admit(VerbSubscribe, room); err != nil {
-		return Joined{}, err
+		return Joined{}, c.explain(err)
 	}
 	if c.session != nil {
-		return c.session.subscribe(ctx, room, start)
+		joined, err := c.session.subscribe(ctx, room, start)
+		return joined, c.explain(err)
 	}
 	return c.look(ctx, room, start)
 }
@@ -148,8 +149,7 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	grace := h.settings.Load().Policy(room).Presence.Grace
-	if _, joined.Returning = h.returning(page.Gap, grace); !joined.Returning && joined.Can.Has(VerbMembers) {
+	if _, joined.Returning = h.returning(page.Gap, room); !joined.Returning && joined.Can.Has(VerbMembers) {
 		joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
 	}
 	return joined, nil

@@ -11,13 +11,13 @@ import (
 // come back at about the same time, to a room in which nobody is yet. What they knew stays as it is until the
 // room's grace is over, which is what a member gets whose connection has ended.
 
-// returning returns until when others may be coming back, if a client that has come with this gap was here
-// before the hub began, and that time is not over.
-func (h *Hub) returning(gap *Gap, grace time.Duration) (until time.Time, ok bool) {
+// returning returns until when others may be coming back, if a client that has come with this gap was in the
+// room before the hub began, and that time is not over.
+func (h *Hub) returning(gap *Gap, room string) (until time.Time, ok bool) {
 	if gap == nil || gap.Reason != message.GapEpoch {
 		return time.Time{}, false
 	}
-	until = h.born.Add(grace)
+	until = h.born.Add(h.settings.Load().Policy(room).Presence.Grace)
 	return until, time.Now().Before(until)
 }
 

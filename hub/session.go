@@ -140,7 +140,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	}
 	joined.Rights = Rights{Room: name, Can: m.can, Presence: r.policy.Load().Presence.Mode}
 	var until time.Time
-	if until, joined.Returning = s.hub.returning(joined.Gap, r.policy.Load().Presence.Grace); joined.Returning {
+	if until, joined.Returning = s.hub.returning(joined.Gap, name); joined.Returning {
 		m.stale = false
 		r.attendance.settle(until)
 	} else if m.can.Has(VerbMembers) {
@@ -248,6 +248,23 @@ func (s *Session) Refusal() error {
 		return ErrDraining // it may come back
 	}
 }
+
+// explain adds the session's refusal to [ErrEnded].
+func (c *Caller) explain(err error) error {
+	if !errors.Is(err, ErrEnded) {
+		return err
+	}
+	return endedError{c.session.Refusal()}
+}
+
+// endedError is ErrEnded, for a reason.
+type endedError struct{ error }
+
+// Is implements the interface of [errors.Is].
+func (endedError) Is(target error) bool { return target == ErrEnded }
+
+// Unwrap returns the reason.
+func (e endedError) Unwrap() error { return e.error }
 
 // Next appends to buf what is due to the client, notices first, then what
 // comes after its cursors, until there is nothing or buf's capacity is reached,

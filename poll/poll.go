@@ -206,9 +206,6 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 		q := asked.Query
 		start := hub.Start{InvalidCursor: q.InvalidCursor, After: q.After, Last: q.Last, Age: q.Age, State: o.State}
 		joined, err := session.Subscribe(ctx, asked.Name, start)
-		if errors.Is(err, hub.ErrEnded) {
-			return session.Refusal()
-		}
 		if err != nil {
 			return err
 		}

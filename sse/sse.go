@@ -2,7 +2,6 @@ package sse
 
 import (
 	"context"
-	"errors"
 	"math"
 	"net/http"
 	"time"
@@ -63,9 +62,6 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 		items: make([]hub.Item, 0, batchItems),
 	}
 	opening, err := s.open(r.Context(), session)
-	if errors.Is(err, hub.ErrEnded) {
-		return session.Refusal()
-	}
 	if err != nil {
 		session.End(hub.CauseGone)
 		return err

@@ -84,9 +84,7 @@ func Serve(w http.ResponseWriter, r *http.Request, o Options) error {
 			session.End(hub.CauseGone)
 		}
 	}()
-	if err := c.open(r.Context(), &o); errors.Is(err, hub.ErrEnded) {
-		return session.Refusal()
-	} else if err != nil {
+	if err := c.open(r.Context(), &o); err != nil {
 		return err
 	}
 	if nc = c.upgrade(w, r, &o); nc == nil {
