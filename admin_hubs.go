@@ -46,13 +46,7 @@ type hubAnswer struct {
 // lookAtHubs returns all hubs, those included that are ending, by their names.
 func lookAtHubs() hubsAnswer {
 	all := make(map[*pooledHub]bool)
-	hubs.Range(func(_, value any) bool {
-		if p, ok := value.(*pooledHub); ok {
-			all[p] = true
-		}
-		return true
-	})
-	for _, p := range drains.list() {
+	for _, p := range slices.Concat(pooled(), drains.list()) {
 		all[p] = true
 	}
 	answer := hubsAnswer{Hubs: []hubAnswer{}}

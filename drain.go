@@ -75,12 +75,9 @@ var exiting = struct {
 // drainAll drains all hubs: the process exits.
 func drainAll() {
 	exiting.once.Do(func() { close(exiting.begun) })
-	hubs.Range(func(_, value any) bool {
-		if p, ok := value.(*pooledHub); ok {
-			p.drain()
-		}
-		return true
-	})
+	for _, p := range pooled() {
+		p.drain()
+	}
 }
 
 // waitForDrains waits for the hubs that are ending, before the process exits. Each takes a bounded

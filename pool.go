@@ -119,6 +119,17 @@ func takeHub(name string, s *settings.Settings, log *slog.Logger) (p *pooledHub,
 	return v.(*pooledHub), !loaded, nil
 }
 
+// pooled returns the hubs that a configuration uses.
+func pooled() (all []*pooledHub) {
+	hubs.Range(func(_, value any) bool {
+		if p, ok := value.(*pooledHub); ok {
+			all = append(all, p)
+		}
+		return true
+	})
+	return all
+}
+
 // findHub returns the hub with a name. It may end at any time: then its methods return errors.
 func findHub(name string) (found *pooledHub, err error) {
 	var names []string
