@@ -38,6 +38,16 @@ func logOf(n uint64) func(hub.Query) (hub.Page, error) {
 	}
 }
 
+// heldBack reads like read, but those who catch up wait for release. A join, which has no limit, does not.
+func heldBack(read func(hub.Query) (hub.Page, error), release <-chan struct{}) func(hub.Query) (hub.Page, error) {
+	return func(q hub.Query) (hub.Page, error) {
+		if q.Limit > 1 {
+			<-release
+		}
+		return read(q)
+	}
+}
+
 // behind returns a client in the room r whose cursor is before everything.
 func behind(t *testing.T, h *hub.Hub, all *sync.WaitGroup) *listener {
 	t.Helper()
@@ -63,13 +73,7 @@ func TestSlowLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, h := newFake(t, configured())
 		release := make(chan struct{})
-		read := logOf(9)
-		e.read = func(q hub.Query) (hub.Page, error) {
-			if q.Limit > 1 && !q.After.IsZero() { // not that of a join
-				<-release
-			}
-			return read(q)
-		}
+		e.read = heldBack(logOf(9), release)
 		var all sync.WaitGroup
 		first := &listener{}
 		all.Go(func() { first = behind(t, h, new(sync.WaitGroup)) })
@@ -165,13 +169,7 @@ func TestDismissWaitsForAPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, h := newFake(t, configured())
 		release := make(chan struct{})
-		read := logOf(9)
-		e.read = func(q hub.Query) (hub.Page, error) {
-			if q.Limit > 1 {
-				<-release
-			}
-			return read(q)
-		}
+		e.read = heldBack(logOf(9), release)
 		var all sync.WaitGroup
 		r := behind(t, h, &all)
 		synctest.Wait()

@@ -18,7 +18,7 @@ func (h *Hub) Check() error {
 	c := &checker{hub: h, holds: make(map[*Message]int)}
 	c.sessions()
 	c.rooms()
-	if e, ok := h.engine.(*Memory); ok {
+	if e, ok := memoryOf(h.keeper); ok {
 		c.logs(e)
 	}
 	c.that(h.fading.Load() == int64(c.fading), "%d leases fade, counted %d", c.fading, h.fading.Load())
@@ -38,7 +38,7 @@ func (h *Hub) freeze() (thaw func()) {
 	for s := range h.sessions {
 		take(&s.mu)
 	}
-	if e, ok := h.engine.(*Memory); ok {
+	if e, ok := memoryOf(h.keeper); ok {
 		take(&e.mu)
 		for _, l := range e.logs {
 			take(&l.mu)
@@ -125,6 +125,14 @@ func counted[K comparable](c *checker, t *limit.Table[K], sessions map[K]int) {
 		delete(sessions, key)
 	})
 	c.that(len(sessions) == 0, "sessions without a count: %v", sessions)
+}
+
+// count returns how many are kept.
+func (p places) count() (n int) {
+	for _, q := range p {
+		n += q.n
+	}
+	return n
 }
 
 // attendance checks who is in a room.

@@ -132,21 +132,26 @@ type slow struct {
 	store chan struct{}
 }
 
+// Wraps returns the engine.
+func (e slow) Wraps() *hub.Memory { return e.Memory }
+
 func (e slow) Publish(ctx context.Context, d hub.Draft) (hub.Receipt, error) {
 	<-e.store
 	return e.Memory.Publish(ctx, d)
+}
+
+// newSlow returns such an engine, and a hub on it.
+func newSlow(t *testing.T) (slow, *hub.Hub) {
+	t.Helper()
+	e := slow{hub.NewMemory(), make(chan struct{})}
+	return e, newHubOn(t, e, configured())
 }
 
 // What is being published when the hub begins to drain is published, and everybody gets it before
 // they are sent away, however slowly they read.
 func TestDrainFinishesWhatWasAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := slow{hub.NewMemory(), make(chan struct{})}
-		h, err := hub.New(configured(), e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer h.Close(t.Context())
+		e, h := newSlow(t)
 		var all sync.WaitGroup
 		var readers []*listener
 		for range 20 {
@@ -206,12 +211,7 @@ func TestDrainOfALastingEngine(t *testing.T) {
 func TestDrainIsBounded(t *testing.T) {
 	t.Run("publication", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			e := slow{hub.NewMemory(), make(chan struct{})}
-			h, err := hub.New(configured(), e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer h.Close(t.Context())
+			e, h := newSlow(t)
 			var published sync.WaitGroup
 			published.Go(func() { publish(t, h, "r", "late") })
 			synctest.Wait()

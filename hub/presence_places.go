@@ -61,14 +61,6 @@ func (p *places) drop() {
 	}
 }
 
-// count returns how many are kept.
-func (p places) count() (n int) {
-	for _, q := range p {
-		n += q.n
-	}
-	return n
-}
-
 // seat calls f, which makes the client a member. If it comes, and is a new one that may have been counted all the
 // while, it takes a place that is kept. Called with mu held.
 func (p *attendance) seat(comes bool, c *Client, f func()) {
