@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub/settings"
+	"github.com/caddy-realtime/realtime/hub/values"
 )
 
 // Engine orders and stores what is published. A hub delivers only what its engine hands
@@ -74,10 +75,10 @@ type Keeper interface {
 
 // Errors of an engine, beside those of contexts and [ErrKeyReused].
 var (
-	ErrStorageFull    = errors.New("the engine's storage is full")    // nothing was stored
-	ErrUnavailable    = errors.New("the engine cannot be reached")    // nothing was stored
-	ErrOutcomeUnknown = errors.New("the engine did not answer")       // it may have been stored
-	ErrVersion        = errors.New("the value has changed meanwhile") // see [Store]
+	ErrStorageFull    = errors.New("the engine's storage is full") // nothing was stored
+	ErrUnavailable    = errors.New("the engine cannot be reached") // nothing was stored
+	ErrOutcomeUnknown = errors.New("the engine did not answer")    // it may have been stored
+	ErrVersion        = values.ErrVersion                          // see [Store]
 )
 
 // Draft is a message without a Position and a Time.

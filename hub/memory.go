@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub/ranking"
 	"github.com/caddy-realtime/realtime/hub/receipts"
 	"github.com/caddy-realtime/realtime/hub/settings"
+	"github.com/caddy-realtime/realtime/hub/values"
 )
 
 // Memory is the engine that keeps everything in this process.
@@ -31,7 +32,7 @@ type Memory struct {
 	clock  func() uint64 // microseconds; the wall's, which may step either way
 	budget *Budget
 	keys   *receipts.Store[Receipt]
-	values values
+	values values.Values
 
 	mu     sync.RWMutex
 	logs   map[string]*log
@@ -353,6 +354,6 @@ func (e *Memory) Close(context.Context) error {
 		e.Forget(room, true)
 	}
 	e.keys.Close()
-	e.values.close()
+	e.values.Close()
 	return nil
 }

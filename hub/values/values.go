@@ -1,15 +1,22 @@
-package hub
+// Package values keeps small values by name, with versions, in memory: what an engine
+// keeps beside its logs.
+package values
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 )
 
-// values is the memory engine's [Store]. The zero value is empty.
-type values struct {
+// ErrVersion is returned by [Values.Set] if the value has another version.
+var ErrVersion = errors.New("the value has changed meanwhile")
+
+// Values are the values. The zero value is empty. All methods are safe for concurrent use;
+// hub.Store says what those with a context do. Close it after use.
+type Values struct {
 	mu       sync.Mutex
 	by       map[string]*value
 	version  uint64 // the newest one given out
@@ -29,8 +36,8 @@ type watcher struct {
 	wake   chan struct{}       // of capacity 1: due is not empty
 }
 
-// Get implements [Store].
-func (v *values) Get(_ context.Context, name string) ([]byte, uint64, error) {
+// Get returns a value and its version, or version 0 if there is none.
+func (v *Values) Get(_ context.Context, name string) ([]byte, uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.by[name]
@@ -40,8 +47,8 @@ func (v *values) Get(_ context.Context, name string) ([]byte, uint64, error) {
 	return bytes.Clone(known.bytes), known.version, nil
 }
 
-// Set implements [Store].
-func (v *values) Set(_ context.Context, name string, b []byte, version uint64, ttl time.Duration) (uint64, error) {
+// Set changes a value that has the version, and returns its new one, or [ErrVersion].
+func (v *Values) Set(_ context.Context, name string, b []byte, version uint64, ttl time.Duration) (uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.by[name]
@@ -70,7 +77,7 @@ func (v *values) Set(_ context.Context, name string, b []byte, version uint64, t
 }
 
 // expire removes a value whose time is over, unless it has been replaced.
-func (v *values) expire(name string, old *value) {
+func (v *Values) expire(name string, old *value) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.by[name] == old {
@@ -80,7 +87,7 @@ func (v *values) expire(name string, old *value) {
 }
 
 // changed tells the watchers of a name. Called with mu held.
-func (v *values) changed(name string) {
+func (v *Values) changed(name string) {
 	for w := range v.watchers {
 		w.add(name)
 	}
@@ -98,8 +105,9 @@ func (w *watcher) add(name string) {
 	}
 }
 
-// Watch implements [Store]. While f is busy, only the newest value of each name waits.
-func (v *values) Watch(ctx context.Context, prefix string, f func(name string, value []byte)) error {
+// Watch calls f with the values whose names begin with prefix and with their changes, until ctx
+// ends. While f is busy, only the newest value of each name waits.
+func (v *Values) Watch(ctx context.Context, prefix string, f func(name string, value []byte)) error {
 	w := &watcher{prefix: prefix, due: make(map[string]struct{}), wake: make(chan struct{}, 1)}
 	v.mu.Lock()
 	for name := range v.by {
@@ -128,7 +136,7 @@ func (v *values) Watch(ctx context.Context, prefix string, f func(name string, v
 }
 
 // next returns what a watcher has to be told next.
-func (v *values) next(w *watcher) (name string, b []byte, ok bool) {
+func (v *Values) next(w *watcher) (name string, b []byte, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for name = range w.due {
@@ -141,8 +149,8 @@ func (v *values) next(w *watcher) (name string, b []byte, ok bool) {
 	return "", nil, false
 }
 
-// close stops the timers. Called when nobody uses the store any more.
-func (v *values) close() {
+// Close stops the timers. Values then last longer than they should.
+func (v *Values) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, known := range v.by {
