@@ -44,15 +44,17 @@ type Store[R any] struct {
 	limit func() int64
 
 	mu     sync.Mutex
-	by     map[string]*entry[R]
-	order  list.List // *entry[R], oldest first
+	by     map[string]*Entry[R]
+	order  list.List // *Entry[R], oldest first
 	bytes  int
 	timer  *time.Timer // nil: it was never needed
 	armed  bool        // timer will fire
 	closed bool
 }
 
-type entry[R any] struct {
+// Entry is the place of one scope.
+type Entry[R any] struct {
+	store   *Store[R]
 	scope   string
 	print   [16]byte
 	created time.Time
@@ -65,7 +67,7 @@ type entry[R any] struct {
 // New returns an empty store that keeps at most limit bytes, and never more than
 // [MaxBytes].
 func New[R any](limit func() int64) *Store[R] {
-	return &Store[R]{limit: limit, by: make(map[string]*entry[R])}
+	return &Store[R]{limit: limit, by: make(map[string]*Entry[R])}
 }
 
 // Do publishes once for a scope, which is where a key means the same publication, and
@@ -74,44 +76,62 @@ func New[R any](limit func() int64) *Store[R] {
 // next one publishes. print tells one publication from another: with another one, Do
 // returns [ErrReused].
 func (s *Store[R]) Do(ctx context.Context, scope string, print [16]byte, publish func() (R, error)) (receipt R, replayed bool, err error) {
+	entry, receipt, replayed, err := s.Begin(ctx, scope, print)
+	if entry == nil {
+		return receipt, replayed, err
+	}
+	err = errPanic // until publish returns
+	defer func() { entry.Settle(receipt, err) }()
+	receipt, err = publish()
+	return receipt, false, err
+}
+
+// Begin is Do for a publication whose outcome comes later, be it that the caller has gone by
+// then. If the scope is new, it returns an entry, whose Settle must be called; otherwise what
+// Do returns.
+func (s *Store[R]) Begin(ctx context.Context, scope string, print [16]byte) (entry *Entry[R], receipt R, replayed bool, err error) {
 	for {
 		e, first := s.enter(scope, print)
 		if first {
-			receipt, err = s.settle(e, publish)
-			return receipt, false, err
+			return e, receipt, false, nil
 		}
 		if e.print != print {
-			return receipt, false, ErrReused
+			return nil, receipt, false, ErrReused
 		}
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			return receipt, false, ctx.Err()
+			return nil, receipt, false, ctx.Err()
 		}
 		if e.err == nil {
-			return e.receipt, true, nil
+			return nil, e.receipt, true, nil
 		}
 	}
 }
 
-// settle publishes for e and lets the others know. If publish fails or panics, the
-// scope is free again.
-func (s *Store[R]) settle(e *entry[R], publish func() (R, error)) (R, error) {
-	e.err = errPanic // until publish returns
-	defer func() {
-		if e.err != nil {
-			s.mu.Lock()
-			s.remove(e)
-			s.mu.Unlock()
-		}
-		close(e.done)
-	}()
-	e.receipt, e.err = publish()
-	return e.receipt, e.err
+// Settle ends what Begin began. After an error the scope is free again. It is called once.
+func (e *Entry[R]) Settle(receipt R, err error) {
+	e.receipt, e.err = receipt, err
+	if err != nil {
+		e.store.mu.Lock()
+		e.store.remove(e)
+		e.store.mu.Unlock()
+	}
+	close(e.done)
+}
+
+// Restore brings back a receipt that was given so long ago. They are restored in the order
+// in which they were given, before Begin is called.
+func (s *Store[R]) Restore(scope string, print [16]byte, receipt R, age time.Duration) {
+	e, _ := s.enter(scope, print)
+	s.mu.Lock()
+	e.created = e.created.Add(-age)
+	s.mu.Unlock()
+	e.Settle(receipt, nil)
 }
 
 // enter returns the entry of the scope and whether the caller made it.
-func (s *Store[R]) enter(scope string, print [16]byte) (e *entry[R], first bool) {
+func (s *Store[R]) enter(scope string, print [16]byte) (e *Entry[R], first bool) {
 	now, limit := time.Now(), s.limit()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +142,7 @@ func (s *Store[R]) enter(scope string, print [16]byte) (e *entry[R], first bool)
 	if e != nil {
 		s.remove(e)
 	}
-	e = &entry[R]{scope: scope, print: print, created: now, done: make(chan struct{})}
+	e = &Entry[R]{store: s, scope: scope, print: print, created: now, done: make(chan struct{})}
 	e.element = s.order.PushBack(e)
 	s.by[scope] = e
 	s.bytes += e.bytes()
@@ -131,14 +151,14 @@ func (s *Store[R]) enter(scope string, print [16]byte) (e *entry[R], first bool)
 }
 
 // bytes is what an entry is charged.
-func (e *entry[R]) bytes() int { return len(e.scope) + overhead }
+func (e *Entry[R]) bytes() int { return len(e.scope) + overhead }
 
 // trim removes what is over the bounds, and at most so many entries that are too old.
 // It reports whether there may be more of those. Called with mu held.
 func (s *Store[R]) trim(now time.Time, limit int64, most int) (more bool) {
 	limit = min(limit, MaxBytes)
 	for front := s.order.Front(); front != nil; front = s.order.Front() {
-		e := front.Value.(*entry[R])
+		e := front.Value.(*Entry[R])
 		if s.order.Len() < MaxCount && int64(s.bytes) < limit {
 			if now.Sub(e.created) < Lifetime {
 				return false
@@ -153,7 +173,7 @@ func (s *Store[R]) trim(now time.Time, limit int64, most int) (more bool) {
 }
 
 // remove forgets e, unless that has been done. Called with mu held.
-func (s *Store[R]) remove(e *entry[R]) {
+func (s *Store[R]) remove(e *Entry[R]) {
 	if s.by[e.scope] != e {
 		return
 	}
@@ -169,7 +189,7 @@ func (s *Store[R]) arm(now time.Time) {
 		return
 	}
 	s.armed = true
-	wait := front.Value.(*entry[R]).created.Add(Lifetime + slack).Sub(now)
+	wait := front.Value.(*Entry[R]).created.Add(Lifetime + slack).Sub(now)
 	if s.timer == nil {
 		s.timer = time.AfterFunc(wait, s.sweep)
 	} else {

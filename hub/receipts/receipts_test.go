@@ -1,6 +1,8 @@
 package receipts
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,7 +20,7 @@ func kept(t *testing.T, s *Store[int]) (n, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e := s.order.Front(); e != nil; e = e.Next() {
-		known := e.Value.(*entry[int])
+		known := e.Value.(*Entry[int])
 		if s.by[known.scope] != known {
 			t.Error("an entry is in order and cannot be found")
 		}
@@ -94,4 +96,42 @@ func TestKeysAreForgottenInPieces(t *testing.T) {
 			t.Errorf("%d keys are left, with %d bytes", n, bytes)
 		}
 	})
+}
+
+// A restored receipt is known for the rest of its time.
+func TestRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New[int](func() int64 { return math.MaxInt64 })
+		defer s.Close()
+		s.Restore("old", print, 1, Lifetime-time.Second)
+		s.Restore("new", print, 2, 0)
+		for scope, want := range map[string]int{"old": 1, "new": 2} {
+			if r, replayed, err := s.Do(t.Context(), scope, print, func() (int, error) { return 9, nil }); r != want || !replayed || err != nil {
+				t.Errorf("%s: %d, %v, %v", scope, r, replayed, err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if r, replayed, err := s.Do(t.Context(), "old", print, func() (int, error) { return 9, nil }); r != 9 || replayed || err != nil {
+			t.Errorf("%d, %v, %v: its time was over", r, replayed, err)
+		}
+	})
+}
+
+// What is settled after its caller has gone is known to the next one.
+func TestSettledLater(t *testing.T) {
+	s := New[int](func() int64 { return math.MaxInt64 })
+	defer s.Close()
+	e, _, _, err := s.Begin(t.Context(), "a", print)
+	if e == nil || err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e, _, replayed, err := s.Begin(gone, "a", print); e != nil || replayed || !errors.Is(err, context.Canceled) {
+		t.Errorf("while it is in flight: %v, %v", replayed, err)
+	}
+	e.Settle(7, nil)
+	if e, r, replayed, err := s.Begin(t.Context(), "a", print); e != nil || r != 7 || !replayed || err != nil {
+		t.Errorf("%d, %v, %v", r, replayed, err)
+	}
 }

@@ -14,13 +14,44 @@ import (
 // ErrVersion is returned by [Values.Set] if the value has another version.
 var ErrVersion = errors.New("the value has changed meanwhile")
 
-// Values are the values. The zero value is empty. All methods are safe for concurrent use;
-// hub.Store says what those with a context do. Close it after use.
+// Values are the values. The zero value is empty, and keeps them in memory alone. All
+// methods are safe for concurrent use; hub.Store says what those with a context do. Close
+// them after use.
 type Values struct {
+	store func(Stored) error // nil: memory alone
+
 	mu       sync.Mutex
 	by       map[string]*value
 	version  uint64 // the newest one given out
 	watchers map[*watcher]struct{}
+}
+
+// Stored is a value as it is stored outside of this process.
+type Stored struct {
+	Name    string
+	Bytes   []byte    // empty: it has been removed
+	Version uint64    // above that of any value before; of a removed one, too
+	Expires time.Time // zero: it stays
+}
+
+// New returns values that hand each change to store before it can be seen, one at a time. An
+// error of store refuses the change. Values whose time is over are not handed to it: whoever
+// has stored them looks at Expires.
+func New(store func(Stored) error) *Values { return &Values{store: store} }
+
+// Restore brings back stored values, before any other method is called. version is the
+// newest one that was given out.
+func (v *Values) Restore(version uint64, all ...Stored) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.version = version
+	for _, s := range all {
+		if ttl := time.Until(s.Expires); s.Expires.IsZero() {
+			v.put(s.Name, s.Bytes, s.Version, 0)
+		} else if ttl > 0 {
+			v.put(s.Name, s.Bytes, s.Version, ttl)
+		}
+	}
 }
 
 type value struct {
@@ -52,10 +83,14 @@ func (v *Values) Set(_ context.Context, name string, b []byte, version uint64, t
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.by[name]
-	switch {
-	case known == nil && version != 0, known != nil && version != known.version:
+	if known == nil && version != 0 || known != nil && version != known.version {
 		return 0, ErrVersion
-	case known != nil && known.timer != nil:
+	}
+	if err := v.keep(name, b, ttl); err != nil {
+		return 0, err
+	}
+	v.version++
+	if known != nil && known.timer != nil {
 		known.timer.Stop()
 	}
 	if len(b) == 0 {
@@ -63,17 +98,33 @@ func (v *Values) Set(_ context.Context, name string, b []byte, version uint64, t
 		v.changed(name)
 		return 0, nil
 	}
-	v.version++
+	v.put(name, b, v.version, ttl)
+	v.changed(name)
+	return v.version, nil
+}
+
+// keep stores a change that is about to be made. Called with mu held.
+func (v *Values) keep(name string, b []byte, ttl time.Duration) error {
+	if v.store == nil {
+		return nil
+	}
+	s := Stored{Name: name, Bytes: b, Version: v.version + 1}
+	if ttl > 0 {
+		s.Expires = time.Now().Add(ttl)
+	}
+	return v.store(s)
+}
+
+// put sets a value in memory. Called with mu held.
+func (v *Values) put(name string, b []byte, version uint64, ttl time.Duration) {
 	if v.by == nil {
 		v.by = make(map[string]*value)
 	}
-	fresh := &value{bytes: bytes.Clone(b), version: v.version}
+	fresh := &value{bytes: bytes.Clone(b), version: version}
 	if ttl > 0 {
 		fresh.timer = time.AfterFunc(ttl, func() { v.expire(name, fresh) })
 	}
 	v.by[name] = fresh
-	v.changed(name)
-	return v.version, nil
 }
 
 // expire removes a value whose time is over, unless it has been replaced.
