@@ -1,0 +1,307 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+// The follower: it brings what is in a journal into the database.
+
+// followEvery is how often the follower looks after the database.
+const followEvery = time.Second
+
+// follow is the follower. It ends when ended is closed.
+func (e *Engine) follow() {
+	defer e.rest.Done()
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	var behind []*entry // what could not be brought into the database
+	for {
+		select {
+		case <-e.ended:
+			e.left = behind
+			return
+		case <-e.hurry:
+		case <-tick.C:
+		}
+		behind = e.followOnce(behind)
+	}
+}
+
+// followOnce brings what has gathered into the database, or what was left from before, and tidies it. It returns what
+// is left.
+func (e *Engine) followOnce(behind []*entry) (left []*entry) {
+	defer e.survive(func() { left = behind })
+	err := error(nil)
+	if behind == nil { // the other journal is free
+		if behind, err = e.takeBatch(); err != nil {
+			e.ill(follower, fmt.Errorf("beginning a journal: %w", err))
+			return nil
+		}
+	}
+	if len(behind) > 0 {
+		if err := e.bring(behind); err != nil {
+			e.ill(follower, fmt.Errorf("writing the database: %w", err))
+			return behind
+		}
+		notify(e.followed)
+	}
+	if err := e.adjust(); err != nil {
+		e.ill(follower, fmt.Errorf("changing the option sync: %w", err))
+		return nil
+	}
+	if err := e.tidy(); err != nil {
+		e.ill(follower, fmt.Errorf("tidying the database: %w", err))
+		return nil
+	}
+	e.ill(follower, nil)
+	return nil
+}
+
+// adjust puts in force what has changed of the option sync. The file never says always when it is not.
+func (e *Engine) adjust() error {
+	always := e.options.Load().Sync == 0
+	if always == e.always.Load() {
+		return nil
+	}
+	o := *e.info.Open
+	o.Always = always
+	if always {
+		e.always.Store(true)
+		for _, j := range e.journals { // what precedes must be there, too
+			if err := j.Sync(); err != nil {
+				e.broken(fmt.Errorf("syncing the journal: %w", err))
+				return err
+			}
+		}
+		return e.mark(o)
+	}
+	if err := e.mark(o); err != nil {
+		return err
+	}
+	e.always.Store(false)
+	return nil
+}
+
+// takeBatch has the writer begin a new journal, and returns what is in the one before.
+func (e *Engine) takeBatch() (batch []*entry, err error) {
+	done := make(chan struct{})
+	select {
+	case e.control <- func() { defer close(done); batch, err = e.cut() }:
+		<-done
+		return batch, err
+	case <-e.ended:
+		return nil, nil
+	}
+}
+
+// cut begins a new journal and returns what is in the one before. The writer runs it, or whoever runs alone.
+func (e *Engine) cut() ([]*entry, error) {
+	if len(e.batch) == 0 {
+		return nil, nil
+	}
+	next := e.journals[(e.generation+1)%2]
+	if err := next.Begin(e.info.ID, e.generation+1, e.journals[e.generation%2].Sum()); err != nil {
+		return nil, err
+	}
+	if e.always.Load() {
+		if err := next.Sync(); err != nil {
+			e.broken(fmt.Errorf("syncing the journal: %w", err))
+			return nil, err
+		}
+	}
+	e.generation++
+	cut := e.batch
+	e.batch = make([]*entry, 0, len(cut))
+	return cut, nil
+}
+
+// bring brings entries, which are those of one journal, into the database, and lets go of them.
+func (e *Engine) bring(entries []*entry) error {
+	generation, now := entries[len(entries)-1].generation, time.Now()
+	if err := e.update(func(tx *bbolt.Tx) error { return e.apply(tx, entries, generation, now) }); err != nil {
+		return err
+	}
+	e.removed.Store(generation)
+	size := int64(0)
+	for _, n := range entries {
+		size += n.size
+		n.room.applied(generation)
+		if n.room.pins.Load() == 0 && n.room.idle(generation) {
+			e.drop(n.room)
+		}
+	}
+	e.waiting.Add(-size)
+	return nil
+}
+
+// applied lets go of what is in the database.
+func (r *room) applied(generation uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := 0
+	for i < len(r.fresh) && r.fresh[i].generation <= generation {
+		i++
+	}
+	r.fresh = slices.Delete(r.fresh, 0, i)
+}
+
+// update runs f in a transaction that writes, and is on the disk when it returns nil.
+func (e *Engine) update(f func(*bbolt.Tx) error) (err error) {
+	defer guard(&err)()
+	return e.db.Update(f)
+}
+
+// apply brings entries into a transaction, oldest first, and notes that the journals up to a generation are in it.
+func (e *Engine) apply(tx *bbolt.Tx, entries []*entry, generation uint64, now time.Time) error {
+	p, err := readProgress(tx)
+	if err != nil {
+		return err
+	}
+	rooms, order := make(map[string]*change), []*change(nil)
+	for _, n := range entries {
+		c := rooms[n.room.name]
+		if c == nil {
+			c = &change{engine: e, tx: tx, name: n.room.name, now: now, keep: e.retention(n.room.name, n.room)}
+			rooms[c.name] = c
+			order = append(order, c)
+		}
+		c.entries = append(c.entries, n)
+	}
+	for _, c := range order {
+		if err := c.index(&p); err != nil {
+			return err
+		}
+	}
+	if err := writeLog(tx, entries, rooms); err != nil {
+		return err
+	}
+	for _, c := range order {
+		if err := trim(tx, &c.row, c.keep, now); err != nil {
+			return err
+		}
+		if err := c.row.save(tx, c.name); err != nil {
+			return err
+		}
+	}
+	p.Applied = max(p.Applied, generation)
+	p.Last = max(p.Last, entries[len(entries)-1].offset)
+	return p.write(tx)
+}
+
+// change is what a transaction brings to one room.
+type change struct {
+	engine  *Engine
+	tx      *bbolt.Tx
+	name    string
+	now     time.Time
+	keep    settings.History
+	row     row
+	entries []*entry
+}
+
+// index brings the room's index up to date. It marks the entries that are kept.
+func (c *change) index(p *progress) error {
+	if err := c.open(p); err != nil {
+		return err
+	}
+	// Of what is too much already nothing need be written, nor of what has expired.
+	live, first := 0, len(c.entries)
+	for ; first > 0; first-- {
+		n := c.entries[first-1]
+		if n.encoded != nil && expired(n.expires, c.now) {
+			continue
+		}
+		if n.encoded == nil || live >= c.keep.Count {
+			c.row.Lost = max(c.row.Lost, n.offset)
+			c.keep.Count = live // what is older is lost, too
+			break
+		}
+		live, n.kept = live+1, true
+	}
+	before := max(c.row.Newest, c.row.Lost)
+	for _, n := range c.entries[first:] {
+		if !n.kept {
+			continue
+		}
+		i := indexed{Offset: n.offset, Before: before, Expires: n.expires}
+		if err := i.write(c.tx, c.row.ID); err != nil {
+			return err
+		}
+		before, c.row.Newest = n.offset, n.offset
+		c.row.Count++
+		if n.expires > 0 {
+			c.row.Mortal++
+			if err := c.tx.Bucket(bucketExpiries).Put(number(n.expires, n.offset), number(c.row.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	c.row.Last = max(c.row.Last, c.entries[len(c.entries)-1].offset)
+	return nil
+}
+
+// open reads the room's row, or makes one.
+func (c *change) open(p *progress) error {
+	c.row = c.engine.rowOf(c.tx, c.name, *p)
+	if c.row.ID != 0 {
+		if c.row.Count > 0 {
+			return nil
+		}
+		return c.tx.Bucket(bucketEmpty).Delete(number(c.row.Last, c.row.ID))
+	}
+	ids := c.tx.Bucket(bucketNames)
+	id, err := ids.NextSequence()
+	if err != nil {
+		return err
+	}
+	c.row.ID = id
+	if c.tx.Bucket(bucketRooms).Get([]byte(c.name)) == nil { // otherwise this one replaces a damaged one
+		p.Rooms++
+	}
+	return ids.Put(number(id), []byte(c.name))
+}
+
+// writeLog writes the messages that are kept, and the receipts. The log grows at its end, so its pages become full.
+func writeLog(tx *bbolt.Tx, entries []*entry, rooms map[string]*change) error {
+	log, keys := tx.Bucket(bucketLog), tx.Bucket(bucketReceipts)
+	log.FillPercent, keys.FillPercent = 1, 1
+	for _, n := range entries {
+		if n.kept {
+			id := rooms[n.room.name].row.ID
+			if err := log.Put(number(n.offset), appendLogged(nil, n.room.name, id, n.offset, n.encoded)); err != nil {
+				return err
+			}
+		}
+		if n.receipt == nil {
+			continue
+		}
+		if err := keys.Put(number(n.offset), n.receipt.encode()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode returns a receipt as the file has it.
+func (r *receipt) encode() []byte {
+	return sealed(binary.BigEndian.AppendUint64(append(append([]byte(nil), r.scope[:]...), r.print[:]...), r.time))
+}
+
+// readReceipt undoes encode.
+func readReceipt(v []byte) (r receipt, ok bool) {
+	text, ok := unsealed(v)
+	if !ok || len(text) != 40 {
+		return r, false
+	}
+	copy(r.scope[:], text)
+	copy(r.print[:], text[16:])
+	r.time = binary.BigEndian.Uint64(text[32:])
+	return r, true
+}

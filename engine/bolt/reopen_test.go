@@ -1,0 +1,414 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/caddy-realtime/realtime/engine/bolt/journal"
+	"github.com/caddy-realtime/realtime/hub"
+)
+
+var interval = Options{Sync: 100 * time.Millisecond}
+
+// After an end in order everything is there, and nobody who has read all gets a gap.
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "rooms.db")
+	e := opened(t, path, interval)
+	begin := use(t, e, "r", 100)
+	empty := use(t, e, "empty", 100)
+	first := publish(t, e, "r", "1")
+	last := publish(t, e, "r", "2", "3")
+	closed(t, e)
+	if left, _ := filepath.Glob(path + "*"); len(left) != 1 {
+		t.Errorf("after an end in order there are %q", left)
+	}
+
+	e = opened(t, path, interval)
+	equal(t, "all", after(t, e, "r", begin), texts(1, 3)...)
+	equal(t, "the rest", after(t, e, "r", first), texts(2, 3)...)
+	equal(t, "nothing", after(t, e, "r", last))
+	equal(t, "an empty room", after(t, e, "empty", empty))
+	if tail := use(t, e, "r", 100); tail != last {
+		t.Errorf("the room ends at %v, want %v", tail, last)
+	}
+	if next := publish(t, e, "r", "4"); next.Epoch != last.Epoch || next.Offset <= last.Offset {
+		t.Errorf("%v after %v", next, last)
+	}
+}
+
+// What an idempotency key was answered, and the state, outlive the process.
+func TestReceiptsAndStateSurvive(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *Engine) string{
+		"in order": func(t *testing.T, e *Engine) string { closed(t, e); return e.path },
+		"killed":   func(t *testing.T, e *Engine) string { return killed(t, e) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+			use(t, e, "r", 1)
+			draft := func(text string, print byte) hub.Draft {
+				return hub.Draft{Message: &hub.Message{Room: "r", Data: []byte(text)}, Scope: "a key", Print: [16]byte{print}}
+			}
+			first, err := e.Publish(t.Context(), draft("1", 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			publish(t, e, "r", "2", "3") // the room does not keep the first any more
+			version, err := e.State().Set(t.Context(), "name", []byte("value"), 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e = opened(t, end(t, e), interval)
+			if r, err := e.Publish(t.Context(), draft("1", 1)); r.Position != first.Position || !r.Replayed || err != nil {
+				t.Errorf("%+v, %v; want that of %v", r, err, first.Position)
+			}
+			if _, err := e.Publish(t.Context(), draft("1", 2)); !errors.Is(err, hub.ErrKeyReused) {
+				t.Errorf("another message under the key: %v", err)
+			}
+			if b, v, err := e.State().Get(t.Context(), "name"); string(b) != "value" || v != version || err != nil {
+				t.Errorf("%q of version %d, %v", b, v, err)
+			}
+		})
+	}
+}
+
+// After the death of the process nothing that was answered is missing, and nobody gets a gap: be it only in the
+// journal, or in both, or cut off within what was being written.
+func TestKilled(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		boot func(testing.TB)
+		sync time.Duration
+		gap  bool
+	}{
+		{"same boot", func(testing.TB) {}, time.Minute, false},
+		{"same boot, always", func(testing.TB) {}, 0, false},
+		{"another boot", otherBoot, time.Minute, true},
+		{"another boot, always", otherBoot, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), Options{Sync: test.sync})
+			begin := use(t, e, "r", 100)
+			unused := use(t, e, "unused", 100)
+			publish(t, e, "r", texts(1, 3)...)
+			followed(t, e)
+			last := publish(t, e, "r", texts(4, 6)...)
+			path := killed(t, e)
+			test.boot(t)
+			e = opened(t, path, Options{Sync: test.sync})
+			publish(t, e, "r", "7")
+			publish(t, e, "unused", "8")
+			want, rest, others := texts(1, 7), texts(7, 7), texts(8, 8)
+			if test.gap {
+				want = append(append(texts(1, 6), "gap epoch"), "7")
+				rest, others = append([]string{"gap epoch"}, rest...), append([]string{"gap epoch"}, others...)
+			}
+			equal(t, "all", after(t, e, "r", begin), want...)
+			equal(t, "the rest", after(t, e, "r", last), rest...)
+			equal(t, "another room", after(t, e, "unused", unused), others...)
+		})
+	}
+}
+
+// A journal that is cut off within its last frame has everything before that. It was not answered.
+func TestTornJournal(t *testing.T) {
+	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+	begin := use(t, e, "r", 100)
+	publish(t, e, "r", "1", "2")
+	before := e.journals[e.generation%2].Size()
+	publish(t, e, "r", "3")
+	whole := e.journals[e.generation%2].Size()
+	path := killed(t, e)
+	for size := before; size < whole; size++ {
+		torn := filepath.Join(t.TempDir(), "rooms.db")
+		for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
+			copyFile(t, path+suffix, torn+suffix)
+		}
+		if err := os.Truncate(journalPath(torn, int(e.generation%2)), size); err != nil {
+			t.Fatal(err)
+		}
+		again := opened(t, torn, interval)
+		use(t, again, "r", 100)
+		publish(t, again, "r", "4")
+		equal(t, "read", after(t, again, "r", begin), "1", "2", "4")
+		closed(t, again)
+	}
+}
+
+// A journal that is damaged before its end loses what follows, and everybody gets a gap.
+func TestDamagedJournal(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		at   int64 // from the beginning of the second frame
+		want []string
+	}{
+		{"in a head", 5, []string{"1", "gap epoch", "9"}},
+		{"in a payload", 40, []string{"1", "gap epoch", "9"}},
+		{"in the header", -1, []string{"gap epoch", "9"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+			begin := use(t, e, "r", 100)
+			publish(t, e, "r", "1")
+			at := e.journals[e.generation%2].Size() + test.at
+			publish(t, e, "r", "2")
+			publish(t, e, "r", "3")
+			path, slot := killed(t, e), int(e.generation%2)
+			if test.at < 0 {
+				at = 3
+			}
+			b, err := os.ReadFile(journalPath(path, slot))
+			if err == nil {
+				b[at] ^= 0xff
+				err = os.WriteFile(journalPath(path, slot), b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			e = opened(t, path, interval)
+			publish(t, e, "r", "9")
+			equal(t, "read", after(t, e, "r", begin), test.want...)
+		})
+	}
+}
+
+// A backup that is restored ends earlier than what clients have seen: they get a gap, whatever journals are still there.
+func TestRestoredBackup(t *testing.T) {
+	for name, journals := range map[string]bool{"alone": false, "with the journals of later": true} {
+		t.Run(name, func(t *testing.T) {
+			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+			use(t, e, "r", 100)
+			early := publish(t, e, "r", "1")
+			followed(t, e)
+			backup := killed(t, e)
+			for range 3 {
+				publish(t, e, "r", "2")
+				followed(t, e)
+			}
+			late := publish(t, e, "r", "3")
+			now := killed(t, e)
+			for i := range 2 {
+				if journals {
+					copyFile(t, journalPath(now, i), journalPath(backup, i))
+				} else if err := os.Remove(journalPath(backup, i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e = opened(t, backup, interval)
+			next := publish(t, e, "r", "9")
+			if next.Offset <= late.Offset {
+				t.Errorf("%v was given before %v", next, late)
+			}
+			equal(t, "who has seen later", after(t, e, "r", late), "gap epoch", "9")
+			equal(t, "who has not", after(t, e, "r", early), "gap epoch", "9")
+		})
+	}
+}
+
+// The death of the process in the middle of a start loses nothing.
+func TestKilledWhileStarting(t *testing.T) {
+	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+	begin := use(t, e, "r", 100)
+	publish(t, e, "r", texts(1, 3)...)
+	path := killed(t, e)
+	for name, steps := range map[string]func(e *Engine, p *progress) error{
+		"after bringing the journal into the database": func(e *Engine, p *progress) error {
+			_, err := e.recover(p)
+			return err
+		},
+		"before the new journal is there": func(e *Engine, p *progress) error {
+			lossy, err := e.recover(p)
+			broken := errors.New("killed")
+			e.path += "/nowhere" // which stops it between the two transactions
+			if err = errors.Join(err, e.begin(*p, lossy)); err == nil {
+				return broken
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			half := filepath.Join(t.TempDir(), "rooms.db")
+			for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
+				copyFile(t, path+suffix, half+suffix)
+			}
+			dying := New(half, interval, slog.New(slog.DiscardHandler))
+			var err error
+			if dying.db, err = openDatabase(half); err != nil {
+				t.Fatal(err)
+			}
+			var p progress
+			err = dying.view(func(tx *bbolt.Tx) (err error) {
+				if dying.info, err = readInfo(tx); err == nil {
+					p, err = readProgress(tx)
+				}
+				return err
+			})
+			if err = errors.Join(err, steps(dying, &p), dying.db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			again := opened(t, half, interval)
+			use(t, again, "r", 100)
+			publish(t, again, "r", "4")
+			equal(t, "read", after(t, again, "r", begin), texts(1, 4)...)
+		})
+	}
+}
+
+// A clock that is set back gives no offset again.
+func TestClockSetBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	var late hub.Position
+	synctest.Test(t, func(t *testing.T) {
+		advance(time.Hour)
+		e := New(path, interval, slog.New(slog.DiscardHandler))
+		if err := e.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		late = publish(t, e, "r", "1")
+		closed(t, e)
+	})
+	synctest.Test(t, func(t *testing.T) { // an hour earlier
+		e := New(path, interval, slog.New(slog.DiscardHandler))
+		if err := e.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer closed(t, e)
+		if next := publish(t, e, "r", "2"); next.Offset <= late.Offset {
+			t.Errorf("%v after %v", next, late)
+		}
+	})
+}
+
+// What cannot be opened is refused with a text that says what to do, and is left as it is.
+func TestRefused(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "good.db")
+	closed(t, opened(t, good, interval))
+	change := func(f func(tx *bbolt.Tx) error) func(t *testing.T, path string) {
+		return func(t *testing.T, path string) {
+			t.Helper()
+			copyFile(t, good, path)
+			db, err := bbolt.Open(path, 0o600, nil)
+			if err == nil {
+				err = errors.Join(db.Update(f), db.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, test := range []struct {
+		name, want string
+		make       func(t *testing.T, path string)
+	}{
+		{"empty", "restore it from a backup", func(t *testing.T, path string) { touch(t, path) }},
+		{"a folder", "is a folder: name a file", func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"something else", "restore it from a backup", func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte(strings.Repeat("text", 10_000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"another database", "has no bucket", change(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })},
+		{"half of one", "has no bucket", change(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketLog) })},
+		{"a newer version", "newer version (format 2", change(func(tx *bbolt.Tx) error {
+			return (&fileInfo{Format: format + 1}).write(tx)
+		})},
+		{"its description", "description cannot be read", change(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketMeta).Put(keyFile, []byte("{}"))
+		})},
+		{"its progress", "does not say how far", change(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyProgress, number(1)) })},
+		{"gone, but for its journal", "put the file back", func(t *testing.T, path string) { touch(t, journalPath(path, 1)) }},
+		{"open in another process", "another process has the file open", func(t *testing.T, path string) {
+			copyFile(t, good, path)
+			db, err := bbolt.Open(path, 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "rooms.db")
+			test.make(t, path)
+			before, _ := os.ReadFile(path)
+			e := New(path, interval, slog.New(slog.DiscardHandler))
+			err := e.Open(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
+				t.Fatalf("%v, want one that says %q", err, test.want)
+			}
+			if now, _ := os.ReadFile(path); string(now) != string(before) {
+				t.Error("the file has changed")
+			}
+			closed(t, e)
+		})
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An engine waits for another one in this process that has the file open, as long as its context lasts.
+func TestOpenInThisProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	first := opened(t, path, interval)
+	second := New(path, interval, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := second.Open(ctx); err == nil || !strings.Contains(err.Error(), "another hub of this process") {
+		t.Errorf("%v", err)
+	}
+	done := make(chan error)
+	go func() { done <- second.Open(t.Context()) }()
+	closed(t, first)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	closed(t, second)
+}
+
+// Whatever bytes of a journal's entries are, reading them ends.
+func FuzzEntries(f *testing.F) {
+	r := &room{name: "r"}
+	b, err := (&hub.Message{Data: []byte("1")}).AppendBinary(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, n := range []*entry{
+		{room: r, offset: 1},
+		{room: r, offset: 2, encoded: b},
+		{room: r, offset: 3, encoded: b, receipt: &receipt{time: 5}},
+	} {
+		f.Add(appendEntry(nil, n))
+	}
+	f.Add(binary.AppendUvarint([]byte("\x0012345678"), 1<<40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e := New("", interval, slog.New(slog.DiscardHandler))
+		entries, err := e.readEntries(journal.Contents{Frames: [][]byte{b}})
+		if err != nil {
+			return
+		}
+		var again []byte
+		for _, n := range entries {
+			again = appendEntry(again, n)
+		}
+		if len(again) > len(b) { // lengths may be written in more bytes than need be
+			t.Errorf("%q is read as %q", b, again)
+		}
+	})
+}
