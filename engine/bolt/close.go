@@ -67,13 +67,13 @@ func (e *Engine) close() (err error) {
 func (e *Engine) finish() (err error) {
 	defer guard(&err)()
 	if len(e.left) > 0 {
-		if err := e.bring(e.left); err != nil {
+		if err := e.bring(e.left, e.left[0].generation); err != nil {
 			return err // it is in the journals
 		}
 	}
 	batch, err := e.cut()
 	if err == nil && len(batch) > 0 {
-		err = e.bring(batch)
+		err = e.bring(batch, batch[0].generation)
 	}
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (e *Engine) finish() (err error) {
 // closeDatabase closes the database, unless a panic has left it so that it would wait for itself.
 func (e *Engine) closeDatabase() error {
 	done := make(chan error, 1)
-	go func() { done <- e.db.Close() }()
+	go func() { done <- e.db.Load().Close() }()
 	select {
 	case err := <-done:
 		return err

@@ -41,8 +41,8 @@ type Engine struct {
 	govern  atomic.Pointer[func(room string) settings.History]
 
 	// Set by Open.
-	db       *bbolt.DB
-	info     fileInfo // as it is while the file is open; only Runs and Open are ever read later
+	db       atomic.Pointer[bbolt.DB] // replaced by a compaction
+	info     fileInfo                 // as it is while the file is open; Open is the follower's
 	keys     *receipts.Store[hub.Receipt]
 	values   *values.Values
 	journals [2]*journal.File
@@ -50,6 +50,7 @@ type Engine struct {
 
 	in       chan *publication
 	control  chan func()   // run by the writer
+	tasks    chan task     // for the follower
 	hurry    chan struct{} // tells the follower not to wait for its time
 	followed chan struct{} // tells the writer that the follower has followed
 	stopping chan struct{}
@@ -77,6 +78,9 @@ type Engine struct {
 	mu    sync.RWMutex
 	rooms map[string]*room // in use
 
+	swap    sync.RWMutex // held while the database is replaced; a transaction has it for reading
+	changes sync.Mutex   // held by a transaction that writes, and while the database is copied
+
 	left []*entry // what the follower could not bring into the database; set when it has ended
 
 	healthMu sync.Mutex
@@ -98,6 +102,7 @@ func New(path string, o Options, log *slog.Logger) *Engine {
 		log:      log,
 		in:       make(chan *publication, maxGathered),
 		control:  make(chan func()),
+		tasks:    make(chan task),
 		hurry:    make(chan struct{}, 1),
 		followed: make(chan struct{}, 1),
 		stopping: make(chan struct{}),
@@ -188,7 +193,9 @@ func full(err error) error {
 // fails makes the processor fault where the file is mapped: both become errors.
 func (e *Engine) view(f func(*bbolt.Tx) error) (err error) {
 	defer guard(&err)()
-	return e.db.View(f)
+	e.swap.RLock()
+	defer e.swap.RUnlock()
+	return e.db.Load().View(f)
 }
 
 // guard makes panics of bbolt, and faults of the file's mapping, errors of the function that defers what it returns.

@@ -22,6 +22,8 @@ import (
 const (
 	// lockTime is how long to wait for the lock of another process.
 	lockTime = time.Second
+	// growBy is how much the database grows at a time, in bytes.
+	growBy = 1 << 20
 	// mapped is how much of the address space the database is given, in bytes: while it grows beyond that, reading
 	// waits.
 	mapped = 1 << 30
@@ -69,6 +71,7 @@ func openFile(path string, o *bbolt.Options) (*bbolt.DB, error) {
 	db, err := bbolt.Open(path, 0o600, o)
 	switch {
 	case err == nil:
+		db.AllocSize = growBy
 		return db, nil
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, errors.New("another process has the file open, or another hub: each hub needs a file of its own")
@@ -120,7 +123,7 @@ func create(path string) (err error) {
 
 // rename gives a file its name, for good.
 func rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
+	if err := os.Rename(from, to); err != nil { //nolint:gosec // the operator names the file
 		return err
 	}
 	return syncFolder(filepath.Dir(to))
@@ -131,7 +134,7 @@ func syncFolder(path string) error {
 	if runtime.GOOS == "windows" { // which cannot, and need not
 		return nil
 	}
-	d, err := os.Open(path)
+	d, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return err
 	}
@@ -231,9 +234,11 @@ func (e *Engine) isEnding() bool {
 
 // open does so for a file that nobody else in this process has open.
 func (e *Engine) open() (err error) {
-	if e.db, err = openDatabase(e.path); err != nil {
+	db, err := openDatabase(e.path)
+	if err != nil {
 		return err
 	}
+	e.db.Store(db)
 	defer func() {
 		if err == nil {
 			return
@@ -260,8 +265,9 @@ func (e *Engine) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := e.begin(p, lossy); err != nil {
+	if err := e.start(p, lossy); err != nil {
 		return err
 	}
+	e.compactIfFree()
 	return e.restore()
 }

@@ -27,6 +27,10 @@ func (e *Engine) follow() {
 		case <-e.ended:
 			e.left = behind
 			return
+		case t := <-e.tasks:
+			behind = e.followOnce(behind)
+			e.run(t, behind)
+			continue
 		case <-e.hurry:
 		case <-tick.C:
 		}
@@ -46,7 +50,7 @@ func (e *Engine) followOnce(behind []*entry) (left []*entry) {
 		}
 	}
 	if len(behind) > 0 {
-		if err := e.bring(behind); err != nil {
+		if err := e.bring(behind, behind[0].generation); err != nil {
 			e.ill(follower, fmt.Errorf("writing the database: %w", err))
 			return behind
 		}
@@ -101,13 +105,19 @@ func (e *Engine) takeBatch() (batch []*entry, err error) {
 	}
 }
 
-// cut begins a new journal and returns what is in the one before. The writer runs it, or whoever runs alone.
+// cut begins a new journal and returns what is in the one before; nothing if that is empty. The writer runs it, or whoever
+// runs alone.
 func (e *Engine) cut() ([]*entry, error) {
 	if len(e.batch) == 0 {
 		return nil, nil
 	}
-	next := e.journals[(e.generation+1)%2]
-	if err := next.Begin(e.info.ID, e.generation+1, e.journals[e.generation%2].Sum()); err != nil {
+	return e.begin(e.generation + 1)
+}
+
+// begin begins the journal of a generation, and returns what is in the one before.
+func (e *Engine) begin(generation uint64) ([]*entry, error) {
+	next := e.journals[generation%2]
+	if err := next.Begin(e.info.ID, generation, e.journals[e.generation%2].Sum()); err != nil {
 		return nil, err
 	}
 	if e.always.Load() {
@@ -116,15 +126,15 @@ func (e *Engine) cut() ([]*entry, error) {
 			return nil, err
 		}
 	}
-	e.generation++
+	e.generation = generation
 	cut := e.batch
 	e.batch = make([]*entry, 0, len(cut))
 	return cut, nil
 }
 
-// bring brings entries, which are those of one journal, into the database, and lets go of them.
-func (e *Engine) bring(entries []*entry) error {
-	generation, now := entries[len(entries)-1].generation, time.Now()
+// bring brings entries, which are those of the journal of a generation, into the database, and lets go of them.
+func (e *Engine) bring(entries []*entry, generation uint64) error {
+	now := time.Now()
 	if err := e.update(func(tx *bbolt.Tx) error { return e.apply(tx, entries, generation, now) }); err != nil {
 		return err
 	}
@@ -155,7 +165,9 @@ func (r *room) applied(generation uint64) {
 // update runs f in a transaction that writes, and is on the disk when it returns nil.
 func (e *Engine) update(f func(*bbolt.Tx) error) (err error) {
 	defer guard(&err)()
-	return e.db.Update(f)
+	e.changes.Lock()
+	defer e.changes.Unlock()
+	return e.db.Load().Update(f)
 }
 
 // apply brings entries into a transaction, oldest first, and notes that the journals up to a generation are in it.
@@ -191,7 +203,9 @@ func (e *Engine) apply(tx *bbolt.Tx, entries []*entry, generation uint64, now ti
 		}
 	}
 	p.Applied = max(p.Applied, generation)
-	p.Last = max(p.Last, entries[len(entries)-1].offset)
+	if len(entries) > 0 {
+		p.Last = max(p.Last, entries[len(entries)-1].offset)
+	}
 	return p.write(tx)
 }
 

@@ -67,8 +67,12 @@ func publish(t testing.TB, e *Engine, room string, texts ...string) (last hub.Po
 // after returns what a reader at a position gets: the texts, and each gap.
 func after(t testing.TB, e *Engine, room string, p hub.Position) (got []string) {
 	t.Helper()
-	for range 1000 {
-		page, err := e.Read(t.Context(), room, hub.Query{After: p, Limit: 3})
+	limit := 3 // several pages
+	for n := range 1000 {
+		if n > 100 {
+			limit = 1000
+		}
+		page, err := e.Read(t.Context(), room, hub.Query{After: p, Limit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +113,7 @@ func killed(t testing.TB, e *Engine) string {
 	done := make(chan struct{})
 	e.control <- func() { // nothing is written meanwhile, and no journal begun
 		defer close(done)
-		err := e.db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(path, 0o600) })
+		err := e.db.Load().View(func(tx *bbolt.Tx) error { return tx.CopyFile(path, 0o600) })
 		if err != nil {
 			t.Error(err)
 		}

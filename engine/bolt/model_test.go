@@ -70,8 +70,6 @@ type modelMessage struct {
 
 func (m *model) open(path string) {
 	m.Helper()
-	m.Logf("%v: opening %s", time.Now().UnixMicro(), path)
-	defer func() { m.Logf("runs %+v", m.e.info.Runs) }()
 	m.e = New(path, Options{Sync: time.Duration(m.rnd.IntN(2)) * 50 * time.Millisecond}, slog.New(slog.DiscardHandler))
 	m.e.Govern(func(room string) settings.History {
 		if keep, ok := m.keeps.Load(room); ok {

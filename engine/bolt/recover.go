@@ -173,8 +173,8 @@ func readText(b []byte) (text, rest []byte, ok bool) {
 	return b[used : used+int(n)], b[used+int(n):], true
 }
 
-// begin begins a run: it notes that the file is open, and where offsets go on.
-func (e *Engine) begin(p progress, lossy bool) error {
+// start begins a run: it notes that the file is open, and where offsets go on.
+func (e *Engine) start(p progress, lossy bool) error {
 	end := p.Last
 	e.last = max(end, micros(time.Now()))
 	if lossy {

@@ -229,7 +229,7 @@ func TestKilledWhileStarting(t *testing.T) {
 			lossy, err := e.recover(p)
 			broken := errors.New("killed")
 			e.path += "/nowhere" // which stops it between the two transactions
-			if err = errors.Join(err, e.begin(*p, lossy)); err == nil {
+			if err = errors.Join(err, e.start(*p, lossy)); err == nil {
 				return broken
 			}
 			return nil
@@ -241,10 +241,11 @@ func TestKilledWhileStarting(t *testing.T) {
 				copyFile(t, path+suffix, half+suffix)
 			}
 			dying := New(half, interval, slog.New(slog.DiscardHandler))
-			var err error
-			if dying.db, err = openDatabase(half); err != nil {
+			db, err := openDatabase(half)
+			if err != nil {
 				t.Fatal(err)
 			}
+			dying.db.Store(db)
 			var p progress
 			err = dying.view(func(tx *bbolt.Tx) (err error) {
 				if dying.info, err = readInfo(tx); err == nil {
@@ -252,7 +253,7 @@ func TestKilledWhileStarting(t *testing.T) {
 				}
 				return err
 			})
-			if err = errors.Join(err, steps(dying, &p), dying.db.Close()); err != nil {
+			if err = errors.Join(err, steps(dying, &p), db.Close()); err != nil {
 				t.Fatal(err)
 			}
 			again := opened(t, half, interval)

@@ -18,9 +18,10 @@ const (
 	// trimAtOnce is how many messages a transaction takes out of a room at most, and of the whole log: what is freed
 	// makes the next ones larger.
 	trimAtOnce = 10_000
-	// emptyFor is how long a room without messages is remembered.
-	emptyFor = 7 * 24 * time.Hour
 )
+
+// emptyFor is how long a room without messages is remembered. It is a variable for tests.
+var emptyFor = 7 * 24 * time.Hour
 
 // trim takes what is over the retention out of a room. If that is much, some of it stays for the next time.
 func trim(tx *bbolt.Tx, r *row, keep settings.History, now time.Time) error {
@@ -325,49 +326,67 @@ func (e *Engine) shrink(now time.Time) error {
 // used returns how many bytes of the database are in use.
 func (e *Engine) used() (used int64, err error) {
 	err = e.view(func(tx *bbolt.Tx) error {
-		stats := e.db.Stats()
-		used = tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(e.db.Info().PageSize)
+		stats := e.db.Load().Stats()
+		used = tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(e.db.Load().Info().PageSize)
 		return nil
 	})
 	return used, err
 }
 
+// place is where a message of the log belongs.
+type place struct {
+	offset, id uint64
+	name       string // of the room; empty: there is none
+}
+
+// readPlace reads an entry of the log. ok is false if that is damaged, or a stray of a room whose row was damaged.
+func readPlace(tx *bbolt.Tx, k, v []byte) (p place, ok bool) {
+	if len(k) != 8 {
+		return p, false
+	}
+	p.offset = binary.BigEndian.Uint64(k)
+	if len(v) < 8 {
+		return p, false
+	}
+	p.id = binary.BigEndian.Uint64(v)
+	p.name = string(tx.Bucket(bucketNames).Get(number(p.id)))
+	return p, p.name != ""
+}
+
 // dropOldest takes about so many bytes of the oldest messages out of the database, whatever their rooms keep; of
 // the rooms without messages, if there are none.
 func (e *Engine) dropOldest(tx *bbolt.Tx, bytes int64, now time.Time) error {
-	log, names := tx.Bucket(bucketLog), tx.Bucket(bucketNames)
-	type place struct{ id, offset uint64 }
 	var dead []place
-	c := log.Cursor()
+	c := tx.Bucket(bucketLog).Cursor()
 	for k, v := c.First(); k != nil && bytes > 0 && len(dead) < trimAtOnce; k, v = c.Next() {
 		bytes -= int64(len(v)) + 64
-		if len(v) >= 8 && len(k) == 8 {
-			dead = append(dead, place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(k)})
-		}
+		p, _ := readPlace(tx, k, v)
+		dead = append(dead, p)
 	}
 	if len(dead) == 0 {
 		return e.sweepEmpty(tx, keysUpTo(tx.Bucket(bucketEmpty), ^uint64(0)))
 	}
 	for _, d := range dead {
-		name := string(names.Get(number(d.id)))
-		r, err := readRow(tx, name)
-		k, v := tx.Bucket(bucketIndex).Cursor().Seek(number(d.id, d.offset))
-		i, ok := readIndexed(k, v, d.id)
-		if err != nil || r.ID != d.id || !ok || i.Offset != d.offset { // a stray of a damaged room
-			if err := log.Delete(number(d.offset)); err != nil {
-				return err
-			}
-			continue
-		}
-		if !expired(i.Expires, now) {
-			r.Lost = max(r.Lost, i.Offset)
-		}
-		if err := r.remove(tx, i); err != nil {
-			return err
-		}
-		if err := r.save(tx, name); err != nil {
+		if err := dropOne(tx, d, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// dropOne takes a message out of the log, and its room if that has it.
+func dropOne(tx *bbolt.Tx, d place, now time.Time) error {
+	r, err := readRow(tx, d.name)
+	k, v := tx.Bucket(bucketIndex).Cursor().Seek(number(d.id, d.offset))
+	i, ok := readIndexed(k, v, d.id)
+	if err != nil || r.ID != d.id || !ok || i.Offset != d.offset {
+		return tx.Bucket(bucketLog).Delete(number(d.offset))
+	}
+	if !expired(i.Expires, now) {
+		r.Lost = max(r.Lost, i.Offset)
+	}
+	if err := r.remove(tx, i); err != nil {
+		return err
+	}
+	return r.save(tx, d.name)
 }

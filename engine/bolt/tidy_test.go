@@ -50,7 +50,10 @@ func governed(t *testing.T, keep settings.History, o Options, test func(t *testi
 
 // What is too much or too old leaves the file, in rooms that nobody uses, too, and under a configuration that came later.
 func TestUnusedRoomsAreTidied(t *testing.T) {
-	governed(t, settings.History{Count: 10, Age: time.Hour}, interval, func(t *testing.T, e *Engine) {
+	was := emptyFor
+	t.Cleanup(func() { emptyFor = was })
+	emptyFor = 5 * time.Minute
+	governed(t, settings.History{Count: 10, Age: time.Minute}, interval, func(t *testing.T, e *Engine) {
 		begin := publish(t, e, "r0", "0")
 		for i := range 30 {
 			publish(t, e, fmt.Sprint("r", i%3), texts(1, 20)...)
@@ -62,13 +65,13 @@ func TestUnusedRoomsAreTidied(t *testing.T) {
 		if len(e.rooms) != 0 {
 			t.Errorf("%d rooms are in memory", len(e.rooms))
 		}
-		e.Govern(func(string) settings.History { return settings.History{Count: 4, Age: time.Hour} })
+		e.Govern(func(string) settings.History { return settings.History{Count: 4, Age: time.Minute} })
 		advance(2 * time.Second)
 		if n := counts(t, e); n["log"] != 12 || n["index"] != 12 {
 			t.Errorf("with 4 of each room: %v", n)
 		}
 		equal(t, "what is left", after(t, e, "r0", begin), append([]string{"gap expired"}, texts(17, 20)...)...)
-		advance(time.Hour)
+		advance(time.Minute)
 		if n := counts(t, e); n["log"] != 0 || n["index"] != 0 || n["rooms"] != 3 || n["empty"] != 3 {
 			t.Errorf("when all are too old: %v", n)
 		}

@@ -84,6 +84,9 @@ func (f *File) Begin(id ID, generation uint64, after uint32) error {
 	return nil
 }
 
+// Clear takes everything out of the file, for good. Begin must follow.
+func (f *File) Clear() error { return errors.Join(f.file.Truncate(0), f.file.Sync()) }
+
 func appendHeader(b []byte, id ID, generation uint64, after uint32) []byte {
 	b = append(append(b, magic...), id[:]...)
 	b = binary.LittleEndian.AppendUint64(b, generation)

@@ -1,0 +1,241 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	bbolt "go.etcd.io/bbolt"
+)
+
+// What replaces or copies the whole database while the engine is in use.
+
+const (
+	// compactAt is the size of a file, in bytes, from which it is compacted at its start, if half of it is free.
+	compactAt = 16 << 20
+	// compactStep is how much of a compaction is one transaction, in bytes.
+	compactStep = 1 << 20
+)
+
+// task is something for the follower to do when the database has everything that was published, so that nothing changes
+// meanwhile but the state.
+type task struct {
+	do   func() error
+	done chan error // of capacity 1
+}
+
+// maintain has the follower do something. It returns its error, or that of ctx if it has not begun.
+func (e *Engine) maintain(ctx context.Context, do func() error) error {
+	t := task{do, make(chan error, 1)}
+	select {
+	case e.tasks <- t:
+		return <-t.done
+	case <-e.stopping:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run does a task, unless something could not be brought into the database.
+func (e *Engine) run(t task, behind []*entry) {
+	err := errors.New("panic in the engine")
+	defer func() { t.done <- err }()
+	defer e.survive(nil)
+	if len(behind) > 0 {
+		err = full(e.Health().Err)
+		return
+	}
+	err = t.do()
+}
+
+// Compact writes the database anew without what is free, and returns its size in bytes before and afterwards. What is published meanwhile waits in the
+// journal, and is delivered and answered. It needs as much of the disk as is in use.
+func (e *Engine) Compact(ctx context.Context) (before, after int64, err error) {
+	err = e.maintain(ctx, func() error {
+		before, after, err = e.compact()
+		return err
+	})
+	return before, after, err
+}
+
+// compact does so on the follower, or before it runs.
+func (e *Engine) compact() (before, after int64, err error) {
+	defer guard(&err)()
+	e.changes.Lock()
+	defer e.changes.Unlock()
+	fresh := e.path + ".compact"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the operator names the file
+		return 0, 0, err
+	}
+	old := e.db.Load()
+	db, err := openFile(fresh, &bbolt.Options{Timeout: lockTime, InitialMmapSize: initialMap(), NoSync: true})
+	if err != nil {
+		return 0, 0, err
+	}
+	if err = bbolt.Compact(db, old, compactStep); err == nil {
+		db.NoSync = false
+		err = db.Sync()
+	}
+	if err == nil {
+		before, after, err = sizes(old, db)
+	}
+	if err == nil {
+		err = rename(fresh, e.path) // which has its lock already
+	}
+	if err != nil {
+		return 0, 0, errors.Join(full(err), db.Close(), os.Remove(fresh)) //nolint:gosec // the operator names the file
+	}
+	e.swap.Lock() // when nobody reads the old one any more
+	defer e.swap.Unlock()
+	e.db.Store(db)
+	return before, after, old.Close()
+}
+
+func sizes(dbs ...*bbolt.DB) (before, after int64, err error) {
+	for _, db := range dbs {
+		before = after
+		if err := db.View(func(tx *bbolt.Tx) error { after = tx.Size(); return nil }); err != nil {
+			return 0, 0, err
+		}
+	}
+	return before, after, nil
+}
+
+// compactIfFree compacts a large file of which half is free. If that fails, nothing has changed.
+func (e *Engine) compactIfFree() {
+	used, err := e.used()
+	if err != nil {
+		return
+	}
+	size := int64(0)
+	if err := e.view(func(tx *bbolt.Tx) error { size = tx.Size(); return nil }); err != nil || size < compactAt || used > size/2 {
+		return
+	}
+	if before, after, err := e.compact(); err != nil {
+		e.log.Warn("the file stays as large as it is", "file", e.path, "error", err)
+	} else {
+		e.log.Info("the file is compacted", "file", e.path, "before", before, "after", after)
+	}
+}
+
+// Backup writes a copy of the database to w, with everything that was published before the call. The engine is in use
+// meanwhile. A copy that is put in place of the file has a gap in every room, since what came after it is missing.
+func (e *Engine) Backup(ctx context.Context, w io.Writer) (err error) {
+	if err := e.maintain(ctx, func() error { return nil }); err != nil {
+		return err
+	}
+	return e.view(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(contextWriter{ctx, w})
+		return err
+	})
+}
+
+// contextWriter is a writer that fails when the context has ended.
+type contextWriter struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (w contextWriter) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(b)
+}
+
+// Erase takes every message of a user out of all rooms, for good: it compacts the database then, and empties the journals, so
+// that nothing is left in the files. Other messages keep their offsets, and nobody gets a gap. It returns how many messages
+// there were.
+func (e *Engine) Erase(ctx context.Context, user string) (erased int, err error) {
+	err = e.maintain(ctx, func() error {
+		for from := uint64(0); ; {
+			n, next, err := e.eraseSome(user, from)
+			if erased += n; err != nil {
+				return err
+			}
+			if from = next; from == 0 {
+				break
+			}
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("%w: some messages are left, and the file has not been compacted", err)
+			}
+		}
+		if _, _, err := e.compact(); err != nil {
+			return fmt.Errorf("compacting the file, which still has what was erased in free pages: %w", err)
+		}
+		return e.scrub()
+	})
+	return erased, err
+}
+
+// eraseSome looks at some messages from an offset on, and returns where to go on; 0: at the end.
+func (e *Engine) eraseSome(user string, from uint64) (erased int, next uint64, err error) {
+	err = e.update(func(tx *bbolt.Tx) error {
+		var dead []place
+		seen := 0
+		c := tx.Bucket(bucketLog).Cursor()
+		for k, v := c.Seek(number(from)); len(k) == 8; k, v = c.Next() {
+			if seen++; seen > trimAtOnce {
+				next = binary.BigEndian.Uint64(k)
+				break
+			}
+			p, ok := readPlace(tx, k, v)
+			if !ok {
+				continue // check lists it
+			}
+			m, err := readLogged(v, p.name, e.info.Epoch, p.offset)
+			if err == nil && m.From != nil && m.From.ID == user {
+				dead = append(dead, p)
+			}
+		}
+		for _, p := range dead {
+			r, err := readRow(tx, p.name)
+			if err == nil {
+				err = r.expire(tx, p.offset)
+			}
+			if err == nil {
+				err = r.save(tx, p.name)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		erased = len(dead)
+		return nil
+	})
+	return erased, next, err
+}
+
+// scrub empties both journals, which the database has.
+func (e *Engine) scrub() error {
+	for range e.journals {
+		var batch []*entry
+		var before uint64
+		var err error
+		done := make(chan struct{})
+		select {
+		case e.control <- func() {
+			defer close(done)
+			before = e.generation
+			if err = e.journals[(before+1)%2].Clear(); err == nil {
+				batch, err = e.begin(before + 1)
+			}
+		}:
+			<-done
+		case <-e.ended:
+			return errClosed
+		}
+		if err == nil {
+			err = e.bring(batch, before)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
