@@ -33,6 +33,7 @@ func TestOneDoor(t *testing.T) {
 		"Logger":         "the operator's",
 		"Stats":          "the operator's: sums over all rooms",
 		"Sessions":       "the operator's: each session is a caller",
+		"Open":           "the operator's",
 		"Close":          "the operator's",
 		"Drain":          "the operator's",
 		"Draining":       "the operator's",

@@ -56,7 +56,8 @@ type Engine interface {
 	State() Store
 	// Health says how the engine is. It does not block.
 	Health() Health
-	// Close releases what the engine holds.
+	// Close releases what the engine holds. Nothing is called after it. For an [Opener] it is
+	// called only if Open was called, also if that failed.
 	Close(ctx context.Context) error
 }
 
@@ -71,6 +72,27 @@ type Keeper interface {
 	// Evict lets go of the room's messages up to and including offset, since the budget
 	// is exceeded. It does not block.
 	Evict(room string, offset uint64)
+}
+
+// Opener is an engine that has to be opened, such as one with a file or a connection. Before Open it must not
+// have touched anything that others could notice: a configuration is checked with engines that are
+// never opened.
+type Opener interface {
+	Engine
+	// Open opens the engine. The hub calls it once, before any method but Govern, and none
+	// but Close after an error. It may block until ctx ends, as for a lock that another
+	// process holds. Its error is shown to the operator, and names what was to be opened.
+	Open(ctx context.Context) error
+}
+
+// Governed is an engine whose logs outlive the hub, so that there are rooms which nobody has used since:
+// it keeps to the configuration for these, too.
+type Governed interface {
+	Engine
+	// Govern gives the engine the function that says how much of any room's log to keep, by the settings
+	// that are in force when it is called. The function is safe for concurrent use, and does not
+	// block. The hub calls Govern once, before Open and all other methods.
+	Govern(keep func(room string) settings.History)
 }
 
 // Errors of an engine, beside those of contexts and [ErrKeyReused].

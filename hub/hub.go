@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -31,9 +30,14 @@ type Hub struct {
 	stop       chan struct{}
 	draining   atomic.Bool // there are no new sessions; set with mu held
 	publishing gate
+	life       context.Context //nolint:containedctx // that of what the hub does by itself, which ends with it
 	unwatch    context.CancelFunc
 	born       time.Time
 	janitor    sync.WaitGroup // what runs until the hub is closed
+
+	opening sync.Mutex // see Open
+	opened  bool       // Open was called, or New has opened the hub
+	openErr error
 
 	mu       sync.RWMutex
 	closed   bool
@@ -72,7 +76,7 @@ type Stats struct {
 
 // New returns a hub on the engine, which is the hub's from now on. It returns
 // an error if the settings cannot be, or if the engine's state cannot be read.
-// Close ends it.
+// Close ends it. If the engine is an [Opener] nothing of it is touched, and [Hub.Open] must come next.
 func New(s *settings.Settings, e Engine) (*Hub, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -94,18 +98,16 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 	if h.keeper, _ = e.(Keeper); h.keeper != nil {
 		h.keeper.Bind(h.budget) // what the log and the ring both keep counts once
 	}
-	var err error
-	if h.secret, err = secret.Load(e.State()); err != nil {
-		return nil, fmt.Errorf("reading the engine's state: %w", err)
-	}
 	h.log.Store(slog.New(slog.DiscardHandler))
-	h.lifetimes.timer = time.NewTimer(lookAgain)
-	ctx, cancel := context.WithCancel(context.Background())
-	h.unwatch = cancel
-	h.reads.hub, h.reads.ctx = h, ctx
-	h.janitor.Go(h.sweepUntilStopped)
-	h.janitor.Go(h.expireUntilStopped)
-	h.janitor.Go(func() { h.watchRevocations(ctx) })
+	h.life, h.unwatch = context.WithCancel(context.Background())
+	h.reads.hub, h.reads.ctx = h, h.life
+	if _, later := e.(Opener); later {
+		return h, nil
+	}
+	if err := h.Open(h.life); err != nil {
+		h.unwatch()
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -200,7 +202,7 @@ func (h *Hub) Sessions() []*Session {
 }
 
 // Close ends every session with [CauseStopping] and releases everything. Later
-// calls of Connect and Publish return [ErrDraining].
+// calls of Connect and Publish return [ErrDraining]. A call of Open that is under way ends.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
 	if h.closed {
@@ -214,11 +216,16 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	close(h.stop)
 	h.unwatch()
+	h.opening.Lock() // Open has returned, and none begins
+	defer h.opening.Unlock()
 	h.janitor.Wait()
 	h.reads.close()
 	for _, r := range h.list() {
 		r.close()
 	}
 	h.wakers.done.Wait() // no news after that
+	if !h.opened {
+		return nil // nothing of the engine was touched
+	}
 	return h.engine.Close(ctx)
 }
