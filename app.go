@@ -2,14 +2,19 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/secret"
 	"github.com/caddy-realtime/realtime/internal/serve"
 )
@@ -21,25 +26,33 @@ import (
 // one uses as long as it can still be refused, which is possible in Provision, in
 // Start, and even while its servers already answer. Only the end of the previous
 // configuration is proof. Handlers leave their hub's options here when they are
-// provisioned. A new hub gets them at once, the others when the old configuration
-// stops. A configuration that is refused has nothing to undo.
+// provisioned. Start takes the hubs from the pool, when all handlers are known: a configuration
+// that is only checked touches none. A new hub gets its options at once, the others when the
+// old configuration stops. A configuration that is refused has nothing to undo.
 type App struct {
 	adopted    map[string]*adoption // by the hub's name
+	handlers   []*Handler           // that are provisioned, and get their hubs in open
 	refused    serve.RefusedOrigins
 	settled    sync.Once
 	servers    map[*caddyhttp.Server]bool // that keepConns has been called for
 	generation string                     // unlike that of any other configuration
 	users      map[string]userSources     // by the hub's name
+
+	opening sync.Once     // see open
+	opened  chan struct{} // closed when the handlers have their hubs, or failed is set
+	failed  error
 }
 
 // adoption holds the options of one configuration for one hub.
 type adoption struct {
 	hubOptions
-	pooled   *pooledHub
-	made     bool // this configuration has made the hub: no other uses it
-	handlers int  // of this configuration that use the hub
-	log      *slog.Logger
+	pooled *pooledHub // nil: it has not been taken
+	made   bool       // this configuration has made the hub: no other uses it
+	log    *slog.Logger
 }
+
+// errNotStarted is the error for requests to a configuration that was refused before it was started.
+var errNotStarted = errors.New("the configuration was refused")
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -53,6 +66,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // one is in force then, or the process exits. Caddy emits it before it waits for anything.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.generation = secret.NewID()
+	a.opened = make(chan struct{})
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
@@ -60,31 +74,83 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return events.(*caddyevents.App).On("stopping", a)
 }
 
-// adopt notes the options of a handler for its hub. made says that the hub was made for
-// the handler.
-func (a *App) adopt(name string, p *pooledHub, made bool, o hubOptions, log *slog.Logger) error {
+// adopt notes the options of a handler for its hub.
+func (a *App) adopt(name string, o hubOptions, log *slog.Logger) error {
 	if a.adopted == nil {
 		a.adopted = make(map[string]*adoption)
 	}
 	was := a.adopted[name]
-	if was != nil {
-		was.handlers++
-	}
 	switch {
 	case was == nil:
-		was = &adoption{hubOptions: o, pooled: p, made: made, handlers: 1, log: log}
-		a.adopted[name] = was
+		a.adopted[name] = &adoption{hubOptions: o, log: log}
 	case o.own && was.own && !was.equal(o):
 		return fmt.Errorf("hub %q has conflicting options: %w", name, errConfigured)
 	case o.own:
 		was.hubOptions = o
-	default:
-		return nil
-	}
-	if was.made {
-		return p.apply(o)
 	}
 	return nil
+}
+
+// open takes the hubs of the configuration, on a goroutine of its own, and gives them to the handlers.
+// It does not wait: opened is closed when that is done. Start calls it, or a request, if the server has
+// been started before. Only the first call does something.
+func (a *App) open() {
+	a.opening.Do(func() { go a.takeHubs() }) // endOpening joins it
+}
+
+// takeHubs is what open does. If it fails, Cleanup gives back what it took.
+func (a *App) takeHubs() {
+	defer close(a.opened)
+	defer func() {
+		if v := recover(); v != nil {
+			a.failed = fmt.Errorf("panic while the hubs were opened: %v\n%s", v, debug.Stack())
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(a.adopted)) {
+		if a.failed = a.adopted[name].take(name); a.failed != nil {
+			return
+		}
+	}
+	for _, h := range a.handlers {
+		h.attach(a.adopted[h.Hub].pooled)
+	}
+}
+
+// take takes the hub from the pool.
+func (o *adoption) take(name string) (err error) {
+	o.pooled, o.made, err = takeHub(name, o.settings, o.log)
+	if err != nil || !o.made {
+		return err
+	}
+	return o.pooled.apply(o.hubOptions)
+}
+
+// ready waits until the handlers have their hubs. It returns an error that wraps [hub.ErrUnavailable] if
+// they get none, or ctx ends first.
+func (a *App) ready(ctx context.Context) error {
+	select {
+	case <-a.opened:
+	default:
+		a.open()
+		select {
+		case <-a.opened:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", hub.ErrUnavailable, ctx.Err())
+		}
+	}
+	if a.failed != nil {
+		return fmt.Errorf("%w: %w", hub.ErrUnavailable, a.failed)
+	}
+	return nil
+}
+
+// endOpening waits until open is done, and keeps it from beginning.
+func (a *App) endOpening() {
+	a.opening.Do(func() {
+		a.failed = errNotStarted
+		close(a.opened)
+	})
+	<-a.opened
 }
 
 // noteUsers refuses a handler whose users could have the ids of another's. The handler gets to
@@ -151,23 +217,43 @@ func (a *App) Handle(context.Context, caddy.Event) error {
 		next.settle()
 	}
 	for name, o := range a.adopted {
-		if used, _ := hubs.References(poolKey(name)); used == o.handlers {
+		if o.pooled == nil {
+			continue
+		}
+		if used, _ := hubs.References(poolKey(name)); used == 1 {
 			o.pooled.drain()
 		}
 	}
 	return nil
 }
 
-// Start implements caddy.App. The configuration may still be refused.
-func (*App) Start() error { return nil }
+// Start implements caddy.App: it takes the hubs. The configuration may still be refused.
+func (a *App) Start() error {
+	a.open()
+	<-a.opened
+	return a.failed
+}
 
 // Stop implements caddy.App. Another handler may have aborted the event, so this is the
 // last opportunity to do what is to be done then.
 func (a *App) Stop() error { return a.Handle(context.Background(), caddy.Event{}) }
 
+// Cleanup gives the hubs back.
+func (a *App) Cleanup() error {
+	a.endOpening()
+	var errs []error
+	for name, o := range a.adopted {
+		if o.pooled != nil {
+			errs = append(errs, releaseHub(poolKey(name)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Interface guards
 var (
 	_ caddy.App           = (*App)(nil)
 	_ caddy.Provisioner   = (*App)(nil)
+	_ caddy.CleanerUpper  = (*App)(nil)
 	_ caddyevents.Handler = (*App)(nil)
 )

@@ -193,28 +193,29 @@ type Handler struct {
 
 	// Set once, by Provision.
 	log      *slog.Logger
+	app      *App
 	astray   astray
-	poolKey  string
 	server   *serve.Server     // serves the requests that are ours
 	srv      *caddyhttp.Server // may be nil
-	hub      *hub.Hub
-	tokens   *token.Verifier // of JWT; nil: tokens are not accepted
-	family   string          // see Family
-	ceiling  *access.Grants  // of tokens; nil: they grant nothing
-	uses     *link.Uses      // of the hub's links
-	guestKey [32]byte        // signs the cookies of guests
-	users    userSources     // of the hub, complete when requests come
-	forget   func()          // undoes Hub.Trust; nil: it was not called
-	facts    *facts          // what the matchers of allow tell; nil: there are none
+	tokens   *token.Verifier   // of JWT; nil: tokens are not accepted
+	family   string            // see Family
+	ceiling  *access.Grants    // of tokens; nil: they grant nothing
+	users    userSources       // of the hub, complete when requests come
+	facts    *facts            // what the matchers of allow tell; nil: there are none
 	backends backends
 	links    links
 	asHosts  caddyhttp.MatchHost          // the hosts that the site names, for AsBackend
 	errors   []*caddyhttp.HTTPErrorConfig // the error routes that our refusals may meet
 	late     *caddyhttp.HTTPErrorConfig   // the one of them that has no route of ours; may be nil
-	attached *hub.Attached                // the streams and polls that the handler's server holds; nil before there is a hub
 	patience time.Duration                // of Caddy with open requests (grace_period); 0: unlimited
 
-	taken bool      // the hub was taken and not given back; owned by Provision and Cleanup
+	// Set once, by attach; see App.ready.
+	hub      *hub.Hub
+	attached *hub.Attached // the streams and polls that the handler's server holds
+	uses     *link.Uses    // of the hub's links
+	guestKey [32]byte      // signs the cookies of guests
+	forget   func()        // undoes Hub.Trust; nil: it was not called
+
 	moved sync.Once // see shutDown
 }
 
@@ -231,9 +232,9 @@ const (
 	defaultHeartbeat = caddy.Duration(25 * time.Second)
 )
 
-// Provision takes the hub from the pool, which makes it if it is new. The hub's
-// settings come into force when the whole configuration can no longer be refused: see
-// [App].
+// Provision checks the options, and leaves those of the hub to [App], which takes the hub from
+// the pool when the configuration is started. They come into force when the whole configuration can no
+// longer be refused.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Slogger()
 	asked := h.Prefix != ""
@@ -254,24 +255,23 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the realtime app: %w", err)
 	}
-	app := loaded.(*App)
-	if h.facts, err = h.provisionFacts(ctx, app.generation); err != nil {
+	h.app = loaded.(*App)
+	if h.facts, err = h.provisionFacts(ctx, h.app.generation); err != nil {
 		return err
 	}
 	if err := h.provisionTokens(); err != nil {
 		return err
 	}
-	pooled, err := h.provisionHub(app)
-	if err != nil {
+	if err := h.provisionHub(); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		h.srv = srv
-		app.keepConns(srv)
+		h.app.keepConns(srv)
 		srv.RegisterOnShutdown(h.shutDown)
 	}
 	h.patience = patience(ctx)
-	h.server = h.newServer(pooled, &app.refused)
+	h.server = h.newServer()
 	h.documentErrors(ctx)
 	around := lookAround(ctx, h.srv, h)
 	if err := h.provisionAsBackend(ctx, around); err != nil {
@@ -279,55 +279,51 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.findAstray(around, asked)
 	h.logShared(around)
+	h.app.handlers = append(h.app.handlers, h)
 	return nil
 }
 
-// provisionHub takes the hub from the pool, and leaves it the options and the credentials of the
-// handler.
-func (h *Handler) provisionHub(app *App) (*pooledHub, error) {
+// provisionHub leaves the options and the users of the handler to its hub.
+func (h *Handler) provisionHub() error {
 	options, err := h.hubOptions()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h.poolKey = poolKey(h.Hub)
-	pooled, made, err := takeHub(h.Hub, options.settings, h.log)
-	if err != nil {
-		return nil, err
+	if err := h.app.adopt(h.Hub, options, h.log); err != nil {
+		return err
 	}
-	h.taken = true
-	if err := app.adopt(h.Hub, pooled, made, options, h.log); err != nil {
-		return nil, err
-	}
-	if err := app.noteUsers(h); err != nil {
-		return nil, err
-	}
-	h.hub, h.uses, h.guestKey = pooled.hub, &pooled.uses, pooled.hub.Subkey("guest")
+	return h.app.noteUsers(h)
+}
+
+// attach gives the handler its hub, which is open, and the hub the handler's credentials. Cleanup undoes that.
+func (h *Handler) attach(p *pooledHub) {
+	h.hub, h.uses, h.guestKey = p.hub, &p.uses, p.hub.Subkey("guest")
 	h.attached = hub.NewAttached(h.hub)
 	if h.JWT != nil {
-		pooled.noteTokens(time.Duration(h.JWT.MaxLifetime))
+		p.noteTokens(time.Duration(h.JWT.MaxLifetime))
 	}
 	if len(h.Sources()) > 0 {
 		h.forget = h.hub.Trust(h)
 	}
-	return pooled, nil
+	s := h.server
+	s.Hub, s.Group, s.Attached = p.hub, &p.conns, h.attached
+	if s.Poller == nil {
+		s.Poller = &p.idle
+	}
 }
 
-// newServer returns the server of the handler's rooms. It hands over every option that
-// is not the hub's.
-func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.Server {
+// newServer returns the server of the handler's rooms, which attach completes. It hands over every option
+// that is not the hub's.
+func (h *Handler) newServer() *serve.Server {
 	s := &serve.Server{
-		Hub:              p.hub,
-		Group:            &p.conns,
-		Poller:           &p.idle,
 		Log:              h.log,
-		Attached:         h.attached,
 		Heartbeat:        max(time.Duration(h.Heartbeat), 0),
 		Compression:      h.Compression,
 		Origins:          h.Origins,
 		Subprotocols:     h.Subprotocols,
 		UI:               h.UI,
 		Prefix:           h.Prefix,
-		Refused:          refused,
+		Refused:          &h.app.refused,
 		Identify:         h.identify,
 		LiftWriteTimeout: liftWriteTimeout,
 	}
@@ -340,13 +336,14 @@ func (h *Handler) newServer(p *pooledHub, refused *serve.RefusedOrigins) *serve.
 	return s
 }
 
-// Validate checks the configuration. (Provision has done so already, since a hub
-// cannot be made with invalid settings.)
+// Validate checks the configuration. (Provision has done so already, since what
+// it does is of no use with invalid options.)
 func (h *Handler) Validate() error { return h.check() }
 
-// Cleanup gives the hub back, and ends the fetching of keys. It is also called after a Provision that failed.
+// Cleanup ends what the handler has begun. It is also called after a Provision that failed.
 func (h *Handler) Cleanup() error {
-	if h.attached != nil {
+	if h.app != nil {
+		h.app.endOpening()
 		h.shutDown()
 	}
 	if h.forget != nil {
@@ -355,16 +352,20 @@ func (h *Handler) Cleanup() error {
 	if h.tokens != nil {
 		h.tokens.Close()
 	}
-	if !h.taken {
-		return nil
-	}
-	h.taken = false
-	return releaseHub(h.poolKey)
+	return nil
 }
 
 // shutDown sends the clients of the streams and polls that the handler's server still holds to the
 // new server, where they miss nothing.
 func (h *Handler) shutDown() {
+	select {
+	case <-h.app.opened:
+	default:
+		return // nobody is there; Cleanup comes later
+	}
+	if h.attached == nil {
+		return // the hubs could not be taken
+	}
 	h.moved.Do(func() {
 		within := h.hub.Settings().Drain
 		hurry := h.patience > 0 && h.patience < within
@@ -389,7 +390,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		err = scripts.Serve(w, r, script, encode.AcceptedEncodings(r, scripts.Codings))
 	} else {
 		logged := h.logOwn(r)
-		err = h.server.Serve(w, r, rest)
+		if err = h.app.ready(r.Context()); err == nil {
+			err = h.server.Serve(w, r, rest)
+		}
 		logged(err)
 	}
 	if err != nil {
