@@ -40,7 +40,8 @@ func init() {
 //   - `GET /realtime/revocations` lists revocations by kind and id. Optional in the query are `hub`; `limit`,
 //     from 1 to 1000 (default: 100); and `after`, which is `next` of the page before.
 //
-// It has no options, and finds hubs also while a configuration is being replaced.
+// It has no options, and finds hubs also while a configuration is being replaced. If a hub got another engine,
+// there are two of its name for a while: the newest is meant, and revocations hold in both.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -178,6 +179,11 @@ func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	case err != nil:
 		return fmt.Errorf("revoking: %w", err)
+	}
+	for _, older := range hubsNamed(asked.Hub) {
+		if older != p { // it ends with what it knows, and until then has the sessions that it had
+			_, _ = older.hub.Revoke(r.Context(), revocation)
+		}
 	}
 	attributes := []any{"audit", "revocation", "by", "admin API", "hub", asked.Hub, "revoked", now.Name, "before", now.Before.UTC(), "until", now.Until.UTC()}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil { // there is none on a unix socket

@@ -47,7 +47,9 @@ type hubAnswer struct {
 func lookAtHubs() hubsAnswer {
 	all := make(map[*pooledHub]bool)
 	for _, p := range slices.Concat(pooled(), drains.list()) {
-		all[p] = true
+		if p.opened.Load() {
+			all[p] = true
+		}
 	}
 	answer := hubsAnswer{Hubs: []hubAnswer{}}
 	for p := range all {

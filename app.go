@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -38,18 +39,23 @@ type App struct {
 	generation string                     // unlike that of any other configuration
 	users      map[string]userSources     // by the hub's name
 
-	opening sync.Once     // see open
-	opened  chan struct{} // closed when the handlers have their hubs, or failed is set
+	ctx     context.Context //nolint:containedctx // that of the configuration, which ends before it is cleaned up
+	opening sync.Once       // see open
+	opened  chan struct{}   // closed when the handlers have their hubs, or failed is set
 	failed  error
 }
 
 // adoption holds the options of one configuration for one hub.
 type adoption struct {
 	hubOptions
-	pooled *pooledHub // nil: it has not been taken
-	made   bool       // this configuration has made the hub: no other uses it
+	engine *engineChoice // nil: no handler has chosen one
+	pooled *pooledHub    // nil: it has not been taken
+	made   bool          // this configuration has made the hub: no other uses it
 	log    *slog.Logger
 }
+
+// openTime is how long it may take to open the hubs of a configuration.
+const openTime = time.Minute
 
 // errNotStarted is the error for requests to a configuration that was refused before it was started.
 var errNotStarted = errors.New("the configuration was refused")
@@ -66,7 +72,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // one is in force then, or the process exits. Caddy emits it before it waits for anything.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.generation = secret.NewID()
-	a.opened = make(chan struct{})
+	a.ctx, a.opened = ctx, make(chan struct{})
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("loading the events app: %w", err)
@@ -74,8 +80,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return events.(*caddyevents.App).On("stopping", a)
 }
 
-// adopt notes the options of a handler for its hub.
-func (a *App) adopt(name string, o hubOptions, log *slog.Logger) error {
+// adopt notes the options of a handler for its hub, and the engine that it chooses, if it does.
+func (a *App) adopt(name string, o hubOptions, engine *engineChoice, log *slog.Logger) error {
 	if a.adopted == nil {
 		a.adopted = make(map[string]*adoption)
 	}
@@ -88,7 +94,10 @@ func (a *App) adopt(name string, o hubOptions, log *slog.Logger) error {
 	case o.own:
 		was.hubOptions = o
 	}
-	return nil
+	if engine == nil {
+		return nil
+	}
+	return a.choose(name, engine)
 }
 
 // open takes the hubs of the configuration, on a goroutine of its own, and gives them to the handlers.
@@ -106,8 +115,10 @@ func (a *App) takeHubs() {
 			a.failed = fmt.Errorf("panic while the hubs were opened: %v\n%s", v, debug.Stack())
 		}
 	}()
+	ctx, cancel := context.WithTimeout(a.ctx, openTime)
+	defer cancel()
 	for _, name := range slices.Sorted(maps.Keys(a.adopted)) {
-		if a.failed = a.adopted[name].take(name); a.failed != nil {
+		if a.failed = a.adopted[name].take(ctx, name); a.failed != nil {
 			return
 		}
 	}
@@ -116,13 +127,21 @@ func (a *App) takeHubs() {
 	}
 }
 
-// take takes the hub from the pool.
-func (o *adoption) take(name string) (err error) {
-	o.pooled, o.made, err = takeHub(name, o.settings, o.log)
-	if err != nil || !o.made {
+// take takes the hub from the pool, and opens it if it is new.
+func (o *adoption) take(ctx context.Context, name string) (err error) {
+	if o.engine == nil {
+		o.engine = memoryChoice
+	}
+	o.pooled, o.made, err = takeHub(name, o.engine, o.settings, o.log)
+	if err != nil {
 		return err
 	}
-	return o.pooled.apply(o.hubOptions)
+	if o.made {
+		if err := o.pooled.apply(o.hubOptions); err != nil {
+			return err
+		}
+	}
+	return o.pooled.open(ctx)
 }
 
 // ready waits until the handlers have their hubs. It returns an error that wraps [hub.ErrUnavailable] if
@@ -144,7 +163,7 @@ func (a *App) ready(ctx context.Context) error {
 	return nil
 }
 
-// endOpening waits until open is done, and keeps it from beginning.
+// endOpening waits until open is done, and keeps it from beginning. The context of the configuration has ended.
 func (a *App) endOpening() {
 	a.opening.Do(func() {
 		a.failed = errNotStarted
@@ -198,7 +217,10 @@ func (a *App) settle() {
 			if err := o.pooled.apply(o.hubOptions); err != nil {
 				o.log.Error("applying the hub's options", "hub", name, "error", err)
 			}
-			o.pooled.hub.SetLogger(o.log)
+			if err := o.engine.module.Apply(o.pooled.engine); err != nil {
+				o.log.Error("applying the engine's options", "hub", name, "error", err)
+			}
+			o.pooled.setLogger(o.log)
 		}
 	})
 }
@@ -216,11 +238,11 @@ func (a *App) Handle(context.Context, caddy.Event) error {
 	if next, ok := app.(*App); ok && err == nil {
 		next.settle()
 	}
-	for name, o := range a.adopted {
+	for _, o := range a.adopted {
 		if o.pooled == nil {
 			continue
 		}
-		if used, _ := hubs.References(poolKey(name)); used == 1 {
+		if used, _ := hubs.References(o.pooled.hubKey); used == 1 {
 			o.pooled.drain()
 		}
 	}
@@ -242,9 +264,9 @@ func (a *App) Stop() error { return a.Handle(context.Background(), caddy.Event{}
 func (a *App) Cleanup() error {
 	a.endOpening()
 	var errs []error
-	for name, o := range a.adopted {
+	for _, o := range a.adopted {
 		if o.pooled != nil {
-			errs = append(errs, releaseHub(poolKey(name)))
+			errs = append(errs, releaseHub(o.pooled.hubKey))
 		}
 	}
 	return errors.Join(errs...)

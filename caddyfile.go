@@ -86,6 +86,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //	realtime [<matcher>] {
 //		prefix       <path>
 //		hub          <name>
+//		engine       <name> [<args...>]
 //		room <pattern> {
 //			history          <count>|off [<age>|off]
 //			max_message_size <size>|off
@@ -144,7 +145,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //	}
 //
 // If the prefix is left out it is taken from the matcher, which must be one path like
-// /rt/*; without a matcher it is /rt/. A verb is subscribe, publish, signal, history, members,
+// /rt/*; without a matcher it is /rt/. An engine is memory, or another that is built in; what follows its
+// name, and its block, are its own. A verb is subscribe, publish, signal, history, members,
 // show, presence, all, moderate or create; who is anyone, nobody, granted, guests, users, user <id...>,
 // owner, claim <path> <value...>, or a named matcher, which only the directive in a site knows. A key is {env.*}, {file.*}, a hash sha256:<hex> for
 // backend, or the key itself.
@@ -187,6 +189,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.Prefix, err = word(d, checkPrefix)
 	case "hub":
 		h.Hub, err = word(d, checkHubName)
+	case "engine":
+		return h.unmarshalEngine(d)
 	case "room":
 		return h.unmarshalRoom(d, named)
 	case "allow":

@@ -15,17 +15,11 @@ import (
 // runningHub returns the hub without a name, which a configuration uses.
 func runningHub(t *testing.T) *hub.Hub {
 	t.Helper()
-	var found *hub.Hub
-	hubs.Range(func(key, value any) bool {
-		if key == poolKey("") {
-			found = value.(*pooledHub).hub
-		}
-		return true
-	})
-	if found == nil {
-		t.Fatal("no hub is running")
+	p, err := findHub("")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return found
+	return p.hub
 }
 
 // A cookie with a token that has been revoked is none, like any other bad one. The token itself is refused.

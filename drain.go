@@ -3,6 +3,7 @@ package realtime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -23,6 +24,9 @@ const (
 	// goodbyeTime is how long those who have been sent away may take to read what is due to them and to say
 	// goodbye, where the option drain is off.
 	goodbyeTime = 2 * time.Second
+	// closeTime is how long an engine may take beyond that to close, such as to bring to the disk what is not
+	// there yet.
+	closeTime = 10 * time.Second
 	// slack is the share of the option drain that is left for those who are sent away last.
 	slack = 5
 )
@@ -93,8 +97,11 @@ func waitForDrains(context.Context) {
 func (p *pooledHub) drain() {
 	p.ending.Do(func() {
 		p.hub.StopAccepting() // now: the server's shutdown must find it so
+		within := p.hub.Settings().Drain
+		ctx, hurry := context.WithTimeout(context.Background(), cmp.Or(within, goodbyeTime))
+		p.hurry = hurry
 		drains.add(p)
-		go p.end(p.hub.Settings().Drain) // ends within that time or goodbyeTime; waitForDrains waits for it
+		go p.end(ctx, within) // ends within that time, goodbyeTime and closeTime; waitForDrains waits for it
 	})
 }
 
@@ -105,10 +112,12 @@ func (p *pooledHub) Destruct() error {
 	return nil
 }
 
-// end ends the hub within so much time; 0: at once, but for what has to be written.
-func (p *pooledHub) end(within time.Duration) {
+// end ends the hub within so much time; 0: at once, but for what has to be written. ctx is over when that
+// is, or when somebody needs the hub's storage.
+func (p *pooledHub) end(ctx context.Context, within time.Duration) {
 	defer close(p.ended)
 	defer drains.remove(p)
+	defer p.hurry()
 	defer func() {
 		if v := recover(); v != nil {
 			p.hub.Logger().Error("panic while a hub ends", "panic", v, "stack", string(debug.Stack()))
@@ -118,8 +127,6 @@ func (p *pooledHub) end(within time.Duration) {
 	if sessions > 0 {
 		log.Info("clients are asked to reconnect: their hub ends", "hub", p.name, "connections", sessions, "drain", within)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(within, goodbyeTime))
-	defer cancel()
 	defer func() { // also if there was a panic
 		late := p.hub.Stats().Sessions
 		p.close(ctx)
@@ -132,12 +139,17 @@ func (p *pooledHub) end(within time.Duration) {
 
 // close closes the hub and its connections. Those that have not gone when ctx is done are cut.
 func (p *pooledHub) close(ctx context.Context) {
-	closing, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	defer p.idle.Close()                        // every session has ended, so no connection waits for input any more
+	if errors.Is(ctx.Err(), context.Canceled) { // in a hurry, and they have just been told
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.Background(), goodbyeTime)
+		defer cancel()
+	}
+	defer p.conns.Wait(ctx)
+	defer close(p.released)
+	closing, cancel := context.WithTimeout(context.Background(), goodbyeTime+closeTime)
 	defer cancel()
 	if err := p.hub.Close(closing); err != nil {
-		p.hub.Logger().Error("closing a hub", "error", err)
+		p.hub.Logger().Error("closing a hub", "hub", p.name, "error", err)
 	}
-	p.conns.Wait(ctx)
-	// Every session has ended, so no connection waits for input any more.
-	p.idle.Close()
 }

@@ -5,6 +5,7 @@ package realtime
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,7 @@ func init() {
 // any. A POST publishes.
 //
 // Rooms live in a hub in this process. A reload of the configuration keeps the hub,
-// its rooms and its connections; only another name of the hub makes a new one.
+// its rooms and its connections; only another name or engine of the hub makes a new one.
 // Requests outside the prefix go to the next handler.
 //
 // Without further configuration every room is public: everybody who reaches the site
@@ -57,6 +58,11 @@ type Handler struct {
 	// same name share their rooms and settings, handlers with different names do
 	// not. Default: the hub without a name.
 	Hub string `json:"hub,omitempty"`
+
+	// The engine of the hub, which orders and keeps its messages: an object with its `name`, and its
+	// options. Another engine, or another storage of it, is another hub: its rooms begin
+	// empty, and clients of the old one are sent to it. Default: `{"name": "memory"}`.
+	EngineRaw json.RawMessage `json:"engine,omitempty" caddy:"namespace=http.handlers.realtime.engines inline_key=name"`
 
 	// Options for some rooms. An exact name wins over a pattern, a longer pattern
 	// over a shorter one. An option that a rule leaves out comes from the next less
@@ -262,7 +268,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionTokens(); err != nil {
 		return err
 	}
-	if err := h.provisionHub(); err != nil {
+	if err := h.provisionHub(ctx); err != nil {
 		return err
 	}
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
@@ -284,12 +290,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 // provisionHub leaves the options and the users of the handler to its hub.
-func (h *Handler) provisionHub() error {
+func (h *Handler) provisionHub(ctx caddy.Context) error {
 	options, err := h.hubOptions()
 	if err != nil {
 		return err
 	}
-	if err := h.app.adopt(h.Hub, options, h.log); err != nil {
+	engine, err := h.provisionEngine(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.app.adopt(h.Hub, options, engine, h.log); err != nil {
 		return err
 	}
 	return h.app.noteUsers(h)

@@ -28,7 +28,7 @@ func TestHalfProvisionedHandlersCleanUp(t *testing.T) {
 		if err := caddy.Load([]byte(config), true); err == nil {
 			t.Fatalf("%s was loaded", handlers)
 		}
-		if _, kept := hubs.References(poolKey("new")); kept {
+		if _, kept := hubs.References(hubKey{name: "new", kind: "memory"}); kept {
 			t.Errorf("%s: a hub was left behind", handlers)
 		}
 		// What was there before is still there, for the one member.

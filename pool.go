@@ -1,6 +1,8 @@
 package realtime
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -23,20 +25,36 @@ import (
 // use them.
 var hubs = caddy.NewUsagePool()
 
+// hubKey is the key of a hub in the pool. It has what cannot change while the hub exists.
+type hubKey struct {
+	name    string
+	kind    string // the name of the engine's module
+	storage string
+}
+
 // pooledHub is a hub, and its connections that have left net/http.
 type pooledHub struct {
-	name       string
+	hubKey
+	number     uint64 // a higher one than those of hubs that were made earlier
 	hub        *hub.Hub
+	engine     hub.Engine
+	log        atomic.Pointer[slog.Logger]
 	conns      outbound.Group
 	idle       netpoll.Poller // where they wait while they are idle
 	rules      string         // the key of the rules in force; owned by those who load configurations
 	authorizer hub.Authorizer // the rules themselves; nil: none
 	uses       link.Uses      // of signed links
 	life       atomic.Int64   // the longest of tokens so far, as a time.Duration; 0: there were none
+	opened     atomic.Bool    // the hub is open
 	ending     sync.Once      // see drain
+	hurry      func()         // ends the drain that is under way; set by drain
 	warned     sync.Once      // see warnOfRestart
+	released   chan struct{}  // closed when the hub and its engine are closed
 	ended      chan struct{}  // closed when everything has ended
 }
+
+// lastNumber is the number of the newest hub.
+var lastNumber atomic.Uint64
 
 // apply puts a configuration's options in force. Live subscriptions are decided again only
 // if the rules have changed.
@@ -59,6 +77,9 @@ func (p *pooledHub) apply(o hubOptions) error {
 
 // warnOfRestart says once that rooms whose history may last longer than a day do not survive a restart.
 func (p *pooledHub) warnOfRestart(s *settings.Settings) {
+	if _, here := p.engine.(hub.Keeper); !here {
+		return
+	}
 	var rooms []string
 	for _, r := range s.Rooms {
 		if h := r.History; h != nil && h.Count > 0 && (h.Age == 0 || h.Age > settings.DefaultHistoryAge) {
@@ -98,25 +119,71 @@ func (b both) Knows(f *hub.Facts) bool {
 	return true
 }
 
-// poolKey returns the key of a hub in the pool. It has what cannot change while the hub
-// exists.
-func poolKey(name string) string { return "memory/" + name }
-
-// takeHub returns the hub with a name. If there is none it makes one with the settings,
-// and made is true. releaseHub undoes takeHub.
-func takeHub(name string, s *settings.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
-	v, loaded, err := hubs.LoadOrNew(poolKey(name), func() (caddy.Destructor, error) {
-		h, err := hub.New(s, hub.NewMemory())
-		if err != nil {
-			return nil, err
+// takeHub returns the hub of a name and an engine. If there is none it makes one with the settings,
+// which is not open, and made is true. releaseHub undoes takeHub.
+func takeHub(name string, engine *engineChoice, s *settings.Settings, log *slog.Logger) (p *pooledHub, made bool, err error) {
+	key := hubKey{name, engine.name, engine.storage}
+	v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
+		p := &pooledHub{hubKey: key, number: lastNumber.Add(1), released: make(chan struct{}), ended: make(chan struct{})}
+		p.log.Store(log)
+		var err error
+		if p.engine, err = engine.module.Engine(name, slog.New(lastingLog{now: &p.log}).With("hub", name)); err != nil {
+			return nil, fmt.Errorf("making the engine of hub %q: %w", name, err)
 		}
-		h.SetLogger(log)
-		return &pooledHub{name: name, hub: h, ended: make(chan struct{})}, nil
+		if p.hub, err = hub.New(s, p.engine); err != nil {
+			return nil, errOpening(name, err)
+		}
+		p.hub.SetLogger(log)
+		return p, nil
 	})
 	if err != nil {
 		return nil, false, err
 	}
 	return v.(*pooledHub), !loaded, nil
+}
+
+// setLogger sets the logger of the hub and its engine.
+func (p *pooledHub) setLogger(log *slog.Logger) {
+	p.log.Store(log)
+	p.hub.SetLogger(log)
+}
+
+// open opens the hub, unless it is open. If a hub that drains has the same storage, it ends first.
+func (p *pooledHub) open(ctx context.Context) error {
+	if p.opened.Load() {
+		return nil
+	}
+	if p.storage != "" {
+		if err := p.awaitStorage(ctx); err != nil {
+			return errOpening(p.name, err)
+		}
+	}
+	if err := p.hub.Open(ctx); err != nil {
+		return errOpening(p.name, err)
+	}
+	p.opened.Store(true)
+	return nil
+}
+
+// awaitStorage waits until no other hub of this process has the storage. It does not wait for a hub that
+// is in use.
+func (p *pooledHub) awaitStorage(ctx context.Context) error {
+	for _, o := range slices.Concat(pooled(), drains.list()) {
+		if o == p || o.kind != p.kind || o.storage != p.storage {
+			continue
+		}
+		if !o.hub.Draining() {
+			return fmt.Errorf("hub %q of the running configuration has its storage, %s: first load a configuration without that hub", o.name, o.storage)
+		}
+		o.drain() // if it has not begun
+		o.hurry()
+		select {
+		case <-o.released:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the end of hub %q, which has its storage, %s: %w", o.name, o.storage, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // pooled returns the hubs that a configuration uses.
@@ -130,21 +197,35 @@ func pooled() (all []*pooledHub) {
 	return all
 }
 
-// findHub returns the hub with a name. It may end at any time: then its methods return errors.
+// hubsNamed returns the hubs of a name that are open, the newest first. There may be several for a while, if
+// a configuration gives a hub another engine: the others drain, or will.
+func hubsNamed(name string) (found []*pooledHub) {
+	for _, p := range slices.Concat(pooled(), drains.list()) {
+		if p.name == name && p.opened.Load() && !slices.Contains(found, p) {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found, func(a, b *pooledHub) int { return cmp.Compare(b.number, a.number) })
+	return found
+}
+
+// findHub returns the newest hub with a name that a configuration uses. It may end at any time: then its
+// methods return errors.
 func findHub(name string) (found *pooledHub, err error) {
 	var names []string
-	hubs.Range(func(key, value any) bool {
-		if key == poolKey(name) {
-			found, _ = value.(*pooledHub)
-			return false
+	for _, p := range pooled() {
+		if !p.opened.Load() {
+			continue
 		}
-		if known := strings.TrimPrefix(key.(string), poolKey("")); known != "" {
-			names = append(names, fmt.Sprintf("%q", known))
+		if p.name == name && (found == nil || found.number < p.number) {
+			found = p
+		}
+		if p.name != "" {
+			names = append(names, fmt.Sprintf("%q", p.name))
 		} else {
 			names = append(names, "the one without a name")
 		}
-		return true
-	})
+	}
 	if found != nil {
 		return found, nil
 	}
@@ -156,7 +237,7 @@ func findHub(name string) (found *pooledHub, err error) {
 		return nil, fmt.Errorf("there is no %s: no realtime handler runs here", which)
 	}
 	slices.Sort(names)
-	return nil, fmt.Errorf("there is no %s: the hubs here are %s", which, strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no %s: the hubs here are %s", which, strings.Join(slices.Compact(names), ", "))
 }
 
 // noteTokens notes how long tokens of a handler can be good.
@@ -175,7 +256,7 @@ func (p *pooledHub) tokenLife() time.Duration {
 	return max(time.Duration(p.life.Load()), token.DefaultMaxLifetime) + token.MaxLeeway
 }
 
-func releaseHub(key string) error {
+func releaseHub(key hubKey) error {
 	_, err := hubs.Delete(key)
 	return err
 }
