@@ -145,8 +145,8 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //	}
 //
 // If the prefix is left out it is taken from the matcher, which must be one path like
-// /rt/*; without a matcher it is /rt/. An engine is memory, or another that is built in; what follows its
-// name, and its block, are its own. A verb is subscribe, publish, signal, history, members,
+// /rt/*; without a matcher it is /rt/. An engine is memory, bolt [<path>], or another that is built
+// in; what follows its name, and its block, are its own. A verb is subscribe, publish, signal, history, members,
 // show, presence, all, moderate or create; who is anyone, nobody, granted, guests, users, user <id...>,
 // owner, claim <path> <value...>, or a named matcher, which only the directive in a site knows. A key is {env.*}, {file.*}, a hash sha256:<hex> for
 // backend, or the key itself.

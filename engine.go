@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	_ "github.com/caddy-realtime/realtime/engine/bolt" // a standard engine
 	"github.com/caddy-realtime/realtime/hub"
 )
 

@@ -3,8 +3,12 @@ package realtime
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +36,7 @@ var mayImport = map[string]string{
 	"access/guest":        "",
 	"access/token":        "hub/names github.com/golang-jwt/jwt/v5 github.com/go-jose/go-jose/v4 golang.org/x/text/unicode/norm",
 	"engine/enginetest":   "hub " + hubParts,
-	"engine/bolt":         "hub " + hubParts + " hub/receipts hub/values engine/bolt/journal go.etcd.io/bbolt go.etcd.io/bbolt/errors",
+	"engine/bolt":         "hub " + hubParts + " hub/receipts hub/values engine/bolt/journal go.etcd.io/bbolt go.etcd.io/bbolt/errors github.com/caddyserver/caddy/v2 github.com/caddyserver/caddy/v2/caddyconfig/caddyfile github.com/dustin/go-humanize",
 	"engine/bolt/journal": "golang.org/x/sys/unix",
 	"protocol":            "hub " + hubParts,
 	"internal/outbound":   "hub " + hubParts + " golang.org/x/sys/unix",
@@ -114,8 +118,23 @@ func checkProgram(t *testing.T, p listed) {
 	if slices.Contains(p.Imports, module) {
 		t.Errorf("%s imports the root package, which nothing may", p.ImportPath)
 	}
-	if importsBelow("github.com/caddyserver/") && !strings.HasPrefix(p.ImportPath, module+"/engine/") {
+	if !importsBelow("github.com/caddyserver/") {
+		return
+	}
+	if !strings.HasPrefix(p.ImportPath, module+"/engine/") {
 		t.Errorf("%s imports Caddy, which only the root package and engines may know", p.ImportPath)
+		return
+	}
+	for _, file := range p.GoFiles {
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file != "module.go" && slices.ContainsFunc(parsed.Imports, func(i *ast.ImportSpec) bool {
+			return strings.HasPrefix(i.Path.Value, `"github.com/caddyserver/`)
+		}) {
+			t.Errorf("%s: %s imports Caddy, which only module.go may", p.ImportPath, file)
+		}
 	}
 }
 
@@ -125,13 +144,13 @@ func isProgram(path string) bool {
 }
 
 type listed struct {
-	ImportPath string
-	Imports    []string
+	ImportPath, Dir  string
+	Imports, GoFiles []string
 }
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func (p *pooledHub) warnOfRestart(s *settings.Settings) {
 	}
 	if len(rooms) > 0 {
 		p.warned.Do(func() {
-			p.hub.Logger().Warn("rooms are kept in memory, so a restart of Caddy empties them, whatever their history says", "hub", p.name, "rooms", rooms)
+			p.hub.Logger().Warn("rooms are kept in memory, so a restart of Caddy empties them, whatever their history says; engine bolt keeps them", "hub", p.name, "rooms", rooms)
 		})
 	}
 }

@@ -186,7 +186,7 @@ func TestErrorRoutesThatHoldRoomsStillAnswer(t *testing.T) {
 
 // A history that a restart ends is warned about, once for a hub.
 func TestLongHistoryIsWarnedAbout(t *testing.T) {
-	const message = "rooms are kept in memory, so a restart of Caddy empties them, whatever their history says"
+	const message = "rooms are kept in memory, so a restart of Caddy empties them, whatever their history says; engine bolt keeps them"
 	for block, want := range map[string]string{
 		"realtime {\nhub long\nroom news/* {\nhistory 10 7d\n}\nroom all {\nhistory off off\n}\nroom day {\nhistory 10 24h\n}\nroom none {\nhistory 0 7d\n}\n}": "[news/* all]",
 		"realtime {\nhub day\nroom * {\nhistory 10 24h\n}\n}": "",
