@@ -149,7 +149,7 @@ func (c *Caller) look(ctx context.Context, room string, start Start) (Joined, er
 	if page.Gap != nil {
 		joined.Cursor = page.Gap.From
 	}
-	if _, joined.Returning = h.returning(page.Gap, room); !joined.Returning && joined.Can.Has(VerbMembers) {
+	if _, joined.Returning = h.returning(start.After, page.Gap, room); !joined.Returning && joined.Can.Has(VerbMembers) {
 		joined.Members, _ = h.memberCount(room) // 0 where the room has no presence
 	}
 	return joined, nil

@@ -11,10 +11,11 @@ import (
 // come back at about the same time, to a room in which nobody is yet. What they knew stays as it is until the
 // room's grace is over, which is what a member gets whose connection has ended.
 
-// returning returns until when others may be coming back, if a client that has come with this gap was in the
-// room before the hub began, and that time is not over.
-func (h *Hub) returning(gap *Gap, room string) (until time.Time, ok bool) {
-	if gap == nil || gap.Reason != message.GapEpoch {
+// returning returns until when others may be coming back, if a client that has come with this cursor, and gets this
+// gap, was in the room before the hub began, and that time is not over. Where the log outlives the hub it may
+// also have come afterwards, for a moment: it is treated alike.
+func (h *Hub) returning(after Position, gap *Gap, room string) (until time.Time, ok bool) {
+	if lost := gap != nil && gap.Reason == message.GapEpoch; !lost && (h.keeper != nil || after.IsZero()) {
 		return time.Time{}, false
 	}
 	until = h.born.Add(h.settings.Load().Policy(room).Presence.Grace)

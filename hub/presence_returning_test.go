@@ -51,6 +51,31 @@ func TestPresenceAfterARestart(t *testing.T) {
 	})
 }
 
+// Where the log outlives the hub, who comes back has a cursor that is good, and no gap.
+func TestPresenceAfterARestartOfADurableRoom(t *testing.T) {
+	bubble(t, configured(), func(t *testing.T, _ *hub.Hub) {
+		e, h := newFake(t, configured())
+		before := e.next
+		before.Offset--
+		ann := connect(t, h, person("ann"))
+		if j := join(t, ann, "r", hub.Start{After: before, State: []byte("1")}); !j.Returning || j.Members != 0 || j.Gap != nil {
+			t.Errorf("who comes back was told of %d members, returning: %t, gap: %v", j.Members, j.Returning, j.Gap)
+		}
+		cleo := connect(t, h, person("cleo"))
+		if j := join(t, cleo, "r", hub.Start{}); j.Returning || j.Members != 2 {
+			t.Errorf("who was not here before was told of %d members, returning: %t", j.Members, j.Returning)
+		}
+		advance(9 * time.Second)
+		equal(t, "before the grace is over", seen(t, ann))
+		advance(time.Second)
+		equal(t, "when it is", seen(t, ann), "2 =ann1")
+		ben := connect(t, h, person("ben"))
+		if j := join(t, ben, "r", hub.Start{After: before}); j.Returning || j.Members != 3 {
+			t.Errorf("who comes late was told of %d members, returning: %t", j.Members, j.Returning)
+		}
+	})
+}
+
 // A frame that was sent before a snapshot is not sent after it: the number would go back.
 func TestPresenceDoesNotGoBack(t *testing.T) {
 	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {

@@ -102,12 +102,13 @@ func (s *Session) trySubscribe(ctx context.Context, name string, start Start) (J
 	if err != nil {
 		return Joined{}, err
 	}
-	return s.enter(m, joined, state, start.Answer)
+	start.State = state
+	return s.enter(m, joined, start)
 }
 
 // enter makes a subscription that has begun one of the session's, unless something has changed
 // meanwhile.
-func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer func(Joined) []byte) (Joined, error) {
+func (s *Session) enter(m *Subscription, joined Joined, start Start) (Joined, error) {
 	r, name := m.room, m.room.name
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +129,7 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	}
 	// The new subscription holds its place before the old one lets go.
 	r.enter(m, s.dispatcher())
-	if err := m.appear(state, i < 0); err != nil {
+	if err := m.appear(start.State, i < 0); err != nil {
 		r.leave(m)
 		return Joined{}, err
 	}
@@ -140,14 +141,14 @@ func (s *Session) enter(m *Subscription, joined Joined, state []byte, answer fun
 	}
 	joined.Rights = Rights{Room: name, Can: m.can, Presence: r.policy.Load().Presence.Mode}
 	var until time.Time
-	if until, joined.Returning = s.hub.returning(joined.Gap, name); joined.Returning {
+	if until, joined.Returning = s.hub.returning(start.After, joined.Gap, name); joined.Returning {
 		m.stale = false
 		r.attendance.settle(until)
 	} else if m.can.Has(VerbMembers) {
 		joined.Members = r.memberCount()
 	}
-	if answer != nil {
-		s.queue(answer(joined))
+	if start.Answer != nil {
+		s.queue(start.Answer(joined))
 	}
 	// The session was not notified of messages between begin and enter.
 	s.waker.Wake()
