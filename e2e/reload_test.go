@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,43 @@ func TestCaddyRestart(t *testing.T) {
 			t.Errorf("%s's page has %q", p.name, got)
 		}
 		p.WaitGaps(1)
+	}
+}
+
+// Caddy ends and comes back with the rooms that a file has kept: nobody notices anything, and what is said meanwhile
+// arrives.
+func TestCaddyRestartWithAFile(t *testing.T) {
+	s := startSite(t, "engine bolt "+filepath.Join(t.TempDir(), "rooms.db"))
+	pages := s.openBy(t, transports...)
+	s.publish(t, "Zoe", "before")
+	want := []string{"before"}
+	for _, p := range pages {
+		p.WaitText("before")
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pages {
+		p.wait(`chat.realtime.state !== 'open'`)
+	}
+	pages[0].Say("said meanwhile")
+	s.load(t, "second")
+	pages[0].WaitPending(0)
+	s.publish(t, "Zoe", "after")
+	want = append(want, "said meanwhile", "after")
+	for _, p := range pages {
+		p.WaitText("after")
+		p.WaitTransport(p.name)
+		if got := p.soon(3); !slices.Equal(got, want) {
+			t.Errorf("%s's page has %q", p.name, got)
+		}
+		p.WaitGaps(0)
+	}
+	pages[0].Screenshot(filepath.Join(shotsDir(t), "restart.png"))
+	newcomer := openPage(t, s.address(t, ""), "newcomer")
+	newcomer.WaitText("after")
+	if got := newcomer.soon(3); !slices.Equal(got, want) {
+		t.Errorf("who comes now has %q", got)
 	}
 }
 
