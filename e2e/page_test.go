@@ -329,6 +329,14 @@ func (p *chatPage) WaitMembers(n int) {
 	p.wait(fmt.Sprintf(`part('people')?.querySelector('summary').textContent.trim() === '%d here'`, n))
 }
 
+// wantMembers fails the test unless the page shows n people in the room now.
+func (p *chatPage) wantMembers(n int) {
+	p.t.Helper()
+	if got := js[string](p, `part('people')?.querySelector('summary').textContent.trim()`); got != fmt.Sprintf("%d here", n) {
+		p.t.Errorf("%s's page shows %q, want %d", p.name, got, n)
+	}
+}
+
 // State and Transport are what the page says of its connection.
 func (p *chatPage) State() string     { return js[string](p, `chat.realtime.state`) }
 func (p *chatPage) Transport() string { return js[string](p, `chat.realtime.transport`) }

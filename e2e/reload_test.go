@@ -68,6 +68,7 @@ func TestCaddyRestart(t *testing.T) {
 	s.publish(t, "Zoe", "before")
 	for _, p := range pages {
 		p.WaitText("before")
+		p.WaitMembers(len(pages))
 	}
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
@@ -84,6 +85,7 @@ func TestCaddyRestart(t *testing.T) {
 			t.Errorf("%s's page has %q", p.name, got)
 		}
 		p.WaitGaps(1)
+		p.wantMembers(len(pages))
 	}
 }
 
@@ -96,6 +98,7 @@ func TestCaddyRestartWithAFile(t *testing.T) {
 	want := []string{"before"}
 	for _, p := range pages {
 		p.WaitText("before")
+		p.WaitMembers(len(pages))
 	}
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
@@ -115,6 +118,7 @@ func TestCaddyRestartWithAFile(t *testing.T) {
 			t.Errorf("%s's page has %q", p.name, got)
 		}
 		p.WaitGaps(0)
+		p.wantMembers(len(pages))
 	}
 	pages[0].Screenshot(filepath.Join(shotsDir(t), "restart.png"))
 	newcomer := openPage(t, s.address(t, ""), "newcomer")

@@ -257,7 +257,8 @@ func (c *Caller) Presence(room string) (*Presence, error) {
 
 // PresenceSince returns the presence of those among the rooms whose presence the
 // caller may see and where it has changed since the cursor, and the cursor to ask with
-// next time. The zero Position, or one of another epoch, gives all of them.
+// next time. The zero Position, or one of another epoch, gives all of them; one of another epoch gives none as long as
+// members may be coming back to all of the rooms after the hub began.
 func (c *Caller) PresenceSince(rooms []string, since Position) (changed []*Presence, cursor Position) {
 	h := c.hub
 	if since.Epoch != "" && since.Epoch != h.epoch && h.allReturning(rooms) {

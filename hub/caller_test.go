@@ -42,6 +42,7 @@ func TestOneDoor(t *testing.T) {
 		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
 		"MayTry":          "looks at an address and at no room",
 		"SpendFailure":    "likewise",
+		"Returning":       "looks at the cursor of a client that has been let in, and at the time",
 		"SubscriberCount": "spreads connections over shards; no client is told",
 	}
 	var methods []string

@@ -22,6 +22,17 @@ func (h *Hub) returning(after Position, gap *Gap, room string) (until time.Time,
 	return until, time.Now().Before(until)
 }
 
+// PresenceBefore is the cursor of a client that has kept what it knew of members from before the hub began, see
+// [Caller.PresenceSince].
+var PresenceBefore = Position{Epoch: "before"}
+
+// Returning reports whether a client that has come with this cursor, and gets this gap, was in the room before the hub
+// began, and others may still be coming back.
+func (h *Hub) Returning(room string, after Position, gap *Gap) bool {
+	_, ok := h.returning(after, gap, room)
+	return ok
+}
+
 // allReturning reports whether members may still be coming back to all of the rooms.
 func (h *Hub) allReturning(rooms []string) bool {
 	set, age := h.settings.Load(), time.Since(h.born)

@@ -137,6 +137,7 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 			return err
 		}
 		reads[i] = read
+		o.keepPresence(o.Hub.Returning(room.Name, room.Query.After, read.Gap))
 	}
 	page.More = cut(o.Rooms, reads)
 	logs := make([][]*hub.Message, len(reads))
@@ -153,6 +154,13 @@ func (o *Options) read(ctx context.Context, page *protocol.Page) error {
 	}
 	page.Messages = merge(logs)
 	return nil
+}
+
+// keepPresence leaves a client what it knows of members if it comes back after a restart, and has no cursor for presence.
+func (o *Options) keepPresence(returning bool) {
+	if returning && o.PresenceCursor.IsZero() {
+		o.PresenceCursor = hub.PresenceBefore
+	}
 }
 
 // merge merges the messages of several logs by time, keeping the order of each log.
@@ -209,6 +217,7 @@ func (o *Options) wait(ctx context.Context, session *hub.Session, wake hub.WakeC
 		if err != nil {
 			return err
 		}
+		o.keepPresence(joined.Returning)
 		if at[asked.Name] = joined.Cursor; joined.Gap != nil {
 			// Now, or the messages of other rooms might leave no room for it.
 			page.Gaps = append(page.Gaps, joined.Gap)

@@ -33,6 +33,8 @@ type page struct {
 
 	Room, Cursor, Conn string
 	More               bool
+	Present            []struct{ Members int } `json:"presence"`
+	Presence           string                  `json:"presence_cursor"`
 	Gap                *struct{ From, To, Reason string }
 	Messages           []struct{ Op, ID, Event, Data string }
 }

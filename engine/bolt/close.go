@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -57,7 +56,7 @@ func (e *Engine) close() (err error) {
 	for i, j := range e.journals {
 		err = errors.Join(err, j.Close())
 		if err == nil {
-			err = os.Remove(journalPath(e.path, i))
+			err = removeFile(journalPath(e.path, i))
 		}
 	}
 	return errors.Join(err, e.closeDatabase())

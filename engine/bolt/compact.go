@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 
 	bbolt "go.etcd.io/bbolt"
 )
@@ -69,7 +67,7 @@ func (e *Engine) compact() (before, after int64, err error) {
 	e.changes.Lock()
 	defer e.changes.Unlock()
 	fresh := e.path + ".compact"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the operator names the file
+	if err := removeFile(fresh); err != nil {
 		return 0, 0, err
 	}
 	old := e.db.Load()
@@ -88,7 +86,7 @@ func (e *Engine) compact() (before, after int64, err error) {
 		err = rename(fresh, e.path) // which has its lock already
 	}
 	if err != nil {
-		return 0, 0, errors.Join(full(err), db.Close(), os.Remove(fresh)) //nolint:gosec // the operator names the file
+		return 0, 0, errors.Join(full(err), db.Close(), removeFile(fresh))
 	}
 	e.swap.Lock() // when nobody reads the old one any more
 	defer e.swap.Unlock()

@@ -107,7 +107,7 @@ func create(path string) (err error) {
 		return err
 	}
 	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeFile(fresh); err != nil {
 		return err
 	}
 	db, err := openFile(fresh, &bbolt.Options{Timeout: lockTime})
@@ -119,6 +119,15 @@ func create(path string) (err error) {
 		return errors.Join(err, os.Remove(fresh))
 	}
 	return rename(fresh, path)
+}
+
+// removeFile removes a file, if it is there.
+func removeFile(path string) error {
+	err := os.Remove(path) //nolint:gosec // the operator names the file
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // rename gives a file its name, for good.
