@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -159,3 +160,9 @@ func isFull(err error) bool { return errors.Is(err, hub.ErrStorageFull) }
 
 // advance lets so much time pass in a bubble.
 func advance(d time.Duration) { <-time.After(d) }
+
+// still runs a test in a bubble, where the follower does nothing by itself.
+func still(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}

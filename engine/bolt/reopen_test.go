@@ -96,52 +96,56 @@ func TestKilled(t *testing.T) {
 		{"another boot, always", otherBoot, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), Options{Sync: test.sync})
-			begin := use(t, e, "r", 100)
-			unused := use(t, e, "unused", 100)
-			publish(t, e, "r", texts(1, 3)...)
-			followed(t, e)
-			last := publish(t, e, "r", texts(4, 6)...)
-			path := killed(t, e)
-			test.boot(t)
-			e = opened(t, path, Options{Sync: test.sync})
-			publish(t, e, "r", "7")
-			publish(t, e, "unused", "8")
-			want, rest, others := texts(1, 7), texts(7, 7), texts(8, 8)
-			if test.gap {
-				want = append(append(texts(1, 6), "gap epoch"), "7")
-				rest, others = append([]string{"gap epoch"}, rest...), append([]string{"gap epoch"}, others...)
-			}
-			equal(t, "all", after(t, e, "r", begin), want...)
-			equal(t, "the rest", after(t, e, "r", last), rest...)
-			equal(t, "another room", after(t, e, "unused", unused), others...)
+			still(t, func(t *testing.T) {
+				e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), Options{Sync: test.sync})
+				begin := use(t, e, "r", 100)
+				unused := use(t, e, "unused", 100)
+				publish(t, e, "r", texts(1, 3)...)
+				followed(t, e)
+				last := publish(t, e, "r", texts(4, 6)...)
+				path := killed(t, e)
+				test.boot(t)
+				e = opened(t, path, Options{Sync: test.sync})
+				publish(t, e, "r", "7")
+				publish(t, e, "unused", "8")
+				want, rest, others := texts(1, 7), texts(7, 7), texts(8, 8)
+				if test.gap {
+					want = append(append(texts(1, 6), "gap epoch"), "7")
+					rest, others = append([]string{"gap epoch"}, rest...), append([]string{"gap epoch"}, others...)
+				}
+				equal(t, "all", after(t, e, "r", begin), want...)
+				equal(t, "the rest", after(t, e, "r", last), rest...)
+				equal(t, "another room", after(t, e, "unused", unused), others...)
+			})
 		})
 	}
 }
 
 // A journal that is cut off within its last frame has everything before that. It was not answered.
 func TestTornJournal(t *testing.T) {
-	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
-	begin := use(t, e, "r", 100)
-	publish(t, e, "r", "1", "2")
-	before := e.journals[e.generation%2].Size()
-	publish(t, e, "r", "3")
-	whole := e.journals[e.generation%2].Size()
-	path := killed(t, e)
-	for size := before; size < whole; size++ {
-		torn := filepath.Join(t.TempDir(), "rooms.db")
-		for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
-			copyFile(t, path+suffix, torn+suffix)
+	still(t, func(t *testing.T) {
+		e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+		begin := use(t, e, "r", 100)
+		publish(t, e, "r", "1", "2")
+		before := e.journals[e.generation%2].Size()
+		publish(t, e, "r", "3")
+		whole := e.journals[e.generation%2].Size()
+		path := killed(t, e)
+		for size := before; size < whole; size++ {
+			torn := filepath.Join(t.TempDir(), "rooms.db")
+			for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
+				copyFile(t, path+suffix, torn+suffix)
+			}
+			if err := os.Truncate(journalPath(torn, int(e.generation%2)), size); err != nil {
+				t.Fatal(err)
+			}
+			again := opened(t, torn, interval)
+			use(t, again, "r", 100)
+			publish(t, again, "r", "4")
+			equal(t, "read", after(t, again, "r", begin), "1", "2", "4")
+			closed(t, again)
 		}
-		if err := os.Truncate(journalPath(torn, int(e.generation%2)), size); err != nil {
-			t.Fatal(err)
-		}
-		again := opened(t, torn, interval)
-		use(t, again, "r", 100)
-		publish(t, again, "r", "4")
-		equal(t, "read", after(t, again, "r", begin), "1", "2", "4")
-		closed(t, again)
-	}
+	})
 }
 
 // A journal that is damaged before its end loses what follows, and everybody gets a gap.
@@ -156,27 +160,29 @@ func TestDamagedJournal(t *testing.T) {
 		{"in the header", -1, []string{"gap epoch", "9"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
-			begin := use(t, e, "r", 100)
-			publish(t, e, "r", "1")
-			at := e.journals[e.generation%2].Size() + test.at
-			publish(t, e, "r", "2")
-			publish(t, e, "r", "3")
-			path, slot := killed(t, e), int(e.generation%2)
-			if test.at < 0 {
-				at = 3
-			}
-			b, err := os.ReadFile(journalPath(path, slot))
-			if err == nil {
-				b[at] ^= 0xff
-				err = os.WriteFile(journalPath(path, slot), b, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			e = opened(t, path, interval)
-			publish(t, e, "r", "9")
-			equal(t, "read", after(t, e, "r", begin), test.want...)
+			still(t, func(t *testing.T) {
+				e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+				begin := use(t, e, "r", 100)
+				publish(t, e, "r", "1")
+				at := e.journals[e.generation%2].Size() + test.at
+				publish(t, e, "r", "2")
+				publish(t, e, "r", "3")
+				path, slot := killed(t, e), int(e.generation%2)
+				if test.at < 0 {
+					at = 3
+				}
+				b, err := os.ReadFile(journalPath(path, slot))
+				if err == nil {
+					b[at] ^= 0xff
+					err = os.WriteFile(journalPath(path, slot), b, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				e = opened(t, path, interval)
+				publish(t, e, "r", "9")
+				equal(t, "read", after(t, e, "r", begin), test.want...)
+			})
 		})
 	}
 }
@@ -185,31 +191,33 @@ func TestDamagedJournal(t *testing.T) {
 func TestRestoredBackup(t *testing.T) {
 	for name, journals := range map[string]bool{"alone": false, "with the journals of later": true} {
 		t.Run(name, func(t *testing.T) {
-			e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
-			use(t, e, "r", 100)
-			early := publish(t, e, "r", "1")
-			followed(t, e)
-			backup := killed(t, e)
-			for range 3 {
-				publish(t, e, "r", "2")
+			still(t, func(t *testing.T) {
+				e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+				use(t, e, "r", 100)
+				early := publish(t, e, "r", "1")
 				followed(t, e)
-			}
-			late := publish(t, e, "r", "3")
-			now := killed(t, e)
-			for i := range 2 {
-				if journals {
-					copyFile(t, journalPath(now, i), journalPath(backup, i))
-				} else if err := os.Remove(journalPath(backup, i)); err != nil {
-					t.Fatal(err)
+				backup := killed(t, e)
+				for range 3 {
+					publish(t, e, "r", "2")
+					followed(t, e)
 				}
-			}
-			e = opened(t, backup, interval)
-			next := publish(t, e, "r", "9")
-			if next.Offset <= late.Offset {
-				t.Errorf("%v was given before %v", next, late)
-			}
-			equal(t, "who has seen later", after(t, e, "r", late), "gap epoch", "9")
-			equal(t, "who has not", after(t, e, "r", early), "gap epoch", "9")
+				late := publish(t, e, "r", "3")
+				now := killed(t, e)
+				for i := range 2 {
+					if journals {
+						copyFile(t, journalPath(now, i), journalPath(backup, i))
+					} else if err := os.Remove(journalPath(backup, i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				e = opened(t, backup, interval)
+				next := publish(t, e, "r", "9")
+				if next.Offset <= late.Offset {
+					t.Errorf("%v was given before %v", next, late)
+				}
+				equal(t, "who has seen later", after(t, e, "r", late), "gap epoch", "9")
+				equal(t, "who has not", after(t, e, "r", early), "gap epoch", "9")
+			})
 		})
 	}
 }
