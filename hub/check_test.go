@@ -253,8 +253,8 @@ func (c *checker) traces(t *traces, last uint64) {
 
 // memoryOf returns the memory engine, also if a test has wrapped it so that it passes for a remote one.
 func memoryOf(e Engine) (*Memory, bool) {
-	if wrapped, ok := e.(interface{ Wraps() *Memory }); ok {
-		return wrapped.Wraps(), true
+	if wrapped, ok := e.(interface{ Wraps() Engine }); ok {
+		return memoryOf(wrapped.Wraps())
 	}
 	m, ok := e.(*Memory)
 	return m, ok

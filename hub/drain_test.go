@@ -133,7 +133,7 @@ type slow struct {
 }
 
 // Wraps returns the engine.
-func (e slow) Wraps() *hub.Memory { return e.Memory }
+func (e slow) Wraps() hub.Engine { return e.Memory }
 
 func (e slow) Publish(ctx context.Context, d hub.Draft) (hub.Receipt, error) {
 	<-e.store

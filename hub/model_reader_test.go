@@ -168,8 +168,8 @@ func (r *reader) honoured(start hub.Start) {
 // forward reads pages from a cursor to the end.
 func (m *model) forward() {
 	room, start := m.start()
-	if start.Last > 0 || start.Age > 0 {
-		return // see backward
+	if start.Last > 0 || start.Age > 0 || m.unsteady {
+		return // see backward; and whoever reads a page himself is told of each failure
 	}
 	r := &reader{model: m, room: room, pos: start.After}
 	q := hub.Query{After: start.After, InvalidCursor: start.InvalidCursor, Limit: one(m, 1, 3, 50)}
@@ -209,6 +209,9 @@ func (m *model) forward() {
 
 // backward reads the newest messages, then those before them.
 func (m *model) backward() {
+	if m.unsteady {
+		return
+	}
 	room, limit := m.room(), one(m, 1, 3, 50)
 	q := one(m, hub.Query{Last: 1 + m.rnd.IntN(20)}, hub.Query{Age: one(m, time.Second, time.Minute)})
 	q.Limit = limit

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-realtime/realtime/engine/enginetest"
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/limit"
 	"github.com/caddy-realtime/realtime/hub/message"
@@ -33,20 +34,25 @@ const (
 // TestModel does random things to a hub and compares what its readers see
 // with a list of all that was published.
 func TestModel(t *testing.T) {
-	testModel(t, false)
+	testModel(t, func(e hub.Engine, _ uint64) hub.Engine { return e })
 }
 
 // TestModelOfARemoteEngine does the same with an engine that passes for one outside of this process: its log is
 // read off the delivery path.
 func TestModelOfARemoteEngine(t *testing.T) {
-	testModel(t, true)
+	testModel(t, func(e hub.Engine, _ uint64) hub.Engine { return remote{e} })
+}
+
+// TestModelOfAnUnsteadyEngine does the same with an engine that fails now and then, and loses what it delivers.
+func TestModelOfAnUnsteadyEngine(t *testing.T) {
+	testModel(t, func(e hub.Engine, seed uint64) hub.Engine { return enginetest.NewUnsteady(remote{e}, seed, 5) })
 }
 
 // remote hides that its engine keeps its logs in this process: what it hands out are copies.
 type remote struct{ hub.Engine }
 
 // Wraps returns the engine.
-func (r remote) Wraps() *hub.Memory { return r.Engine.(*hub.Memory) }
+func (r remote) Wraps() hub.Engine { return r.Engine }
 
 func (r remote) Subscribe(ctx context.Context, room string, to hub.Reader) (hub.Position, func(), error) {
 	return r.Engine.Subscribe(ctx, room, copies{to})
@@ -73,18 +79,18 @@ func copyOf(m *hub.Message) *hub.Message {
 	}
 }
 
-func testModel(t *testing.T, isRemote bool) {
+func testModel(t *testing.T, wrap func(e hub.Engine, seed uint64) hub.Engine) {
 	t.Helper()
 	for i := range *modelRuns {
 		seed := *modelSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &model{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), rooms: make(map[string][]sent), remote: isRemote}
+				m := &model{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), rooms: make(map[string][]sent)}
 				m.configure()
-				var engine hub.Engine = hub.NewMemory()
-				if isRemote {
-					engine = remote{engine}
-				}
+				engine := wrap(hub.NewMemory(), seed)
+				_, inProcess := engine.(hub.Keeper)
+				_, m.unsteady = engine.(*enginetest.Unsteady)
+				m.remote = !inProcess
 				m.hub = newHubOn(t, engine, m.settings)
 				for step := range 300 {
 					what := m.step()
@@ -106,6 +112,7 @@ type model struct {
 	*testing.T
 	rnd         *rand.Rand
 	remote      bool // the engine passes for one outside of this process
+	unsteady    bool // it may fail
 	hub         *hub.Hub
 	settings    *settings.Settings
 	rooms       map[string][]sent
@@ -236,6 +243,9 @@ func (m *model) full(err error, room string) bool {
 	return true
 }
 
+// failed reports whether err is that of an engine that may fail.
+func (m *model) failed(err error) bool { return m.unsteady && errors.Is(err, hub.ErrUnavailable) }
+
 func (m *model) publish() {
 	room := m.room()
 	for range one(m, 1, 1, 1, 5, 5, 70) {
@@ -259,7 +269,7 @@ func (m *model) publish() {
 		} else {
 			s.Receipt, err = m.hub.Caller(hub.Client{}).Publish(m.Context(), p)
 		}
-		if m.full(err, room) {
+		if m.full(err, room) || m.failed(err) {
 			return
 		}
 		if err != nil || s.IsZero() != p.Signal || !s.Time.Equal(time.Now()) {
@@ -337,7 +347,7 @@ func (m *model) join() {
 	c := one(m, m.clients...)
 	room, start := m.start()
 	joined, err := c.Subscribe(m.Context(), room, start)
-	if m.full(err, room) {
+	if m.full(err, room) || m.failed(err) {
 		return
 	}
 	if err != nil {
@@ -368,8 +378,8 @@ func (m *model) next() {
 func (m *model) read(c *client, limit int) (more bool) {
 	items, more := c.Next(make([]hub.Item, 0, limit))
 	if !more && c.Waits() {
-		synctest.Wait() // for the page
 		more = true
+		defer m.forThePage()
 	}
 	for _, item := range items {
 		if item.Gap != nil {
@@ -392,6 +402,14 @@ func (m *model) read(c *client, limit int) (more bool) {
 		}
 	}
 	return more
+}
+
+// forThePage waits for a page of the engine's log.
+func (m *model) forThePage() {
+	synctest.Wait()
+	if m.unsteady {
+		advance(time.Second) // there may have to be another try
+	}
 }
 
 // catchUp lets everybody read all, so that they stand together.
