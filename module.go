@@ -66,7 +66,8 @@ type Handler struct {
 
 	// Options for some rooms. An exact name wins over a pattern, a longer pattern
 	// over a shorter one. An option that a rule leaves out comes from the next less
-	// specific rule that matches, then from the hub.
+	// specific rule that matches, then from the hub. When memory or `max_rooms` is used up,
+	// rooms that match a pattern, other than `*`, are the last to make way.
 	Rooms []Room `json:"rooms,omitempty"`
 
 	// Who may do what in the rooms that no room's `allow` is about. A reload applies to
@@ -117,7 +118,8 @@ type Handler struct {
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 
 	// The maximum number of rooms in the hub; -1 for no limit. Beyond it a new room
-	// replaces the least recently used room without members; if all rooms have
+	// replaces the least recently used room without members, and one that matches a pattern
+	// of `rooms` (other than `*`) only if there is no other; if all rooms have
 	// members it is refused with 503. Default: 10000.
 	MaxRooms int `json:"max_rooms,omitempty"`
 
@@ -152,7 +154,8 @@ type Handler struct {
 	// How many bytes the hub may keep: messages (their data and 400 bytes each),
 	// cached encoded forms, presence frames, and members' states, which take no more
 	// than half of it; -1 for no limit. When it is used up the oldest messages are
-	// removed. Default: 67108864 (64 MiB).
+	// removed, those of rooms that match a pattern of `rooms` (other than `*`) last: other
+	// rooms have a sixteenth of it in any case. Default: 67108864 (64 MiB).
 	HistoryMemory int64 `json:"history_memory,omitempty"`
 
 	// How often an idle connection is sent a sign of life: a WebSocket gets a ping,

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,8 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 			if err := r.checkOwned(); err != nil {
 				return nil, false, fmt.Errorf("room %q: %w", r.Pattern, err)
 			}
-			continue // it has rights, and no settings
+			s.Owned = append(s.Owned, r.Pattern)
+			continue // it has rights, and no limits
 		}
 		rule, err := r.settings()
 		if err != nil {
@@ -90,6 +92,7 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 		}
 		s.Rooms = append(s.Rooms, rule)
 	}
+	slices.Sort(s.Owned) // their order says nothing
 	return s, own, s.Check()
 }
 

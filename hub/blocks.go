@@ -11,24 +11,46 @@ import (
 
 // The part of the hub that counts rooms, and makes way for new ones.
 
-// block is the rooms that count together: those of one quota or, without a pattern, all
-// rooms that have none. A block without rooms is forgotten.
+// blockKey says which rooms count together: those of one quota, without a pattern all rooms that
+// have none. Declared rooms are in a block of their own, since they make way last.
+type blockKey struct {
+	pattern  string
+	declared bool
+}
+
+// block is the rooms with one key. A block without rooms is forgotten.
 type block struct {
-	pattern string
-	byUse   ranking.Heap[*room] // the least recently used first; guarded by Hub.mu
-	vacant  atomic.Int64        // rooms without members
+	key    blockKey
+	byUse  ranking.Heap[*room] // the least recently used first; guarded by Hub.mu
+	vacant atomic.Int64        // rooms without members
+}
+
+// keyOf returns the key of the block in which the room of that name counts.
+func (h *Hub) keyOf(name string) blockKey {
+	s := h.settings.Load()
+	return blockKey{s.RoomsQuota(name).Pattern, s.Declared(name)}
 }
 
 // blockOf returns the block in which the room counts, making it if need be. Called with mu
 // held, as are those below.
 func (h *Hub) blockOf(r *room) *block {
-	pattern := h.settings.Load().RoomsQuota(r.name).Pattern
-	b := h.blocks[pattern]
+	key := h.keyOf(r.name)
+	b := h.blocks[key]
 	if b == nil {
-		b = &block{pattern: pattern}
-		h.blocks[pattern] = b
+		b = &block{key: key}
+		h.blocks[key] = b
 	}
 	return b
+}
+
+// roomsOf returns how many rooms have the quota with the pattern.
+func (h *Hub) roomsOf(pattern string) (n int) {
+	for _, declared := range inTurn {
+		if b := h.blocks[blockKey{pattern, declared}]; b != nil {
+			n += len(b.byUse)
+		}
+	}
+	return n
 }
 
 // keep takes the room into the hub.
@@ -59,7 +81,7 @@ func (h *Hub) enrol(r *room) {
 func (h *Hub) strike(r *room) {
 	b := r.block
 	if b.byUse.Remove(r.index); len(b.byUse) == 0 {
-		delete(h.blocks, b.pattern)
+		delete(h.blocks, b.key)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,36 +90,41 @@ func (h *Hub) strike(r *room) {
 	}
 }
 
-// regroup moves the room to another block if its quota is another one now. It takes mu.
+// regroup moves the room to another block if it counts in another one now. It takes mu.
 func (h *Hub) regroup(r *room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.rooms[r.name] == r && r.block.pattern != h.settings.Load().RoomsQuota(r.name).Pattern {
+	if h.rooms[r.name] == r && r.block.key != h.keyOf(r.name) {
 		h.strike(r)
 		h.enrol(r)
 	}
 }
 
-// divide gives the rooms their shares of the budget.
+// divide gives the rooms their shares of the budget, and tells it which are declared.
 func (h *Hub) divide(s *settings.Settings) {
-	if len(s.MemoryQuotas()) == 0 {
-		h.budget.Divide(nil)
-		return
+	var shareOf func(room string) (string, int64)
+	if len(s.MemoryQuotas()) > 0 {
+		shareOf = func(room string) (share string, most int64) {
+			q := s.MemoryQuota(room)
+			return q.Pattern, int64(q.Max)
+		}
 	}
-	h.budget.Divide(func(room string) (share string, most int64) {
-		q := s.MemoryQuota(room)
-		return q.Pattern, int64(q.Max)
-	})
+	var isDeclared func(room string) bool
+	if s.Declares() {
+		isDeclared = s.Declared
+	}
+	h.budget.Divide(shareOf, isDeclared)
 }
 
 // makeWayFor makes sure that there may be one more room, of that name. It returns the room
 // that has made way, for forget, and nil if none had to; or the refusal. In a full block one
-// of its own rooms makes way, otherwise the least recently used one of all.
+// of its own rooms makes way, otherwise the least recently used one of all; declared rooms
+// only where there is no other.
 func (h *Hub) makeWayFor(name string, c *Client) (gone *room, err error) {
 	set := h.settings.Load()
 	q := set.RoomsQuota(name)
-	if b := h.blocks[q.Pattern]; q.Max > 0 && b != nil && len(b.byUse) >= q.Max {
-		if gone = h.makeWay(b); gone == nil {
+	if q.Max > 0 && h.roomsOf(q.Pattern) >= q.Max {
+		if gone = h.makeWay(&q); gone == nil {
 			return nil, h.biteQuota("max_rooms", q, c, name)
 		}
 		return gone, nil
@@ -111,14 +138,29 @@ func (h *Hub) makeWayFor(name string, c *Client) (gone *room, err error) {
 	return gone, nil
 }
 
-// makeWay drops the least recently used room without subscribers, of the block or, if that is
-// nil, of all, and returns it for forget; nil if there is none.
-func (h *Hub) makeWay(in *block) *room {
+// inTurn says which rooms make way before others: whether they are declared.
+var inTurn = [...]bool{false, true}
+
+// makeWay drops the room without subscribers that is the next to make way, of those with the
+// quota or, if that is nil, of all, and returns it for forget; nil if there is none.
+func (h *Hub) makeWay(of *settings.Quota) *room {
+	for _, declared := range inTurn {
+		if r := h.makeWayAmong(of, declared); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// makeWayAmong drops the least recently used of these rooms.
+func (h *Hub) makeWayAmong(of *settings.Quota, declared bool) *room {
 	now := int64(time.Since(h.born))
 	for range 2*len(h.rooms) + 1 { // each is ranked anew once, then it is its turn
-		b := in
-		if b == nil {
-			b = h.leastUsed()
+		var b *block
+		if of != nil {
+			b = h.blocks[blockKey{of.Pattern, declared}]
+		} else {
+			b = h.leastUsed(declared)
 		}
 		if b == nil || b.vacant.Load() <= 0 {
 			return nil // and no need to look
@@ -141,10 +183,10 @@ func (h *Hub) makeWay(in *block) *room {
 }
 
 // leastUsed returns the block with the room that comes first, as far as that has been
-// looked at, among the blocks that have rooms without subscribers.
-func (h *Hub) leastUsed() (least *block) {
-	for _, b := range h.blocks {
-		if b.vacant.Load() > 0 && (least == nil || b.byUse[0].Before(least.byUse[0])) {
+// looked at, among the blocks that have rooms without subscribers, and declared ones or others.
+func (h *Hub) leastUsed(declared bool) (least *block) {
+	for key, b := range h.blocks {
+		if key.declared == declared && b.vacant.Load() > 0 && (least == nil || b.byUse[0].Before(least.byUse[0])) {
 			least = b
 		}
 	}

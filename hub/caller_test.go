@@ -39,7 +39,7 @@ func TestOneDoor(t *testing.T) {
 		"Draining":       "the operator's",
 		"StopAccepting":  "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",
-		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Unlocked": "the tests'",
+		"Addresses":      "the tests'", "Check": "the tests'", "Keeps": "the tests'", "Knows": "the tests'", "Unlocked": "the tests'",
 		"MayTry":          "looks at an address and at no room",
 		"SpendFailure":    "likewise",
 		"Returning":       "looks at the cursor of a client that has been let in, and at the time",

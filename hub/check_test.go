@@ -167,8 +167,8 @@ func (c *checker) rooms() {
 			vacantIn[r.block]++
 		}
 		roomsIn[r.block]++
-		q := set.RoomsQuota(name)
-		c.that(r.block == c.hub.blocks[q.Pattern], "room %s does not count in %q", name, q.Pattern)
+		key := blockKey{set.RoomsQuota(name).Pattern, set.Declared(name)}
+		c.that(r.block == c.hub.blocks[key], "room %s does not count in %v", name, key)
 		c.that(r.index < len(r.block.byUse) && r.block.byUse[r.index] == r, "room %s has no rank", name)
 		c.attendance(r)
 		sum, dispatchers := 0, make(map[Dispatcher]bool)
@@ -180,9 +180,9 @@ func (c *checker) rooms() {
 		c.that(r.subscribers == sum && sum == c.members[r], "room %s has %d members, %d by groups, %d by sessions", name, r.subscribers, sum, c.members[r])
 		c.ring(name, &r.ring)
 	}
-	for pattern, b := range c.hub.blocks {
-		c.that(len(b.byUse) == roomsIn[b] && len(b.byUse) > 0, "%d rooms in %q, %d with a rank", roomsIn[b], pattern, len(b.byUse))
-		c.that(int64(vacantIn[b]) == b.vacant.Load(), "%d rooms without members in %q, counted %d", vacantIn[b], pattern, b.vacant.Load())
+	for key, b := range c.hub.blocks {
+		c.that(b.key == key && len(b.byUse) == roomsIn[b] && len(b.byUse) > 0, "%d rooms in %v, %d with a rank", roomsIn[b], key, len(b.byUse))
+		c.that(int64(vacantIn[b]) == b.vacant.Load(), "%d rooms without members in %v, counted %d", vacantIn[b], key, b.vacant.Load())
 	}
 }
 
@@ -306,3 +306,6 @@ func (h *Hub) Unlocked() bool {
 	h.mu.Unlock()
 	return true
 }
+
+// Knows reports whether the hub has the room.
+func (h *Hub) Knows(room string) bool { return h.lookUp(room) != nil }

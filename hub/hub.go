@@ -43,7 +43,7 @@ type Hub struct {
 	closed   bool
 	rooms    map[string]*room
 	leaving  map[string]chan struct{} // rooms that are being forgotten; closed when that is done
-	blocks   map[string]*block        // the same rooms, by the pattern of their quota
+	blocks   map[blockKey]*block      // the same rooms
 	sessions map[*Session]struct{}
 	answers  int           // clients that are being answered without a session
 	attached int           // connections that belong to a server, see Attached
@@ -88,7 +88,7 @@ func New(s *settings.Settings, e Engine) (*Hub, error) {
 		born:       time.Now(),
 		rooms:      make(map[string]*room),
 		leaving:    make(map[string]chan struct{}),
-		blocks:     make(map[string]*block),
+		blocks:     make(map[blockKey]*block),
 		sessions:   make(map[*Session]struct{}),
 		epoch:      secret.NewID(),
 		publishing: gate{last: make(chan struct{}, 1)},
@@ -130,7 +130,7 @@ func (h *Hub) Configure(s *settings.Settings) error {
 	before := h.settings.Swap(s)
 	h.bitten.Clear()
 	h.budget.SetMax(s.HistoryMemory)
-	if !slices.Equal(before.MemoryQuotas(), s.MemoryQuotas()) {
+	if !before.SameDeclared(s) || !slices.Equal(before.MemoryQuotas(), s.MemoryQuotas()) {
 		h.divide(s)
 	}
 	for _, r := range h.list() {

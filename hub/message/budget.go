@@ -53,19 +53,21 @@ func (p *Presence) weight() int {
 // Budget bounds the bytes of all that a hub's rings keep, and the logs of an engine in
 // this process, of snapshots of presence, and of states that are shown. A message is
 // charged once, however many keep it. When the budget is exceeded, cached encoded
-// forms go first, then the oldest messages of the hub. Some rooms may have a share of
-// it, see [Budget.Divide].
+// forms go first, then the oldest messages of the hub, those of declared rooms last. Some
+// rooms may have a share of it. See [Budget.Divide] for both.
 type Budget struct {
 	mu     sync.Mutex
 	max    int64
 	used   int64
 	shown  int64     // of that, states
-	kept   list.List // every message that is kept, oldest first
+	kept   queue     // every message that is kept
 	cached list.List // those among them that carry encoded forms
+	taken  uint64    // how many messages there have been
 
-	states  map[string]int64 // what is charged for states, by room
-	shareOf func(room string) (name string, most int64)
-	shares  map[string]*share
+	states     map[string]int64 // what is charged for states, by room
+	isDeclared func(room string) bool
+	shareOf    func(room string) (name string, most int64)
+	shares     map[string]*share
 }
 
 // NewBudget returns a budget of so many bytes.
@@ -86,8 +88,9 @@ func (b *Budget) Hold(m *Message) {
 	m.bare = m.weight()
 	m.bytes = m.bare
 	b.used += m.bytes
-	m.kept = b.kept.PushBack(m)
-	b.chargeShare(m)
+	m.turn = b.taken
+	b.taken++
+	b.enqueue(m)
 }
 
 // Release takes one hold of m back.
@@ -182,17 +185,16 @@ func (b *Budget) Uncache(m *Message) {
 }
 
 // Relieve drops cached forms until the budget holds. If they do not suffice
-// it returns the oldest message, which must go; the oldest of a share that is exceeded
-// comes before.
+// it returns the oldest message, which must go. The oldest of a share that is exceeded
+// comes before, and those of declared rooms come last.
 func (b *Budget) Relieve() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m := b.surplus(); m != nil {
 		return m
 	}
-	b.dropCached()
-	if e := b.kept.Front(); e != nil && b.used > b.max {
-		return e.Value.(*Message)
+	if b.dropCached(); b.used > b.max {
+		return b.kept.oldest(b.max)
 	}
 	return nil
 }
@@ -236,13 +238,26 @@ func (b *Budget) Bytes() int64 {
 	return b.used
 }
 
+// enqueue appends m to what is kept, and charges it to the share of its room. Called with mu held.
+func (b *Budget) enqueue(m *Message) {
+	m.declared = b.isDeclared != nil && b.isDeclared(m.Room)
+	m.kept = b.kept.push(m)
+	b.chargeShare(m)
+}
+
+// dequeue undoes enqueue.
+func (b *Budget) dequeue(m *Message) {
+	m.leaveShare()
+	b.kept.remove(m, m.kept)
+	m.kept = nil
+}
+
 // drop ends the accounting of m. Called with mu held.
 func (b *Budget) drop(m *Message) {
 	b.dropForms(m)
 	b.used -= m.bytes
-	m.leaveShare()
-	b.kept.Remove(m.kept)
-	m.kept, m.bytes = nil, 0
+	b.dequeue(m)
+	m.bytes = 0
 }
 
 func (b *Budget) dropForms(m *Message) {

@@ -33,6 +33,7 @@ type Message struct {
 	// the same connection, and no key to it. It is not sent to clients.
 	Publisher string
 	Signal    bool      // delivered, never stored, no Position
+	declared  bool      // its room is; like kept
 	Time      time.Time // set by the engine
 	Expires   time.Time // zero: only retention ends it
 	// Presence makes the entry a presence frame, a signal without data.
@@ -46,6 +47,7 @@ type Message struct {
 	bare   int64         // what is charged without encoded forms
 	bytes  int64         // what is charged
 	kept   *list.Element // in budget.kept
+	turn   uint64        // how many messages the budget had taken before
 	cached *list.Element // in budget.cached
 	share  *share        // that it is charged to, too; nil: none
 	shared *list.Element // in share.kept

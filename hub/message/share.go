@@ -1,7 +1,5 @@
 package message
 
-import "container/list"
-
 // share is the part of a budget that some rooms have together. It counts what is kept of
 // them without encoded forms, which are the whole budget's and go first. The budget's mu
 // guards it.
@@ -9,23 +7,25 @@ type share struct {
 	name  string
 	max   int64
 	used  int64
-	shown int64     // of that, states
-	kept  list.List // the messages that are charged to it, oldest first
+	shown int64 // of that, states
+	kept  queue // the messages that are charged to it
 }
 
 // Divide gives rooms a share of the budget. shareOf says the name of a room's share, and how many
 // bytes that has; an empty name means none. Rooms with the same name have one together. Above it,
-// the oldest messages of these rooms go first. What is kept already is charged to the new
-// shares; what is over them goes by [Budget.Relieve]. nil takes all shares back. shareOf is
-// called with a lock held: it must not block, and always give the same answer.
-func (b *Budget) Divide(shareOf func(room string) (name string, most int64)) {
+// the oldest messages of these rooms go first. isDeclared says whether a room is declared: in the budget,
+// and in a share, its messages go after those of other rooms, which have a sixteenth of it in any
+// case. What is kept already is divided anew; what is over goes by [Budget.Relieve]. nil stands for
+// no shares, and for no declared rooms. Both are called with a lock held: they must not block, and
+// always give the same answer.
+func (b *Budget) Divide(shareOf func(room string) (name string, most int64), isDeclared func(room string) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.isDeclared = isDeclared
 	b.shareOf, b.shares = shareOf, make(map[string]*share)
-	for e := b.kept.Front(); e != nil; e = e.Next() {
-		m := e.Value.(*Message)
-		m.share, m.shared = nil, nil
-		b.chargeShare(m)
+	for _, m := range b.kept.all() {
+		b.dequeue(m)
+		b.enqueue(m)
 	}
 	for room, n := range b.states {
 		if s := b.shareFor(room); s != nil {
@@ -55,7 +55,7 @@ func (b *Budget) shareFor(room string) *share {
 func (b *Budget) chargeShare(m *Message) {
 	if s := b.shareFor(m.Room); s != nil {
 		s.used += m.bare
-		m.share, m.shared = s, s.kept.PushBack(m)
+		m.share, m.shared = s, s.kept.push(m)
 	}
 }
 
@@ -63,7 +63,7 @@ func (b *Budget) chargeShare(m *Message) {
 func (m *Message) leaveShare() {
 	if m.share != nil {
 		m.share.used -= m.bare
-		m.share.kept.Remove(m.shared)
+		m.share.kept.remove(m, m.shared)
 		m.share, m.shared = nil, nil
 	}
 }
@@ -77,8 +77,8 @@ func (s *share) show(n int64) {
 // surplus returns the oldest message of a share that is exceeded, or nil.
 func (b *Budget) surplus() *Message {
 	for _, s := range b.shares {
-		if e := s.kept.Front(); e != nil && s.used > s.max {
-			return e.Value.(*Message)
+		if m := s.kept.oldest(s.max); m != nil && s.used > s.max {
+			return m
 		}
 	}
 	return nil

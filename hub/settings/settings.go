@@ -36,7 +36,7 @@ type Settings struct {
 	// MaxMessageSize bounds the data of one message, in bytes.
 	MaxMessageSize int
 	// MaxRooms bounds the rooms. A new room replaces the least recently used one
-	// without subscribers.
+	// without subscribers; declared rooms go last.
 	MaxRooms int
 	// MaxConnections bounds the sessions.
 	MaxConnections int
@@ -48,7 +48,7 @@ type Settings struct {
 	MaxUsers int
 	// HistoryMemory bounds all that is kept, in bytes: messages with 400 each beside
 	// their data, cached encoded forms, frames of presence, and states, which have
-	// no more than half of it.
+	// no more than half of it. Messages of declared rooms go last.
 	HistoryMemory int64
 	// Rate bounds publishing, by session, by user and by address, signals likewise, and
 	// the making of new rooms by user and by address.
@@ -61,8 +61,11 @@ type Settings struct {
 	Presence PresenceRule
 	// Drain is how long clients are sent away before the hub ends; 0: all at once.
 	Drain time.Duration
-	// Rooms changes limits for some rooms.
+	// Rooms changes limits for some rooms, and declares them: see [Settings.Declared].
 	Rooms []RoomRule
+	// Owned are more patterns of declared rooms, whose limits are the others'. Each has the
+	// segment {user}, which any segment matches.
+	Owned []string
 }
 
 // LargestMessage returns how many bytes of data a message may have in the room

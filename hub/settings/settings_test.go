@@ -101,3 +101,27 @@ func TestQuotasThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A pattern declares its rooms, and "*" none.
+func TestDeclared(t *testing.T) {
+	s := settings.Defaults()
+	s.Rooms = []settings.RoomRule{{Pattern: "*"}}
+	if s.Declares() || s.Declared("news") {
+		t.Error("* declares rooms")
+	}
+	s.Rooms = append(s.Rooms, settings.RoomRule{Pattern: "news"}, settings.RoomRule{Pattern: "blog/*"})
+	s.Owned = []string{"dm/{user}", "desk/{user}/in", "team/{user}/*"}
+	if !s.Declares() {
+		t.Error("nothing is declared")
+	}
+	for room, want := range map[string]bool{
+		"news": true, "news/1": false, "new": false, "blog": false, "blog/1": true, "blog/1/2": true,
+		"dm": false, "dm/ann": true, "dm/ann/1": false, "DM/ann": false,
+		"desk/ann": false, "desk/ann/in": true, "desk/ann/in/1": false, "desk/ann/out": false, "desk/ann/x/in": false,
+		"team/ann": false, "team/ann/1": true, "team/ann/1/2": true, "other": false,
+	} {
+		if got := s.Declared(room); got != want {
+			t.Errorf("%s is declared: %v", room, got)
+		}
+	}
+}

@@ -119,6 +119,32 @@ func TestAFloodStaysInItsBlock(t *testing.T) {
 	}
 }
 
+// A flood of new rooms takes nothing of the rooms that the configuration names, whether the number of
+// rooms is used up or the memory. A reload that names others makes them as safe.
+func TestAFloodTakesNoDeclaredRoom(t *testing.T) {
+	for _, limits := range []string{"max_rooms 10\n", "history_memory 100KiB\nmax_message_size 2KiB\n"} {
+		block := "realtime {\n" + caddytest.Open + limits + "room * {\npresence off\n}\nroom %s {\nallow all anyone\n}\n}"
+		s := caddytest.Start(t, fmt.Sprintf(block, "blog/*"))
+		flood := func(stays, goes string) {
+			t.Helper()
+			s.Post("blog/1", "blog/1")
+			s.Post("dm/ann", "dm/ann")
+			for i := range 100 {
+				s.Post(fmt.Sprint("new/", i), strings.Repeat("x", 1500))
+			}
+			if got := s.Page(stays).Texts(); len(got) == 0 || got[0] != stays {
+				t.Errorf("%q: %s has %q", limits, stays, got)
+			}
+			if got := s.Page(goes).Texts(); len(got) > 0 {
+				t.Errorf("%q: %s still has %q", limits, goes, got)
+			}
+		}
+		flood("blog/1", "dm/ann")
+		s.Reload(fmt.Sprintf(block, "dm/{user}"))
+		flood("dm/ann", "blog/1")
+	}
+}
+
 // A room that is full of members says so on every transport, and to one that is there
 // already nothing changes.
 func TestFullOfMembersOnEveryTransport(t *testing.T) {

@@ -1,0 +1,171 @@
+package hub_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
+)
+
+// declaring returns a change of settings: the patterns of declared rooms.
+func declaring(patterns ...string) func(*settings.Settings) {
+	return func(s *settings.Settings) {
+		for _, p := range patterns {
+			if strings.Contains(p, "{user}") {
+				s.Owned = append(s.Owned, p)
+			} else {
+				s.Rooms = append(s.Rooms, settings.RoomRule{Pattern: p})
+			}
+		}
+	}
+}
+
+// engines are those on which rooms make way in the same order: one that keeps its logs in this
+// process, and one whose logs outlive the hub.
+var engines = map[string]func() hub.Engine{
+	"in this process": func() hub.Engine { return hub.NewMemory() },
+	"elsewhere":       func() hub.Engine { return remote{hub.NewMemory()} },
+}
+
+// The rooms that strangers make are replaced by those that strangers make, and declared ones only
+// where there is no other; among themselves by use.
+func TestDeclaredRoomsMakeWayLast(t *testing.T) {
+	for name, engine := range engines {
+		t.Run(name, inBubble(func(t *testing.T) {
+			h := newHubOn(t, engine(), configured(func(s *settings.Settings) { s.MaxRooms = 5 }, declaring("*", "blog/*", "dm/{user}")))
+			use := func(rooms ...string) {
+				for _, room := range rooms {
+					publish(t, h, room, room)
+					advance(time.Millisecond)
+				}
+			}
+			there := func(when string, want ...string) {
+				t.Helper()
+				if h.Stats().Rooms != 5 {
+					t.Errorf("%s: %d rooms", when, h.Stats().Rooms)
+				}
+				for _, room := range want {
+					if !h.Knows(room) {
+						t.Errorf("%s: %s has made way", when, room)
+					}
+				}
+			}
+			use("blog/1", "dm/ann", "blog/2", "a", "b", "c")
+			there("one is over", "blog/1", "dm/ann", "blog/2", "b", "c")
+			for i := range 60 {
+				use(fmt.Sprint("new", i))
+			}
+			there("after a flood", "blog/1", "dm/ann", "blog/2", "new58", "new59")
+			member(t, h, "new58", hub.Start{})
+			use("d", "e")
+			there("one is occupied", "blog/1", "dm/ann", "blog/2", "new58", "e")
+			member(t, h, "e", hub.Start{})
+			use("blog/1", "f")
+			there("all others are occupied", "blog/1", "blog/2", "new58", "e", "f")
+			use("blog/3")
+			there("a declared one comes", "blog/1", "blog/2", "new58", "e", "blog/3")
+			member(t, h, "blog/1", hub.Start{})
+			use("blog/4")
+			there("there are only declared ones", "blog/1", "blog/3", "new58", "e", "blog/4")
+		}))
+	}
+}
+
+// The quota of all rooms takes declared ones last, too. That of a block is about its own rooms.
+func TestQuotasAndDeclaredRooms(t *testing.T) {
+	change := configured(quoted(
+		settings.RoomRule{Pattern: "*", MaxRooms: new(3)},
+		settings.RoomRule{Pattern: "blog/*"},
+		settings.RoomRule{Pattern: "shop/*", MaxRooms: new(2)},
+		settings.RoomRule{Pattern: "shop/1"},
+	))
+	bubble(t, change, func(t *testing.T, h *hub.Hub) {
+		for _, room := range []string{"blog/1", "shop/1", "a", "b", "c", "d", "shop/2", "shop/3"} {
+			publish(t, h, room, room)
+			advance(time.Millisecond)
+		}
+		for room, there := range map[string]bool{"blog/1": true, "a": false, "b": false, "c": true, "d": true, "shop/1": false, "shop/2": true, "shop/3": true} {
+			if h.Knows(room) != there {
+				t.Errorf("%s is there: %v, want %v", room, !there, there)
+			}
+		}
+	})
+}
+
+// The messages of declared rooms go last, be it the memory of the hub that is full or the quota of
+// all rooms; by age among themselves.
+func TestMessagesOfDeclaredRoomsGoLast(t *testing.T) {
+	const memory = 100_000
+	for name, change := range map[string]func(*settings.Settings){
+		"of the hub":     func(s *settings.Settings) { s.HistoryMemory = memory },
+		"of all rooms":   quoted(settings.RoomRule{Pattern: "*", HistoryMemory: new(memory)}),
+		"after a reload": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := []func(*settings.Settings){keeping(settings.Off, 0), func(s *settings.Settings) { s.MaxMessageSize = 1000 }}
+			start := configured(open...)
+			if change != nil {
+				start = configured(append(open, change, declaring("blog/*", "dm/{user}"))...)
+			}
+			bubble(t, start, func(t *testing.T, h *hub.Hub) {
+				publish(t, h, "blog/1", count(1, 100)...)
+				publish(t, h, "dm/ann", count(1, 50)...)
+				flood := func() {
+					for i := range 300 {
+						publish(t, h, fmt.Sprint("new", i), strings.Repeat("x", 900))
+						send(t, h, hub.Publication{Room: "new", Signal: true, Data: make([]byte, 900)})
+					}
+				}
+				flood()
+				if change == nil {
+					if err := h.Configure(configured(append(open, func(s *settings.Settings) { s.HistoryMemory = memory }, declaring("blog/*", "dm/{user}"))...)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				flood()
+				equal(t, "a declared room", history(t, h, "blog/1"), count(1, 100)...)
+				equal(t, "a user's room", history(t, h, "dm/ann"), count(1, 50)...)
+				if last := history(t, h, "new299"); len(last) == 0 || h.Stats().Bytes > memory {
+					t.Errorf("the last message of others is %q, %d bytes are kept", last, h.Stats().Bytes)
+				}
+				if err := h.Check(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Where declared rooms take all of the memory, what is published elsewhere still reaches those
+// who listen, and takes a sixteenth.
+func TestOtherRoomsBesideFullDeclaredOnes(t *testing.T) {
+	const memory = 160_000
+	change := configured(keeping(settings.Off, 0), declaring("blog/*"), func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = memory, 1000 })
+	bubble(t, change, func(t *testing.T, h *hub.Hub) {
+		text := strings.Repeat("x", 600) // a thousand bytes with what is charged beside it
+		for range 200 {
+			publish(t, h, "blog/1", text)
+		}
+		s := member(t, h, "chat", hub.Start{})
+		for range 10 {
+			publish(t, h, "chat", count(1, 9)...)
+			equal(t, "a listener hears", drain(t, s), count(1, 9)...)
+		}
+		for i := range 100 {
+			publish(t, h, fmt.Sprint("new", i), text)
+		}
+		if n := len(history(t, h, "blog/1")); n < 140 {
+			t.Errorf("%d messages of the declared room are left", n)
+		}
+		// One alone is kept, however large it is: it has not been read yet.
+		if err := h.Configure(configured(keeping(settings.Off, 0), declaring("blog/*"), func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = 10_000, 1000 })); err != nil {
+			t.Fatal(err)
+		}
+		late := member(t, h, "chat", hub.Start{})
+		publish(t, h, "chat", text)
+		equal(t, "a large message", drain(t, late), text)
+	})
+}
