@@ -1,8 +1,11 @@
 package hub_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,4 +171,74 @@ func TestOtherRoomsBesideFullDeclaredOnes(t *testing.T) {
 		publish(t, h, "chat", text)
 		equal(t, "a large message", drain(t, late), text)
 	})
+}
+
+// logText is the text of a log to which the hub's own goroutines write, too.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// take returns what has been written since it was called last.
+func (l *logText) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+// A declared room that makes way with its history is a line in the log, at most once a minute, which
+// says how many more there were. Where the log outlives the hub nothing is lost, and nothing logged.
+func TestDeparturesAreLogged(t *testing.T) {
+	for name, engine := range engines {
+		t.Run(name, inBubble(func(t *testing.T) {
+			h := newHubOn(t, engine(), configured(func(s *settings.Settings) { s.MaxRooms = 2 }, declaring("blog/*")))
+			out := new(logText)
+			h.SetLogger(slog.New(slog.NewTextHandler(out, nil)))
+			logged := func(when string, want ...string) {
+				t.Helper()
+				if name == "elsewhere" {
+					want = nil
+				}
+				var got []string
+				for line := range strings.Lines(out.take()) {
+					_, attributes, _ := strings.Cut(line, "room=")
+					room, _, _ := strings.Cut(attributes, " hint=")
+					got = append(got, room)
+				}
+				equal(t, when, got, want...)
+			}
+			publish(t, h, "new", "x")
+			for i := range 3 {
+				publish(t, h, fmt.Sprint("other", i), "x")
+				advance(time.Millisecond)
+			}
+			logged("others")
+			send(t, h, hub.Publication{Room: "blog/empty", Signal: true})
+			advance(time.Millisecond)
+			publish(t, h, "blog/0", "x") // in place of the last one that is not declared
+			advance(time.Millisecond)
+			publish(t, h, "blog/1", "x")
+			logged("an empty one")
+			for i := range 5 {
+				advance(time.Millisecond)
+				publish(t, h, fmt.Sprint("blog/", i+2), "x")
+			}
+			logged("the first", "blog/0 more=0")
+			advance(50 * time.Second)
+			logged("within a minute")
+			advance(15 * time.Second)
+			logged("after it", "blog/4 more=3")
+			advance(time.Hour)
+			logged("when all was said")
+			publish(t, h, "blog/x", "x")
+			logged("later", "blog/5 more=0")
+		}))
+	}
 }

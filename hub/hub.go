@@ -62,6 +62,8 @@ type Hub struct {
 	inRooms   limit.Table[string] // publications, by the room's name
 	failures  limit.Failures
 
+	departures departures
+
 	trust     trust
 	revoked   revocations
 	lifetimes lifetimes

@@ -144,6 +144,7 @@ func (h *Hub) forget(r *room) {
 		h.left(r)
 	}()
 	r.close()
+	h.noteDeparture(r)
 	h.engine.Forget(r.name, true)
 }
 
@@ -178,6 +179,7 @@ func (h *Hub) sweep(now time.Time) {
 	}
 	h.sweepLimits(now)
 	h.relieve()
+	h.logDepartures(now)
 }
 
 // forgetIdle forgets the room, if that still may be and nothing is lost by it.
