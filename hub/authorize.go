@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -59,8 +60,9 @@ type Rights struct {
 	Room     string
 	Can      Verbs
 	Presence settings.PresenceMode
-	// Left says that a session has left the room, since it may not subscribe any more.
-	Left bool
+	// Left says that a session has left the room, and why: [CauseForbidden], since it may not
+	// subscribe any more, or [CauseNoRoom]. 0: it has not.
+	Left Cause
 }
 
 // Change is what a client is told of its rights: what they are now in a room or, if Expires is
@@ -79,6 +81,11 @@ func (h *Hub) Authorize(a Authorizer) {
 	} else {
 		h.authorizer.Store(&a)
 	}
+	h.decideAgain()
+}
+
+// decideAgain decides again about the subscriptions of all sessions.
+func (h *Hub) decideAgain() {
 	for _, s := range h.Sessions() {
 		s.reauthorize()
 	}
@@ -184,10 +191,10 @@ func (s *Session) decideAgain() (lost bool, cause Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	can := make([]Verbs, len(s.rooms)) // asked for first: an authorizer may panic
-	changed := false
+	set, changed := s.hub.settings.Load(), false
 	for i, m := range s.rooms {
 		can[i] = s.can(m.room.name)
-		changed = changed || can[i] != m.can
+		changed = changed || can[i] != m.can || !set.Exists(m.room.name)
 	}
 	if !changed {
 		return false, 0
@@ -197,18 +204,22 @@ func (s *Session) decideAgain() (lost bool, cause Cause) {
 	}
 	kept := s.rooms[:0]
 	for i, m := range s.rooms {
-		if can[i] != m.can && s.change(m, can[i]) {
-			lost = true
-		} else {
-			kept = append(kept, m)
+		if why := whyLost(can[i], set.Exists(m.room.name)); why != 0 {
+			s.lose(m, can[i], why)
+			lost, cause = true, cmp.Or(cause, why)
+			continue
 		}
+		if can[i] != m.can {
+			s.change(m, can[i])
+		}
+		kept = append(kept, m)
 	}
 	clear(s.rooms[len(kept):])
 	s.rooms = kept
 	s.waker.Wake()
 	switch {
 	case lost && s.who().Bound:
-		return lost, CauseForbidden
+		return lost, cause
 	case s.noticeBytes > maxAnswerBytes:
 		return lost, CauseSlow
 	default:
@@ -241,29 +252,48 @@ type FactKnower interface {
 	Knows(f *Facts) bool
 }
 
-// change gives a subscription other rights, and tells the client. It reports whether the
-// subscription has ended by that. Called with mu held.
-func (s *Session) change(m *Subscription, can Verbs) (left bool) {
+// whyLost returns the cause for which a client loses a room with these rights; 0 if it does not.
+func whyLost(can Verbs, exists bool) Cause {
+	switch {
+	case !can.Has(VerbSubscribe):
+		return CauseForbidden
+	case !exists:
+		return CauseNoRoom
+	default:
+		return 0
+	}
+}
+
+// lose ends a subscription, and tells the client why. Called with mu held.
+func (s *Session) lose(m *Subscription, can Verbs, why Cause) {
+	m.allow(can)
+	s.revoked.Add(1)
+	s.tell(m, why)
+	s.leave(m, departure{why: WhyLeft})
+}
+
+// tell tells the client of its rights in the subscription's room; left says whether it has left
+// that. Called with mu held.
+func (s *Session) tell(m *Subscription, left Cause) {
+	if s.who().Tell != nil {
+		s.queue(s.who().Tell(Change{Rights: Rights{Room: m.room.name, Can: m.can, Presence: m.room.policy.Load().Presence.Mode, Left: left}}))
+	}
+}
+
+// change gives a subscription other rights, and tells the client. Called with mu held.
+func (s *Session) change(m *Subscription, can Verbs) {
 	taken := m.can &^ can
 	m.allow(can)
-	left = taken.Has(VerbSubscribe)
-	if left || taken.Has(VerbMembers) {
+	if taken.Has(VerbMembers) {
 		s.revoked.Add(1)
 	}
-	if s.who().Tell != nil {
-		s.queue(s.who().Tell(Change{Rights: Rights{Room: m.room.name, Can: can, Presence: m.room.policy.Load().Presence.Mode, Left: left}}))
-	}
-	if left {
-		s.leave(m, departure{why: WhyLeft})
-		return true
-	}
+	s.tell(m, 0)
 	if taken.Has(VerbShow) {
 		m.unshow()
 	}
 	if taken.Has(VerbHistory) {
 		m.skipHistory()
 	}
-	return false
 }
 
 // allow notes what the client may do in the room.

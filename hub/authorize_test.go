@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
+	"github.com/caddy-realtime/realtime/hub/settings"
 )
 
 // rules is an authorizer: it allows what it holds, as "verb room user", and everything in
@@ -38,18 +39,37 @@ func ruled(verbs ...hub.Verb) rules {
 
 var ann = &hub.User{ID: "ann"}
 
-// The door refuses before anything else is looked at, and strangers otherwise than users.
+// The door refuses before anything else is looked at, and strangers otherwise than users. Whether
+// the room exists makes no difference to that; only those who have the right are told.
 func TestRightsAtTheDoor(t *testing.T) {
+	t.Run("open", func(t *testing.T) { rightsAtTheDoor(t, configured(), nil) })
+	t.Run("declared", func(t *testing.T) { rightsAtTheDoor(t, configured(onlyDeclaring("r")), nil) })
+	t.Run("not declared", func(t *testing.T) { rightsAtTheDoor(t, configured(onlyDeclaring("other", "r/*")), hub.ErrNoRoom) })
+}
+
+// rightsAtTheDoor tries every method without the right to it, and with all of them: then the
+// error is allowed, or anything if that is nil.
+func rightsAtTheDoor(t *testing.T, s *settings.Settings, allowed error) {
 	verbs := map[string]hub.Verb{
 		"Publish": hub.VerbPublish, "Subscribe": hub.VerbSubscribe, "Show": hub.VerbShow, "Renew": hub.VerbSubscribe,
 		"Read": hub.VerbSubscribe, "History": hub.VerbHistory, "Tail": hub.VerbSubscribe, "Presence": hub.VerbMembers,
 		"MemberCount": hub.VerbMembers, "May": hub.VerbPublish,
 	}
-	e, h := newFake(t, configured())
+	e, h := newFake(t, s)
 	asked := 0
 	e.read = func(hub.Query) (hub.Page, error) { asked++; return hub.Page{}, nil }
 	e.publish = func(context.Context) error { asked++; return nil }
 	e.subscribe = func(context.Context) error { asked++; return nil }
+	try := func(method string, verb hub.Verb, user *hub.User, want error) {
+		session := connect(t, h, hub.Client{User: user})
+		defer session.End(hub.CauseLeft)
+		for kind, caller := range map[string]*hub.Caller{"session": &session.Caller, "request": h.Caller(session.Client())} {
+			asked = 0
+			if err := triesOf(caller)[method](t.Context(), "r"); !errors.Is(err, want) || asked > 0 {
+				t.Errorf("%s by a %s, about %v: %v, want %v; the engine was asked %d times", method, kind, verb, err, want, asked)
+			}
+		}
+	}
 	for method, verb := range verbs {
 		var others []hub.Verb
 		for v := hub.VerbSubscribe; v <= hub.VerbShow; v++ {
@@ -58,26 +78,23 @@ func TestRightsAtTheDoor(t *testing.T) {
 			}
 		}
 		h.Authorize(ruled(others...))
-		for user, want := range map[*hub.User]error{nil: hub.ErrUnauthorized, ann: hub.ErrForbidden} {
-			session := connect(t, h, hub.Client{User: user})
-			for kind, caller := range map[string]*hub.Caller{"session": &session.Caller, "request": h.Caller(session.Client())} {
-				asked = 0
-				if err := triesOf(caller)[method](t.Context(), "r"); !errors.Is(err, want) || asked > 0 {
-					t.Errorf("%s by a %s without the right to %v: %v, want %v; the engine was asked %d times", method, kind, verb, err, want, asked)
-				}
-			}
-			session.End(hub.CauseLeft)
+		try(method, verb, nil, hub.ErrUnauthorized)
+		try(method, verb, ann, hub.ErrForbidden)
+		if h.Authorize(nil); allowed != nil {
+			try(method, verb, nil, allowed)
 		}
 	}
-	h.Authorize(nil)
 	if got := h.Caller(hub.Client{}).Rights("r").Can; got != hub.AllVerbs {
 		t.Errorf("without an authorizer a stranger can %b", got)
+	}
+	if n := h.Stats().Rooms; allowed != nil && n > 0 {
+		t.Errorf("%d rooms were made", n)
 	}
 }
 
 // What is taken away ends at once, on every kind of session; the others miss nothing.
 func TestRightsAreTakenAway(t *testing.T) {
-	tell := func(r hub.Change) []byte { return fmt.Appendf(nil, "%s %b %v", r.Room, r.Can, r.Left) }
+	tell := func(r hub.Change) []byte { return fmt.Appendf(nil, "%s %b %v", r.Room, r.Can, r.Left != 0) }
 	h := newHub(t, configured())
 	c := new(dispatcher)
 	several := inDispatcher(t, h, c, "r", hub.Client{Tell: tell})

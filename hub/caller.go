@@ -78,7 +78,9 @@ func (c *Caller) echoes(m *Message) bool {
 }
 
 // admit is the door. It returns why the caller may not do this in the room, before
-// anything is known of the room, and before any limit. This is the place for an audit.
+// anything is known of the room, and before any limit; and then ErrNoRoom if the settings say
+// that there is no such room, which is not asked before the rights are decided. This is the
+// place for an audit.
 func (c *Caller) admit(verb Verb, room string) error {
 	if err := names.CheckRoom(room); err != nil {
 		return err
@@ -90,7 +92,13 @@ func (c *Caller) admit(verb Verb, room string) error {
 	} else if s.Ended() != 0 {
 		return ErrEnded
 	}
-	return c.decide(verb, room)
+	if err := c.decide(verb, room); err != nil {
+		return err
+	}
+	if !c.hub.settings.Load().Exists(room) {
+		return ErrNoRoom
+	}
+	return nil
 }
 
 // Publish publishes a message, or a signal. The rates of the session, the user, the

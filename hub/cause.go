@@ -19,6 +19,7 @@ const (
 	CauseDraining         // this server hands over to another one
 	CauseStopping         // the hub is closing
 	CauseForbidden        // it may not be in its room any more
+	CauseNoRoom           // its room does not exist any more
 	CauseCredential       // its credential has expired, or does not count any more
 	CauseUser             // it has shown the credential of another user
 	CauseAgain            // what let it in has to be found out again: it may come back
@@ -29,7 +30,7 @@ const (
 var causeNames = [numCauses]string{
 	CauseLeft: "left", CauseGone: "gone", CauseProtocol: "protocol", CauseInvalid: "invalid", CauseCommand: "command",
 	CauseTooLarge: "too_large", CauseRate: "rate", CauseSlow: "slow", CauseOvertaken: "overtaken",
-	CauseForbidden: "forbidden", CauseCredential: "credential", CauseUser: "user", CauseAgain: "again",
+	CauseForbidden: "forbidden", CauseNoRoom: "no_room", CauseCredential: "credential", CauseUser: "user", CauseAgain: "again",
 	CauseDraining: "draining", CauseStopping: "stopping", CauseInternal: "internal",
 }
 

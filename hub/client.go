@@ -30,7 +30,7 @@ type Client struct {
 	// Tell makes a notice of rights that have changed, or of a credential that is about to
 	// expire; nil: the client is told nothing.
 	Tell func(Change) []byte
-	// Bound ends the session with [CauseForbidden] when it loses one of its rooms.
+	// Bound ends the session with [CauseForbidden] or [CauseNoRoom] when it loses one of its rooms.
 	Bound bool
 	// NoEcho leaves out messages that this session published itself. Signals of
 	// its own it never gets.

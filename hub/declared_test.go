@@ -2,6 +2,8 @@ package hub_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,6 +25,14 @@ func declaring(patterns ...string) func(*settings.Settings) {
 				s.Rooms = append(s.Rooms, settings.RoomRule{Pattern: p})
 			}
 		}
+	}
+}
+
+// onlyDeclaring does so, and leaves no other rooms.
+func onlyDeclaring(patterns ...string) func(*settings.Settings) {
+	return func(s *settings.Settings) {
+		declaring(patterns...)(s)
+		s.OnlyDeclared = true
 	}
 }
 
@@ -240,5 +250,79 @@ func TestDeparturesAreLogged(t *testing.T) {
 			publish(t, h, "blog/x", "x")
 			logged("later", "blog/5 more=0")
 		}))
+	}
+}
+
+// Who is in a room that does not exist any more is told, or ends; nobody else notices. What the room
+// has kept is there again when the room is.
+func TestRoomsThatAreNotDeclaredEnd(t *testing.T) {
+	tell := func(r hub.Change) []byte { return fmt.Appendf(nil, "%s %v", r.Room, r.Left) }
+	bubble(t, configured(), func(t *testing.T, h *hub.Hub) {
+		several := connect(t, h, hub.Client{Tell: tell})
+		join(t, several, "news", hub.Start{})
+		join(t, several, "chat", hub.Start{})
+		bound := connect(t, h, hub.Client{Bound: true})
+		join(t, bound, "chat", hub.Start{})
+		other := connect(t, h, hub.Client{Bound: true})
+		join(t, other, "news", hub.Start{})
+		publish(t, h, "chat", "before")
+		for range 2 { // the second changes nothing
+			if err := h.Configure(configured(onlyDeclaring("news", "dm/{user}"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, h, "news", "after")
+		equal(t, "in several rooms", drain(t, several), "notice chat no_room", "after")
+		equal(t, "in another room", drain(t, other), "after")
+		if bound.Ended() != hub.CauseNoRoom || h.SubscriberCount("chat") > 0 {
+			t.Errorf("a session of the room alone ends by %v, %d are left", bound.Ended(), h.SubscriberCount("chat"))
+		}
+		if _, err := several.Subscribe(t.Context(), "chat", hub.Start{}); !errors.Is(err, hub.ErrNoRoom) {
+			t.Errorf("coming back: %v", err)
+		}
+		join(t, several, "dm/ann", hub.Start{})
+		if err := h.Configure(configured(onlyDeclaring("news", "chat"))); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "others are declared", drain(t, several), "notice dm/ann no_room")
+		join(t, several, "chat", hub.Start{})
+		if err := h.Configure(configured()); err != nil {
+			t.Fatal(err)
+		}
+		join(t, several, "dm/ann", hub.Start{})
+		equal(t, "when any name is a room again", history(t, h, "chat"), "before")
+		equal(t, "nothing is told", drain(t, several))
+	})
+}
+
+// After Configure has returned nobody is in a room that does not exist, whoever comes meanwhile.
+func TestConfigureBesideSubscribers(t *testing.T) {
+	h := newHub(t, configured())
+	for range 50 {
+		var all sync.WaitGroup
+		var sessions []*hub.Session
+		for range 4 {
+			s := connect(t, h, hub.Client{})
+			sessions = append(sessions, s)
+			all.Go(func() {
+				for range 20 {
+					_, _ = s.Subscribe(context.Background(), "r", hub.Start{})
+				}
+			})
+		}
+		if err := h.Configure(configured(onlyDeclaring("news"))); err != nil {
+			t.Error(err)
+		}
+		n := h.SubscriberCount("r")
+		all.Wait()
+		if after := h.SubscriberCount("r"); n > 0 || after > 0 {
+			t.Fatalf("%d subscribers, then %d", n, after)
+		}
+		for _, s := range sessions {
+			s.End(hub.CauseLeft)
+		}
+		if err := h.Configure(configured()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -123,8 +123,10 @@ func (h *Hub) Logger() *slog.Logger { return h.log.Load() }
 // Settings returns the settings in force. They must not be changed.
 func (h *Hub) Settings() *settings.Settings { return h.settings.Load() }
 
-// Configure puts new settings in force, for live rooms and sessions too. It
-// returns an error, and changes nothing, if they cannot be.
+// Configure puts new settings in force, for live rooms and sessions too. Subscriptions in rooms
+// that do not exist any more end, and clients are told as by [Hub.Authorize]; what is kept of such a
+// room stays until its history ends. It returns an error, and changes nothing, if the settings
+// cannot be.
 func (h *Hub) Configure(s *settings.Settings) error {
 	if err := s.Check(); err != nil {
 		return err
@@ -143,6 +145,9 @@ func (h *Hub) Configure(s *settings.Settings) error {
 		if before.Presence.Mode != p.Presence.Mode {
 			r.attendance.announce()
 		}
+	}
+	if s.OnlyDeclared && !(before.OnlyDeclared && before.SameDeclared(s)) {
+		h.decideAgain()
 	}
 	h.relieve()
 	return nil

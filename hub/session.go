@@ -118,6 +118,8 @@ func (s *Session) enter(m *Subscription, joined Joined, start Start) (Joined, er
 	switch can := s.can(name); { // Authorize may have been here meanwhile
 	case !can.Has(VerbSubscribe):
 		return Joined{}, s.refusal()
+	case !s.hub.settings.Load().Exists(name): // and Configure
+		return Joined{}, ErrNoRoom
 	case m.can&^can != 0:
 		return Joined{}, errAgain
 	default:
@@ -245,6 +247,8 @@ func (s *Session) Refusal() error {
 		return ErrUserChanged
 	case CauseForbidden:
 		return ErrForbidden
+	case CauseNoRoom:
+		return ErrNoRoom
 	default:
 		return ErrDraining // it may come back
 	}

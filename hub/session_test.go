@@ -385,7 +385,7 @@ func TestCauses(t *testing.T) {
 // A session may end before its request is answered. The answer says why.
 func TestRefusalOfAnEndedSession(t *testing.T) {
 	for cause, want := range map[hub.Cause]error{
-		hub.CauseCredential: hub.ErrCredential, hub.CauseUser: hub.ErrUserChanged, hub.CauseForbidden: hub.ErrForbidden,
+		hub.CauseCredential: hub.ErrCredential, hub.CauseUser: hub.ErrUserChanged, hub.CauseForbidden: hub.ErrForbidden, hub.CauseNoRoom: hub.ErrNoRoom,
 		hub.CauseAgain: hub.ErrDraining, hub.CauseDraining: hub.ErrDraining,
 	} {
 		e, h := newFake(t, configured())

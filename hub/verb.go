@@ -11,7 +11,7 @@ var (
 	ErrConn = errors.New("no connection was named")
 )
 
-// Errors of the door. They depend on the client, the verb and the room's name alone.
+// Errors of the door. They depend on the client, the verb, the room's name and the settings alone.
 var (
 	// ErrUnauthorized refuses what an anonymous client may not do.
 	ErrUnauthorized = errors.New("not allowed without signing in")
@@ -20,7 +20,8 @@ var (
 	// ErrCredential refuses a client whose credential has expired, has been revoked, or comes
 	// from a source that does not count any more.
 	ErrCredential = errors.New("the credential does not count any more")
-	// ErrNoRoom refuses a room that does not exist, to a client that may not make it.
+	// ErrNoRoom refuses a room that does not exist, to a client that may not make it; where only
+	// declared rooms exist ([settings.Settings.OnlyDeclared]) nobody may make others.
 	ErrNoRoom = errors.New("no such room")
 )
 

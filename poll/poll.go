@@ -271,7 +271,7 @@ func (o *Options) await(ctx context.Context, session *hub.Session, wake hub.Wake
 // refusal returns why the session may not wait any more, or nil.
 func (o *Options) refusal(session *hub.Session) error {
 	switch session.Ended() {
-	case hub.CauseAgain, hub.CauseInternal, hub.CauseSlow, hub.CauseCredential, hub.CauseUser:
+	case hub.CauseAgain, hub.CauseInternal, hub.CauseSlow, hub.CauseNoRoom, hub.CauseCredential, hub.CauseUser:
 		return session.Refusal()
 	default:
 	}

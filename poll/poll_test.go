@@ -293,6 +293,22 @@ func TestLostRoom(t *testing.T) {
 		if p := ask(t, h, waiting); !errors.Is(p.err, hub.ErrForbidden) || p.took != time.Second {
 			t.Errorf("%+v", p)
 		}
+		open := h.Settings()
+		declared := *open
+		declared.Rooms, declared.OnlyDeclared = []settings.RoomRule{{Pattern: "other"}}, true
+		configure := func(s *settings.Settings) {
+			if err := h.Configure(s); err != nil {
+				t.Error(err)
+			}
+		}
+		time.AfterFunc(time.Second, func() {
+			configure(&declared)
+			configure(open)
+			publish(t, h, "after")
+		})
+		if p := ask(t, h, waiting); !errors.Is(p.err, hub.ErrNoRoom) || p.took != time.Second {
+			t.Errorf("a room that is gone: %+v", p)
+		}
 		h.Authorize(closed(room))
 		for name, change := range map[string]func(*poll.Options){"at once": func(*poll.Options) {}, "waiting": waiting} {
 			if p := ask(t, h, change); !errors.Is(p.err, hub.ErrUnauthorized) || p.etag != "" {

@@ -40,6 +40,7 @@ var endings = map[hub.Cause]Ending{
 	hub.CauseDraining:   {http.StatusServiceUnavailable, 1012, "restarting: come back with the cursor"},
 	hub.CauseStopping:   {http.StatusServiceUnavailable, 1012, "stopping: come back with the cursor"},
 	hub.CauseForbidden:  {http.StatusForbidden, 4403, "not allowed any more"},
+	hub.CauseNoRoom:     {http.StatusNotFound, 4404, "the room does not exist any more"},
 	hub.CauseCredential: {http.StatusUnauthorized, 4401, "the credential has expired, or does not count any more"},
 	hub.CauseUser:       {http.StatusUnauthorized, 4401, "the token of another user: connect anew"},
 	hub.CauseAgain:      {http.StatusServiceUnavailable, 1012, "the configuration has changed: come back with the cursor"},

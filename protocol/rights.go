@@ -67,10 +67,10 @@ func Change(c hub.Change) []byte {
 		return append(appendExpires([]byte(`{"op":"auth"`), c.Expires), '}')
 	}
 	r := c.Rights
-	if r.Left {
-		e := EndingOf(hub.CauseForbidden)
-		b := appendString([]byte(`{"op":"left","room":`), r.Room)
-		return append(b, `,"status":403,"title":"`+e.Title+`"}`...)
+	if r.Left != 0 {
+		e := EndingOf(r.Left)
+		b := append(appendString([]byte(`{"op":"left","room":`), r.Room), `,"status":`...)
+		return append(strconv.AppendInt(b, int64(e.Status), 10), `,"title":"`+e.Title+`"}`...)
 	}
 	b := appendString([]byte(`{"op":"can","room":`), r.Room)
 	return append(appendCan(b, r), '}')

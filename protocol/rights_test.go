@@ -41,11 +41,12 @@ func TestCan(t *testing.T) {
 
 func TestChange(t *testing.T) {
 	for want, c := range map[string]hub.Change{
-		`{"op":"left","room":"a\"b","status":403,"title":"not allowed any more"}`: {Rights: hub.Rights{Room: `a"b`, Left: true}},
-		`{"op":"can","room":"r","can":[]}`:                                        {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe)}},
-		`{"op":"can","room":"r","can":["history","members"]}`:                     {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbHistory, hub.VerbMembers)}},
-		`{"op":"can","room":"r","can":["moderate"]}`:                              {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbModerate)}},
-		`{"op":"auth","expires_ms":60000}`:                                        {Expires: time.Minute},
+		`{"op":"left","room":"a\"b","status":403,"title":"not allowed any more"}`:          {Rights: hub.Rights{Room: `a"b`, Left: hub.CauseForbidden}},
+		`{"op":"left","room":"r","status":404,"title":"the room does not exist any more"}`: {Rights: hub.Rights{Room: "r", Left: hub.CauseNoRoom}},
+		`{"op":"can","room":"r","can":[]}`:                                                 {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe)}},
+		`{"op":"can","room":"r","can":["history","members"]}`:                              {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbHistory, hub.VerbMembers)}},
+		`{"op":"can","room":"r","can":["moderate"]}`:                                       {Rights: hub.Rights{Room: "r", Can: verbs(hub.VerbSubscribe, hub.VerbModerate)}},
+		`{"op":"auth","expires_ms":60000}`:                                                 {Expires: time.Minute},
 	} {
 		got := protocol.Change(c)
 		if string(got) != want || protocol.OpOf(got) != strings.Split(want, `"`)[3] {

@@ -263,8 +263,13 @@ func (Lines) End(b []byte, cause hub.Cause) []byte {
 }
 
 // refused returns the status of an ending, and whether the client is not to come back as it is:
-// without a right, or with the same credential.
+// without a right, with the same credential, or to a room that does not exist.
 func refused(cause hub.Cause) (status int, final bool) {
 	status = protocol.EndingOf(cause).Status
-	return status, status == http.StatusForbidden || status == http.StatusUnauthorized
+	switch status {
+	case http.StatusForbidden, http.StatusUnauthorized, http.StatusNotFound:
+		return status, true
+	default:
+		return status, false
+	}
 }

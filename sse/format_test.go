@@ -216,9 +216,9 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// Who ends for want of a right or of a good credential is not told to come back as it is.
+// Who ends for want of a right, of a good credential or of a room is not told to come back as it is.
 func TestEndsForGood(t *testing.T) {
-	for cause, status := range map[hub.Cause]string{hub.CauseCredential: "401", hub.CauseUser: "401", hub.CauseForbidden: "403"} {
+	for cause, status := range map[hub.Cause]string{hub.CauseCredential: "401", hub.CauseUser: "401", hub.CauseForbidden: "403", hub.CauseNoRoom: "404"} {
 		bye := `{"op":"bye","status":` + status + "}"
 		if got, want := string(sse.Events{}.End(nil, cause)), "event: bye\ndata: "+bye+"\n\n"; got != want {
 			t.Errorf("%v: %q, want %q", cause, got, want)

@@ -1,11 +1,12 @@
 package settings
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
 
-// Which rooms are declared.
+// Which rooms are declared, and which exist.
 
 const (
 	every       = "*"      // the pattern that every name matches
@@ -22,6 +23,9 @@ func (s *Settings) Declared(room string) bool {
 	}
 	return slices.ContainsFunc(s.Owned, func(pattern string) bool { return matchOwned(pattern, room) })
 }
+
+// Exists reports whether there may be a room of that name.
+func (s *Settings) Exists(room string) bool { return !s.OnlyDeclared || s.Declared(room) }
 
 // Declares reports whether any rooms can be declared.
 func (s *Settings) Declares() bool {
@@ -47,4 +51,18 @@ func matchOwned(pattern, room string) bool {
 	segment, _, _ := strings.Cut(rest, "/")
 	rest, ok = strings.CutPrefix(rest[len(segment):], after)
 	return ok && (star || rest == "")
+}
+
+// checkDeclared returns an error if only declared rooms exist, and that leaves none or all.
+func (s *Settings) checkDeclared() error {
+	switch {
+	case !s.OnlyDeclared:
+		return nil
+	case slices.ContainsFunc(s.Rooms, func(r RoomRule) bool { return r.Pattern == every }):
+		return errors.New("rooms declared has no effect beside room *, which every name matches: remove one of them")
+	case !s.Declares():
+		return errors.New("rooms declared needs a room block, or there are no rooms: add one, as in room news, or remove rooms declared")
+	default:
+		return nil
+	}
 }

@@ -66,6 +66,8 @@ type Settings struct {
 	// Owned are more patterns of declared rooms, whose limits are the others'. Each has the
 	// segment {user}, which any segment matches.
 	Owned []string
+	// OnlyDeclared says that only declared rooms exist. Otherwise any name is a room.
+	OnlyDeclared bool
 }
 
 // LargestMessage returns how many bytes of data a message may have in the room
@@ -238,7 +240,7 @@ func (s *Settings) Check() error {
 			return fmt.Errorf("room pattern %q: %w", r.Pattern, err)
 		}
 	}
-	return nil
+	return s.checkDeclared()
 }
 
 // check rejects negative limits.

@@ -125,3 +125,33 @@ func TestDeclared(t *testing.T) {
 		}
 	}
 }
+
+// Where only declared rooms exist, there are some that do and some that do not.
+func TestOnlyDeclared(t *testing.T) {
+	for name, test := range map[string]struct {
+		patterns, owned []string
+		says            string // a part of the error; empty: none
+	}{
+		"a room":      {[]string{"news"}, nil, ""},
+		"users' ones": {nil, []string{"dm/{user}"}, ""},
+		"none":        {nil, nil, "needs a room block"},
+		"all":         {[]string{"news", "*"}, nil, "beside room *"},
+		"all alone":   {[]string{"*"}, nil, "beside room *"},
+	} {
+		s := settings.Defaults()
+		s.OnlyDeclared, s.Owned = true, test.owned
+		for _, p := range test.patterns {
+			s.Rooms = append(s.Rooms, settings.RoomRule{Pattern: p})
+		}
+		err := s.Check()
+		if (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && s.Exists("other") {
+			t.Errorf("%s: another room exists", name)
+		}
+		if s.OnlyDeclared = false; !s.Exists("other") {
+			t.Errorf("%s: another room does not exist, although any name is a room", name)
+		}
+	}
+}
