@@ -180,13 +180,14 @@ func keyOf(rules []access.Rule) string {
 // userSegment stands for one user in the pattern of a room.
 const userSegment = "{user}"
 
-// checkOwned checks a room whose pattern has {user}: it has rights, and no limits.
-func (r *Room) checkOwned() error {
+// checkOwned checks a room whose pattern has {user}: it has rights, and no limits. If only declared rooms
+// exist it may do without.
+func (r *Room) checkOwned(onlyDeclared bool) error {
 	if r.History != nil || r.MaxMessageSize != 0 || r.Rate != nil || r.Presence != nil {
 		return errors.New("a pattern with {user} takes only allow")
 	}
-	if len(r.Allow) == 0 {
+	if len(r.Allow) == 0 && !onlyDeclared {
 		return errors.New("no options: set allow")
 	}
-	return nil
+	return access.CheckPattern(r.Pattern)
 }

@@ -87,6 +87,7 @@ func noteHub(h httpcaddyfile.Helper, name string) error {
 //		prefix       <path>
 //		hub          <name>
 //		engine       <name> [<args...>]
+//		rooms        open|declared
 //		room <pattern> {
 //			history          <count>|off [<age>|off]
 //			max_message_size <size>|off
@@ -171,7 +172,10 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser, named namedMatcher) error {
 		}
 	}
 	// Errors that concern several options name the directive's line.
-	_, err := h.hubOptions()
+	err := h.checkRoomOptions()
+	if err == nil {
+		_, err = h.hubOptions()
+	}
 	if err == nil {
 		err = h.checkIdentity()
 	}
@@ -191,6 +195,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string, named nam
 		h.Hub, err = word(d, checkHubName)
 	case "engine":
 		return h.unmarshalEngine(d)
+	case "rooms":
+		h.RoomNames, err = roomNames(d)
 	case "room":
 		return h.unmarshalRoom(d, named)
 	case "allow":

@@ -1,6 +1,8 @@
 package realtime
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -35,10 +37,30 @@ func (h *Handler) unmarshalRoom(d *caddyfile.Dispenser, named namedMatcher) erro
 			return err
 		}
 	}
-	if len(seen) == 0 {
-		return d.Errf("room %s has no options: set one of %s", pattern, strings.Join(roomOptions, ", "))
-	}
 	h.Rooms = append(h.Rooms, room)
+	return nil
+}
+
+// roomNames reads which names are rooms.
+func roomNames(d *caddyfile.Dispenser) (string, error) {
+	return word(d, func(names string) error {
+		if _, err := onlyDeclared(names); err != nil {
+			return fmt.Errorf("invalid rooms %q: must be open or declared (the options of a room are in a block that begins with room)", names)
+		}
+		return nil
+	})
+}
+
+// checkRoomOptions refuses a room without options, unless it is enough to declare it.
+func (h *Handler) checkRoomOptions() error {
+	if only, _ := onlyDeclared(h.RoomNames); only {
+		return nil
+	}
+	for _, r := range h.Rooms {
+		if reflect.DeepEqual(r, Room{Pattern: r.Pattern}) {
+			return fmt.Errorf("room %s has no options: set one of %s; or rooms declared, where such a line declares the room", r.Pattern, strings.Join(roomOptions, ", "))
+		}
+	}
 	return nil
 }
 

@@ -110,7 +110,11 @@ func (e *explanation) print(w io.Writer, config []byte) error {
 	if err != nil {
 		return err
 	}
-	rules, p, err := e.ask(config)
+	handlers, err := e.handlers(config)
+	if err != nil {
+		return err
+	}
+	rules, p, err := e.ask(handlers)
 	if err != nil {
 		return err
 	}
@@ -131,7 +135,19 @@ func (e *explanation) print(w io.Writer, config []byte) error {
 	if _, err := io.WriteString(table, strings.Join(rows, "")); err != nil {
 		return err
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil || exists(handlers, e.room) {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "but whoever may gets 404: rooms declared, and no room block matches %s\n", e.room)
+	return err
+}
+
+// exists reports whether there may be a room of that name in the hub of the handlers.
+func exists(handlers []*Handler, room string) bool {
+	return !slices.ContainsFunc(handlers, func(h *Handler) bool {
+		s, own, err := h.settings()
+		return err == nil && own && !s.Exists(room)
+	})
 }
 
 // because says which rule decides.
@@ -165,16 +181,20 @@ func textOf(who access.Who) string {
 	return "?"
 }
 
-// ask returns the rules of the hub, and what they are to make of the client.
-func (e *explanation) ask(config []byte) (rules *access.Rules, p access.Principal, err error) {
-	var handlers []*Handler
+// handlers returns the handlers of the hub, of a configuration in JSON.
+func (e *explanation) handlers(config []byte) (handlers []*Handler, err error) {
 	if err := findHandlers(config, &handlers); err != nil {
-		return nil, p, err
+		return nil, err
 	}
 	handlers = slices.DeleteFunc(handlers, func(h *Handler) bool { return h.Hub != e.hub })
 	if len(handlers) == 0 {
-		return nil, p, errors.New("the configuration has no realtime handler with this hub")
+		return nil, errors.New("the configuration has no realtime handler with this hub")
 	}
+	return handlers, nil
+}
+
+// ask returns the rules of the hub, and what they are to make of the client.
+func (e *explanation) ask(handlers []*Handler) (rules *access.Rules, p access.Principal, err error) {
 	if p, err = e.principal(handlers); err != nil {
 		return nil, p, err
 	}

@@ -49,6 +49,8 @@ http://localhost:9080 {
 	}
 	realtime /other/* {
 		hub other
+		rooms declared
+		room news
 		allow publish nobody
 	}
 }`
@@ -73,6 +75,7 @@ func TestExplain(t *testing.T) {
 		{"a matcher", explanation{room: "office/1", matching: []string{"@office"}}, "show yes room office/*: allow show @office", ""},
 		{"no matcher", explanation{room: "office/1", user: "ann"}, "show no room office/*: allow show @office", ""},
 		{"another hub", explanation{room: "lobby", hub: "other", user: "ann"}, "publish no allow publish nobody", ""},
+		{"a room that does not exist", explanation{room: "lobby", hub: "other"}, "but whoever may gets 404: rooms declared, and no room block matches lobby", ""},
 		{"a guest", explanation{room: "lobby", guest: true}, "publish no allow publish users", ""},
 		{"a guest and a user", explanation{room: "lobby", guest: true, user: "ann"}, "", "exclude each other"},
 		{"a claim", explanation{room: "board", claims: []string{"roles=admin"}}, "moderate yes room board: allow moderate claim roles admin editor", ""},
@@ -99,5 +102,19 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%s\nhas no line %q", out.String(), test.want)
 			}
 		})
+	}
+}
+
+// Nothing is said of a room that exists.
+func TestExplainDeclaredRoom(t *testing.T) {
+	config, _, err := caddytest.Adapt(explained)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, hub := range map[string]string{"news": "other", "lobby": ""} {
+		var out strings.Builder
+		if err := (&explanation{room: room, hub: hub}).print(&out, config); err != nil || strings.Contains(out.String(), "404") {
+			t.Errorf("%s: %v, %s", room, err, out.String())
+		}
 	}
 }

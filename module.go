@@ -70,6 +70,12 @@ type Handler struct {
 	// rooms that match a pattern, other than `*`, are the last to make way.
 	Rooms []Room `json:"rooms,omitempty"`
 
+	// Which names are rooms: `open`: any name; `declared`: only those that match a pattern in
+	// `rooms`, which must not be `*` then. Any other name is refused with 404, to those who have
+	// the right to what they ask for. A reload ends connections to rooms that are not declared any more.
+	// Default: `open`.
+	RoomNames string `json:"room_names,omitempty"`
+
 	// Who may do what in the rooms that no room's `allow` is about. A reload applies to
 	// open connections, too. Default: everybody may do everything.
 	Allow []Allow `json:"allow,omitempty"`

@@ -9,7 +9,8 @@ type Room struct {
 	// The name of a room, or the beginning of names followed by one `*`, which also
 	// matches slashes. One segment may be `{user}`, for the rooms of each user, as in
 	// `dm/{user}/*`: it matches any segment, and its owner is the user whose id it is (each
-	// byte but letters, digits, `-` and `_` as %XX). Such a pattern takes only `allow`.
+	// byte but letters, digits, `-` and `_` as %XX). Such a pattern takes only `allow`. With
+	// `room_names` `declared`, a pattern declares its rooms, and may have no options.
 	Pattern string `json:"pattern"`
 	// Who may do what in the room. Default: as the next less specific pattern says, then the
 	// hub, for each verb.

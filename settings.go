@@ -72,7 +72,10 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 	}
 	s.HistoryMemory = int64(memory)
 	s.Drain = h.drain()
-	own = own || given || h.Drain != 0 || h.Rate != nil || len(h.Rooms) > 0 || len(h.Allow) > 0
+	if s.OnlyDeclared, err = onlyDeclared(h.RoomNames); err != nil {
+		return nil, false, err
+	}
+	own = own || given || h.RoomNames != "" || h.Drain != 0 || h.Rate != nil || len(h.Rooms) > 0 || len(h.Allow) > 0
 	if h.Rate != nil {
 		if s.Rate, err = h.Rate.settings(); err != nil {
 			return nil, false, err
@@ -80,7 +83,7 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 	}
 	for _, r := range h.Rooms {
 		if strings.Contains(r.Pattern, userSegment) {
-			if err := r.checkOwned(); err != nil {
+			if err := r.checkOwned(s.OnlyDeclared); err != nil {
 				return nil, false, fmt.Errorf("room %q: %w", r.Pattern, err)
 			}
 			s.Owned = append(s.Owned, r.Pattern)
@@ -94,6 +97,18 @@ func (h *Handler) settings() (s *settings.Settings, own bool, err error) {
 	}
 	slices.Sort(s.Owned) // their order says nothing
 	return s, own, s.Check()
+}
+
+// onlyDeclared reports whether only declared rooms exist, by the value of the option.
+func onlyDeclared(names string) (bool, error) {
+	switch names {
+	case "", "open":
+		return false, nil
+	case "declared":
+		return true, nil
+	default:
+		return false, fmt.Errorf("invalid room_names (Caddyfile: rooms) %q: must be open or declared", names)
+	}
 }
 
 // limitOf sets *to to the value of an option: 0 leaves the default, -1 is off. given

@@ -10,7 +10,7 @@ import (
 // The names of options, for suggestions. Options of both blocks are in both lists.
 var (
 	handlerOptions = []string{
-		"prefix", "hub", "engine", "room", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address",
+		"prefix", "hub", "engine", "room", "rooms", "max_message_size", "max_rooms", "max_connections", "max_connections_per_address",
 		"max_connections_per_user", "max_users", "rate",
 		"history_memory", "heartbeat", "drain", "origins", "subprotocols", "compression", "poller", "ui", "allow", "user", "user_prefix", "name",
 		"jwt", "backend", "as", "links", "guests",

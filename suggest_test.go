@@ -10,7 +10,7 @@ import (
 func TestSuggestions(t *testing.T) {
 	for name, want := range map[string]string{
 		"max_conections": "max_connections", "Max-Rooms": "max_rooms", "hbu": "hub", "orgins": "origins", "origin": "origins",
-		"heartbeet": "heartbeat", "rooms": "room", "rates": "rate", "subprotocol": "subprotocols", "histroy_memory": "history_memory",
+		"heartbeet": "heartbeat", "room-s": "rooms", "rom": "room", "rates": "rate", "subprotocol": "subprotocols", "histroy_memory": "history_memory",
 		"": "", "x": "", "gzip": "", "transport": "", "room_size": "", strings.Repeat("room", 1000): "",
 	} {
 		if got := nearest(name, handlerOptions); got != want {
