@@ -6,7 +6,7 @@ import { entitle, keep } from './realtime-chat-shared.js';
 /** @typedef {import('./realtime-chat-live.js').Chat} Chat */
 
 export const SHOWN = 100; // messages that are elements at one time
-export const REFUSED = [401, 403]; // statuses that trying again does not change
+export const REFUSED = [401, 403, 404]; // statuses that trying again does not change
 export const STEP = 40; // messages that come and go at once when the reader scrolls
 const KEPT = 10_000; // messages in memory
 const NEAR = 300; // px from either end of the log at which more is shown

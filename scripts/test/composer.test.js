@@ -76,6 +76,19 @@ for (const transport of ['websocket', 'sse', 'poll'])
       assert.deepEqual(page.errors.map(({ status }) => status), [status]);
     });
 
+for (const transport of ['websocket', 'sse', 'poll'])
+  test(`${transport}: a room that does not exist`, async (t) => {
+    const refusal = () => ({ status: 404, title: 'no such room' });
+    const page = await openChat(t, { transport }, (world) => Object.assign(world, { refusal }));
+    await pass(2000);
+    assert.deepEqual(end(page), { fields: false, says: 'no such room', signIn: true });
+    assert.deepEqual(page.errors.map(({ status }) => status), [404]);
+    const asked = () => page.world.requests.filter(({ query }) => query.getAll('room').includes('lobby')).length;
+    const before = asked();
+    await pass(60_000);
+    assert.equal(asked(), before, 'it is not asked for again');
+  });
+
 test('a hub that may not be reached', async (t) => {
   const page = await openChat(t, {}, (world) => Object.assign(world, { websocket: 'refused', status: 401 }));
   assert.deepEqual(end(page), { fields: false, says: 'No access', signIn: true });
