@@ -44,6 +44,9 @@ func (e *Engine) syncOnce() {
 func (e *Engine) close() (err error) {
 	e.keys.Close()
 	e.values.Close()
+	e.entering.Lock()
+	e.shut = true
+	e.entering.Unlock()
 	close(e.stopping)
 	if e.release == nil { // it is not open
 		return nil

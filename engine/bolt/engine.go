@@ -53,6 +53,8 @@ type Engine struct {
 	tasks    chan task     // for the follower
 	hurry    chan struct{} // tells the follower not to wait for its time
 	followed chan struct{} // tells the writer that the follower has followed
+	entering sync.RWMutex  // held for reading by those who hand something to the writer
+	shut     bool          // nobody may any more; guarded by entering
 	stopping chan struct{}
 	ended    chan struct{}  // the follower and the syncer end
 	writing  sync.WaitGroup // the writer
@@ -63,17 +65,17 @@ type Engine struct {
 	// The writer's own.
 	generation uint64 // of the journal that is written
 	last       uint64 // the newest offset that was given out
-	reserved   uint64 // see progress
 	batch      []*entry
 	frame      []byte
 
-	newest  atomic.Uint64 // what last is, once it can be read
-	removed atomic.Uint64 // the newest generation that is in the database alone
-	waiting atomic.Int64  // bytes that the database does not have yet
-	unknown atomic.Uint64 // up to where rooms without a row have lost everything, since rows are damaged
-	always  atomic.Bool   // the writer syncs before it answers
-	unsync  atomic.Bool   // something was appended after the last sync
-	tidied  []byte        // the room up to which the follower has tidied; its own
+	reserved atomic.Uint64 // see progress
+	newest   atomic.Uint64 // what last is, once it can be read
+	removed  atomic.Uint64 // the newest generation that is in the database alone
+	waiting  atomic.Int64  // bytes that the database does not have yet
+	unknown  atomic.Uint64 // up to where rooms without a row have lost everything, since rows are damaged
+	always   atomic.Bool   // the writer syncs before it answers
+	unsync   atomic.Bool   // something was appended after the last sync
+	tidied   []byte        // the room up to which the follower has tidied; its own
 
 	mu    sync.RWMutex
 	rooms map[string]*room // in use
@@ -84,8 +86,8 @@ type Engine struct {
 	left []*entry // what the follower could not bring into the database; set when it has ended
 
 	healthMu sync.Mutex
-	sick     [2]hub.Health // of the writer and the follower
-	reported sync.Map      // rooms of which damage has been logged
+	sick     [2]hub.Health   // of the writer and the follower
+	reported map[string]bool // damage that has been logged; guarded by healthMu
 }
 
 // Who may not be well.
@@ -108,6 +110,7 @@ func New(path string, o Options, log *slog.Logger) *Engine {
 		stopping: make(chan struct{}),
 		ended:    make(chan struct{}),
 		rooms:    make(map[string]*room),
+		reported: make(map[string]bool),
 		keys:     receipts.New[hub.Receipt](func() int64 { return math.MaxInt64 }),
 	}
 	e.options.Store(&o)
@@ -174,9 +177,15 @@ func (e *Engine) Health() (h hub.Health) {
 	return h
 }
 
-// damaged logs what is damaged, each text once.
+// maxReported is how many texts about damage are logged.
+const maxReported = 100
+
+// damaged logs what is damaged, each text once, and not all of them.
 func (e *Engine) damaged(err error) {
-	if _, known := e.reported.LoadOrStore(err.Error(), true); !known {
+	e.healthMu.Lock()
+	defer e.healthMu.Unlock()
+	if text := err.Error(); len(e.reported) < maxReported && !e.reported[text] {
+		e.reported[text] = true
 		e.log.Error("a room is damaged, so its readers get a gap", "file", e.path, "error", err)
 	}
 }

@@ -135,9 +135,16 @@ func (e *Engine) begin(generation uint64) ([]*entry, error) {
 // bring brings entries, which are those of the journal of a generation, into the database, and lets go of them.
 func (e *Engine) bring(entries []*entry, generation uint64) error {
 	now := time.Now()
-	if err := e.update(func(tx *bbolt.Tx) error { return e.apply(tx, entries, generation, now) }); err != nil {
+	var p progress
+	if err := e.update(func(tx *bbolt.Tx) (err error) {
+		if err = e.apply(tx, entries, generation, now); err == nil {
+			p, err = readProgress(tx)
+		}
+		return err
+	}); err != nil {
 		return err
 	}
+	e.reserve(p.Reserved)
 	e.removed.Store(generation)
 	size := int64(0)
 	for _, n := range entries {
@@ -203,6 +210,9 @@ func (e *Engine) apply(tx *bbolt.Tx, entries []*entry, generation uint64, now ti
 		}
 	}
 	p.Applied = max(p.Applied, generation)
+	if p.Reserved < micros(now)+ahead/2 { // so that the writer seldom has to
+		p.Reserved = micros(now) + ahead
+	}
 	if len(entries) > 0 {
 		p.Last = max(p.Last, entries[len(entries)-1].offset)
 	}

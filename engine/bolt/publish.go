@@ -64,24 +64,30 @@ func (e *Engine) Publish(ctx context.Context, d hub.Draft) (hub.Receipt, error) 
 		p.settle(e, p.room.signal(d.Message), nil)
 		return p.receipt, nil
 	}
-	select {
-	case <-e.stopping: // otherwise it might be chosen below as well
-		p.settle(e, hub.Receipt{}, errClosed)
+	if err := e.enqueue(ctx, p); err != nil {
+		p.settle(e, hub.Receipt{}, err)
 		return p.receipt, p.err
-	default:
-	}
-	select {
-	case e.in <- p:
-	case <-e.stopping:
-		p.settle(e, hub.Receipt{}, errClosed)
-	case <-ctx.Done():
-		p.settle(e, hub.Receipt{}, ctx.Err())
 	}
 	select {
 	case <-p.done:
 		return p.receipt, p.err
 	case <-ctx.Done():
 		return hub.Receipt{}, ctx.Err() // the writer settles it
+	}
+}
+
+// enqueue hands a publication to the writer, which answers all that it is handed.
+func (e *Engine) enqueue(ctx context.Context, p *publication) error {
+	e.entering.RLock()
+	defer e.entering.RUnlock()
+	if e.shut {
+		return errClosed
+	}
+	select {
+	case e.in <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -218,7 +224,7 @@ func (e *Engine) mayWrite(now time.Time, n int) error {
 	if h := e.Health(); errors.Is(h.Err, errBroken) {
 		return full(h.Err)
 	}
-	if max(e.last+uint64(n), micros(now)+uint64(n)) <= e.reserved {
+	if max(e.last+uint64(n), micros(now)+uint64(n)) <= e.reserved.Load() {
 		return nil
 	}
 	reserved := max(e.last, micros(now)) + ahead
@@ -234,8 +240,14 @@ func (e *Engine) mayWrite(now time.Time, n int) error {
 		e.ill(writer, fmt.Errorf("reserving offsets: %w", err))
 		return full(err)
 	}
-	e.reserved = reserved
+	e.reserve(reserved)
 	return nil
+}
+
+// reserve notes up to where offsets are reserved, now that the database says so.
+func (e *Engine) reserve(offset uint64) {
+	for was := e.reserved.Load(); was < offset && !e.reserved.CompareAndSwap(was, offset); was = e.reserved.Load() {
+	}
 }
 
 // entry returns the entry of a publication.

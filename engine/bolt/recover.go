@@ -183,8 +183,8 @@ func (e *Engine) start(p progress, lossy bool) error {
 	if e.last > end {
 		e.info.Runs = append(e.info.Runs, run{End: end, Begin: e.last, Lossy: lossy})
 	}
-	e.reserved = e.last + ahead
-	p.Reserved, p.Last = e.reserved, e.last
+	p.Reserved, p.Last = e.last+ahead, e.last
+	e.reserve(p.Reserved)
 	e.generation = p.Applied + 1
 	e.always.Store(e.options.Load().Sync == 0)
 	e.info.Open = &opening{Boot: boot(), Always: e.always.Load()}

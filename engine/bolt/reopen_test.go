@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -420,4 +422,41 @@ func FuzzEntries(f *testing.F) {
 			t.Errorf("%q is read as %q", b, again)
 		}
 	})
+}
+
+// Whoever publishes while the engine is closed gets an answer, and what was acknowledged is there.
+func TestCloseWhilePublishing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	e := New(path, interval, slog.New(slog.DiscardHandler))
+	if err := e.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	begin := hub.Position{Epoch: e.info.Epoch, Offset: e.info.Birth}
+	var all sync.WaitGroup
+	var acknowledged atomic.Int64
+	started := make(chan struct{}, 16)
+	for range 16 {
+		all.Go(func() {
+			for n := 0; ; n++ {
+				_, err := e.Publish(context.Background(), hub.Draft{Message: &hub.Message{Room: "r", Data: []byte("x")}})
+				if err != nil {
+					if !errors.Is(err, hub.ErrUnavailable) {
+						t.Error(err)
+					}
+					return
+				}
+				acknowledged.Add(1)
+				if n == 100 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	<-started
+	closed(t, e)
+	all.Wait()
+	e = opened(t, path, interval)
+	if n := len(after(t, e, "r", begin)); int64(n) != acknowledged.Load() {
+		t.Errorf("%d messages are there, %d were acknowledged", n, acknowledged.Load())
+	}
 }

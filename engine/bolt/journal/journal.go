@@ -29,9 +29,6 @@ const (
 	chunk = 4 << 20
 	// largest is what a file keeps when a new journal begins in it, in bytes.
 	largest = 4 * chunk
-
-	// MaxFrame is the longest payload, in bytes.
-	MaxFrame = 1 << 30
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
