@@ -77,25 +77,34 @@ func (e *Engine) look(tx *bbolt.Tx, name string) (*look, error) {
 	l := &look{engine: e, tx: tx, now: time.Now(), name: name, newest: e.newest.Load()}
 	l.row = e.rowOf(tx, name, p)
 	l.end = e.end(l.row, p)
-	r := e.lookUp(name)
-	if r != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if e.removed.Load() > p.Applied {
-			return nil, errLate
-		}
-		i, _ := slices.BinarySearchFunc(r.fresh, p.Applied+1, func(n *entry, g uint64) int { return cmp.Compare(n.generation, g) })
-		l.fresh = slices.Clone(r.fresh[i:])
-		l.end, l.row.Lost = max(l.end, r.last), max(l.row.Lost, r.lost)
-	} else if e.removed.Load() > p.Applied {
+	keep, ok := l.snapshot(p.Applied)
+	if !ok {
 		return nil, errLate
 	}
-	keep := e.keepOf(name)
-	if r != nil && r.keep != nil {
+	l.floor = l.floorFor(keep) // without the room's lock: the disk may be slow
+	return l, nil
+}
+
+// snapshot takes what is newer than the journals up to a generation, and returns how much of the room to keep. ok is false if
+// some of it is not in memory any more.
+func (l *look) snapshot(applied uint64) (keep settings.History, ok bool) {
+	keep = l.engine.keepOf(l.name)
+	r := l.engine.lookUp(l.name)
+	if r == nil {
+		return keep, l.engine.removed.Load() <= applied
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.engine.removed.Load() > applied {
+		return keep, false
+	}
+	i, _ := slices.BinarySearchFunc(r.fresh, applied+1, func(n *entry, g uint64) int { return cmp.Compare(n.generation, g) })
+	l.fresh = slices.Clone(r.fresh[i:])
+	l.end, l.row.Lost = max(l.end, r.last), max(l.row.Lost, r.lost)
+	if r.keep != nil {
 		keep = *r.keep
 	}
-	l.floor = l.floorFor(keep)
-	return l, nil
+	return keep, true
 }
 
 // rowOf returns the row of a room. A room whose row is damaged has lost everything until now.
