@@ -205,10 +205,22 @@ func (m *model) powerLoss() {
 			return
 		}
 		for i := range 2 { // nothing was synced
-			if m.rnd.IntN(2) == 0 {
-				continue
+			b, err := os.ReadFile(journalPath(path, i))
+			if err != nil {
+				m.Fatal(err)
 			}
-			if err := os.Truncate(journalPath(path, i), int64(m.rnd.IntN(500))); err != nil {
+			switch m.rnd.IntN(3) {
+			case 0: // all of it is there
+			case 1:
+				b = b[:min(len(b), m.rnd.IntN(500))]
+			default: // some sectors are not
+				for at := 0; at < min(len(b), 8192); at += 128 {
+					if m.rnd.IntN(3) == 0 {
+						clear(b[at : at+128])
+					}
+				}
+			}
+			if err := os.WriteFile(journalPath(path, i), b, 0o600); err != nil {
 				m.Fatal(err)
 			}
 		}

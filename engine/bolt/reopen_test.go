@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,6 +122,50 @@ func TestKilled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A loss of power in the middle of a transaction, some of whose pages are on the disk already, leaves the database as it was
+// before that. The journal has the rest.
+func TestPowerLossInATransaction(t *testing.T) {
+	still(t, func(t *testing.T) {
+		e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), Options{})
+		begin := use(t, e, "r", 1000)
+		for i := range 20 {
+			publish(t, e, "r", texts(10*i, 10*i+9)...)
+			followed(t, e)
+		}
+		publish(t, e, "r", texts(200, 299)...)
+		before := killed(t, e)
+		followed(t, e)
+		later, err := os.ReadFile(killed(t, e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		otherBoot(t)
+		rnd := rand.New(rand.NewPCG(1, 1))
+		for range 20 {
+			path := filepath.Join(t.TempDir(), "rooms.db")
+			for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
+				copyFile(t, before+suffix, path+suffix)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, make([]byte, max(0, len(later)-len(b)))...)
+			for at := 2 * 4096; at+4096 <= len(later); at += 4096 { // the last page written says that the others are
+				if rnd.IntN(2) == 0 {
+					copy(b[at:at+4096], later[at:])
+				}
+			}
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			again := opened(t, path, Options{})
+			equal(t, "read", after(t, again, "r", begin), texts(0, 299)...)
+			closed(t, again)
+		}
+	})
 }
 
 // A journal that is cut off within its last frame has everything before that. It was not answered.
