@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -55,12 +56,24 @@ func (e *slowEngine) Close(ctx context.Context) error {
 func newApp(ctx context.Context, t *testing.T, m *slowModule) (*App, *Handler) {
 	t.Helper()
 	a := &App{ctx: ctx, opened: make(chan struct{})}
-	h := &Handler{Hub: "slow", app: a, server: new(serve.Server)}
+	h := &Handler{Hub: "slow", Prefix: "/rt/", app: a, server: new(serve.Server)}
 	if err := a.adopt(h.Hub, hubOptions{settings: settings.Defaults()}, m.choice(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	a.handlers = []*Handler{h}
 	return a, h
+}
+
+// askEarly returns the answer of a handler to a request that no hub is needed to refuse, with 400, but
+// that has to wait for one.
+func askEarly(t *testing.T, h *Handler) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/rt/lobby?last=none", nil)
+	if err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })); err != nil {
+		t.Error(err)
+	}
+	return w
 }
 
 // Caddy may start the server before the app. A request that comes then waits, as long as its client does.
@@ -77,16 +90,17 @@ func TestRequestBeforeStart(t *testing.T) {
 		if err := a.ready(impatient); !errors.Is(err, hub.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a client that went before: %v", err)
 		}
-		patient, started := make(chan error, 1), make(chan error, 1)
-		go func() { patient <- a.ready(t.Context()) }()
+		patient, started := make(chan int, 1), make(chan error, 1)
+		go func() { patient <- askEarly(t, h).Code }()
 		go func() { started <- a.Start() }()
 		synctest.Wait()
 		if len(patient)+len(started) != 0 {
 			t.Error("nobody waited")
 		}
 		close(free)
-		if err := errors.Join(<-patient, <-started); err != nil || h.hub == nil || h.server.Hub != h.hub || opens != 1 {
-			t.Errorf("%v, after %d openings: %+v", err, opens, h.server)
+		status := <-patient
+		if err := <-started; err != nil || status != http.StatusBadRequest || h.hub == nil || h.server.Hub != h.hub || opens != 1 {
+			t.Errorf("%v and %d, after %d openings: %+v", err, status, opens, h.server)
 		}
 		if err := errors.Join(h.Cleanup(), a.Cleanup()); err != nil {
 			t.Error(err)
@@ -112,8 +126,8 @@ func TestOpeningFails(t *testing.T) {
 				if err := a.Start(); err == nil || !strings.Contains(err.Error(), "ill") {
 					t.Errorf("start: %v", err)
 				}
-				if err := a.ready(t.Context()); !errors.Is(err, hub.ErrUnavailable) {
-					t.Errorf("a request: %v", err)
+				if w := askEarly(t, h); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "ill") {
+					t.Errorf("a request: %d, %v, %s", w.Code, w.Header(), w.Body)
 				}
 				h.shutDown()
 				if err := errors.Join(a.Cleanup(), h.Cleanup()); err != nil {
@@ -237,6 +251,11 @@ func TestHubThatDrains(t *testing.T) {
 		first, stop := startLong(t, m, m.choice())
 		old := connectAs(t, first, "ann")
 		second, stopSecond := startLong(t, m, memoryChoice)
+		for range 100 { // the pool has no order
+			if p, err := findHub("slow"); err != nil || p.hub != second.hub {
+				t.Fatalf("while both are in use, commands mean %v, %v", p, err)
+			}
+		}
 		stop()
 		synctest.Wait()
 		if p, err := findHub("slow"); err != nil || p.hub != second.hub {
