@@ -203,6 +203,25 @@ func (l *logText) take() string {
 	return l.text.String()
 }
 
+// Other rooms do not keep their sixteenth for ever: within it their messages go by age, as all do.
+func TestOldMessagesOfOtherRoomsGo(t *testing.T) {
+	const memory = 160_000
+	change := configured(keeping(settings.Off, 0), declaring("blog/*"), func(s *settings.Settings) { s.HistoryMemory, s.MaxMessageSize = memory, 1000 })
+	bubble(t, change, func(t *testing.T, h *hub.Hub) {
+		text := strings.Repeat("x", 600)
+		publish(t, h, "blog/1", "oldest")
+		publish(t, h, "chat", count(1, 5)...)
+		for range 200 {
+			publish(t, h, "blog/2", text)
+		}
+		equal(t, "a declared room", history(t, h, "blog/1"))
+		equal(t, "another room", history(t, h, "chat"))
+		if n := len(history(t, h, "blog/2")); n < 140 {
+			t.Errorf("%d of the newest messages are left", n)
+		}
+	})
+}
+
 // A declared room that makes way with its history is a line in the log, at most once a minute, which
 // says how many more there were. Where the log outlives the hub nothing is lost, and nothing logged.
 func TestDeparturesAreLogged(t *testing.T) {
@@ -293,6 +312,19 @@ func TestRoomsThatAreNotDeclaredEnd(t *testing.T) {
 		equal(t, "when any name is a room again", history(t, h, "chat"), "before")
 		equal(t, "nothing is told", drain(t, several))
 	})
+}
+
+// A room may cease to exist while a session subscribes to it.
+func TestConfigureAmidASubscription(t *testing.T) {
+	e, h := newFake(t, configured())
+	e.subscribe = func(context.Context) error { return h.Configure(configured(onlyDeclaring("news"))) }
+	s := connect(t, h, hub.Client{})
+	if _, err := s.Subscribe(t.Context(), "r", hub.Start{}); !errors.Is(err, hub.ErrNoRoom) {
+		t.Errorf("subscribing: %v", err)
+	}
+	if n := h.SubscriberCount("r"); n > 0 || s.Ended() != 0 {
+		t.Errorf("%d are in the room; the session has ended by %v", n, s.Ended())
+	}
 }
 
 // After Configure has returned nobody is in a room that does not exist, whoever comes meanwhile.
