@@ -3,6 +3,7 @@ package realtime
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -183,7 +184,7 @@ const userSegment = "{user}"
 // checkOwned checks a room whose pattern has {user}: it has rights, and no limits. If only declared rooms
 // exist it may do without.
 func (r *Room) checkOwned(onlyDeclared bool) error {
-	if r.History != nil || r.MaxMessageSize != 0 || r.Rate != nil || r.Presence != nil {
+	if !reflect.DeepEqual(*r, Room{Pattern: r.Pattern, Allow: r.Allow}) {
 		return errors.New("a pattern with {user} takes only allow")
 	}
 	if len(r.Allow) == 0 && !onlyDeclared {

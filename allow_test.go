@@ -138,3 +138,26 @@ func TestForgeableTemplates(t *testing.T) {
 		}
 	}
 }
+
+// A pattern with {user} takes no option but allow, also in JSON.
+func TestOwnedRoomsTakeOnlyAllow(t *testing.T) {
+	allow := []Allow{{Verbs: []string{"publish"}, Who: "owner"}}
+	for name, r := range map[string]Room{
+		"history":          {History: new(History)},
+		"max_message_size": {MaxMessageSize: 1},
+		"rate":             {Rate: new(Rate)},
+		"room_rate":        {RoomRate: new(Rate)},
+		"presence":         {Presence: new(Presence)},
+		"max_rooms":        {MaxRooms: 1},
+		"history_memory":   {HistoryMemory: 1},
+		"max_members":      {MaxMembers: 1},
+	} {
+		r.Pattern, r.Allow = "dm/{user}/*", allow
+		if err := r.checkOwned(false); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if r := (Room{Pattern: "dm/{user}/*", Allow: allow}); r.checkOwned(false) != nil {
+		t.Error(r.checkOwned(false))
+	}
+}
