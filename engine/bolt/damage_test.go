@@ -224,7 +224,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := fill()
-	if !isFull(err) {
+	if !errors.Is(err, hub.ErrStorageFull) {
 		t.Fatalf("%d messages of %d bytes are on 16 MiB, %v", sent, len(text), err)
 	}
 	if h := e.Health(); h.Err == nil {
@@ -241,12 +241,51 @@ func TestFullDisk(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if !isFull(err) {
+		if !errors.Is(err, hub.ErrStorageFull) {
 			t.Fatal(err)
 		}
 	}
 	got := after(t, e, "r", begin)
 	if len(got) != sent+2 || got[len(got)-1] != "last" {
 		t.Errorf("%d messages can be read, %d were acknowledged", len(got), sent+2)
+	}
+}
+
+// On a disk that is full nothing can be opened that was not closed in order. The error says so, and everything is there when
+// there is place again.
+func TestOpenOnAFullDisk(t *testing.T) {
+	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+	begin := use(t, e, "r", 1000)
+	text := strings.Repeat("x", 60_000)
+	for range 40 {
+		publish(t, e, "r", text)
+	}
+	from := killed(t, e)
+	dir := smallDisk(t, 16<<20)
+	path, ballast := filepath.Join(dir, "rooms.db"), filepath.Join(dir, "ballast")
+	for _, suffix := range []string{"", ".journal-0", ".journal-1"} {
+		copyFile(t, from+suffix, path+suffix)
+	}
+	for n := int64(16 << 20); n > 1024; n /= 2 { // until there is no place
+		f, err := os.OpenFile(ballast, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.Write(make([]byte, n))
+		_ = f.Close()
+	}
+	again := New(path, interval, slog.New(slog.DiscardHandler))
+	if err := again.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "make room on its disk") {
+		t.Fatalf("%v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, again)
+	if got := after(t, again, "r", begin); len(got) != 40 {
+		t.Errorf("%d messages are there", len(got))
 	}
 }

@@ -22,3 +22,16 @@ func smallDisk(t *testing.T, size int) string {
 	})
 	return dir
 }
+
+// notWritable makes a folder one that cannot be written, be it by root.
+func notWritable(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY, ""); err != nil {
+		t.Skipf("mounting a disk that cannot be written: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -192,11 +192,14 @@ func (e *Engine) damaged(err error) {
 
 // full returns the error for one of the disk: [hub.ErrStorageFull] if it has no place.
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if isFull(err) {
 		return fmt.Errorf("%w: %w", hub.ErrStorageFull, err)
 	}
 	return fmt.Errorf("%w: %w", hub.ErrUnavailable, err)
 }
+
+// isFull reports whether the error is that of a disk that has no place.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // view runs f in a transaction that reads. A file that is not as it was written may make bbolt panic, and a disk that
 // fails makes the processor fault where the file is mapped: both become errors.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -176,8 +177,13 @@ func (e *Engine) Open(ctx context.Context) error {
 	}
 	if err := e.open(); err != nil {
 		release()
-		if errors.Is(err, errDamaged) {
+		switch {
+		case errors.Is(err, errDamaged):
 			err = fmt.Errorf("%w: restore it from a backup, or move it away to begin anew", err)
+		case isFull(err):
+			err = fmt.Errorf("%w: make room on its disk; nothing that was acknowledged is lost", err)
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+			err = fmt.Errorf("%w: let the user that Caddy runs as write this file and its folder", err)
 		}
 		return fmt.Errorf("opening %s: %w", e.path, err)
 	}

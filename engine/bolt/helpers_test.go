@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -155,8 +154,6 @@ func texts(from, to int) (all []string) {
 	}
 	return all
 }
-
-func isFull(err error) bool { return errors.Is(err, hub.ErrStorageFull) }
 
 // advance lets so much time pass in a bubble.
 func advance(d time.Duration) { <-time.After(d) }

@@ -378,6 +378,9 @@ func TestRefused(t *testing.T) {
 		}},
 		{"another database", "has no bucket", change(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })},
 		{"half of one", "has no bucket", change(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketLog) })},
+		{"in a folder that cannot be made", "let the user that Caddy runs as write", func(t *testing.T, path string) {
+			notWritable(t, filepath.Dir(path))
+		}},
 		{"a newer version", "newer version (format 2", change(func(tx *bbolt.Tx) error {
 			return (&fileInfo{Format: format + 1}).write(tx)
 		})},
