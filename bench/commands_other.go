@@ -6,5 +6,7 @@ import "errors"
 
 func init() {
 	needsLinux := func([]string) error { return errors.New("measuring needs Linux") }
-	commands["all"], commands["floor"] = needsLinux, needsLinux
+	for _, name := range []string{"all", "floor", "kill"} {
+		commands[name] = needsLinux
+	}
 }

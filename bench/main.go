@@ -36,6 +36,12 @@
 // WebSocket and no HTTP/1.1 stream may end at a reload. It prints when clients were told to go, and
 // what the server used before and after. It needs Linux.
 //
+//	go run ./bench kill
+//
+// starts a Caddy with the engine bolt, and kills it 50 times, at any moment, while clients on all transports read and
+// others publish. Both come back. It prints what each transport got, reads every room from its beginning, and ends
+// with status 1 if anything that was acknowledged is missing, or is there twice. It needs Linux.
+//
 // Flags change the numbers, see go run ./bench floor -h and the like.
 package main
 
@@ -55,7 +61,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | floor | presence | rights | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | floor | kill | presence | rights | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {
