@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/caddy-realtime/realtime/bench/engines"
 	"github.com/caddy-realtime/realtime/bench/load"
 	"github.com/caddy-realtime/realtime/bench/peers"
 )
@@ -19,6 +20,9 @@ func init() {
 func serveChild(args []string) error {
 	if len(args) == 1 && args[0] == "clients" {
 		return load.Serve(os.Stdin, os.Stdout)
+	}
+	if len(args) == 2 && args[0] == "engine" {
+		return engines.Serve(args[1], os.Stdin, os.Stdout)
 	}
 	if len(args) != 2 {
 		return errors.New("serve what, and on which port?")

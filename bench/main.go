@@ -36,6 +36,11 @@
 // WebSocket and no HTTP/1.1 stream may end at a reload. It prints when clients were told to go, and
 // what the server used before and after. It needs Linux.
 //
+//	go run ./bench engines
+//
+// compares how fast the engines take messages, what one message takes, and what they write to the disk,
+// beside Mercure's transport on bbolt. It needs Linux.
+//
 //	go run ./bench kill
 //
 // starts a Caddy with the engine bolt, and kills it 50 times, at any moment, while clients on all transports read and
@@ -61,7 +66,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | floor | kill | presence | rights | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | engines | floor | kill | presence | rights | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {
