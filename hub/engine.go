@@ -95,6 +95,15 @@ type Governed interface {
 	Govern(keep func(room string) settings.History)
 }
 
+// Lister is an engine that knows which rooms it has, also those that nobody uses.
+type Lister interface {
+	Engine
+	// Rooms returns the names of rooms that have messages, by their bytes, the first ones behind after and at
+	// most limit; it may return rooms that have none any more. Fewer than limit are the last ones. A room
+	// that has messages all the while is returned, whatever happens to others between two calls.
+	Rooms(ctx context.Context, after string, limit int) ([]string, error)
+}
+
 // Errors of an engine, beside those of contexts and [ErrKeyReused].
 var (
 	ErrStorageFull    = errors.New("the engine's storage is full") // nothing was stored

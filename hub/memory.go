@@ -336,6 +336,25 @@ func (e *Memory) Evict(room string, offset uint64) {
 	}
 }
 
+// Rooms implements [Lister].
+func (e *Memory) Rooms(_ context.Context, after string, limit int) ([]string, error) {
+	var names []string
+	e.mu.RLock()
+	n := 0
+	for name := range e.logs {
+		if name > after {
+			names = append(names, name)
+		}
+		if n++; n%sweepChunk == 0 {
+			breathe(e.mu.RLocker())
+		}
+	}
+	e.mu.RUnlock()
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return names[:min(limit, len(names))], nil
+}
+
 // State implements [Engine].
 func (e *Memory) State() Store { return &e.values }
 

@@ -45,6 +45,7 @@ func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 		{"Retain lets go of what is over it", (*suite).retain},
 		{"Retain does nothing for an unknown room", (*suite).retainUnknown},
 		{"Forget loses no message unless it is forced", (*suite).forget},
+		{"Rooms lists the rooms with messages by their names", (*suite).rooms},
 		{"State changes a value only if it has the version", (*suite).stateVersions},
 		{"State removes a value when its time is over", (*suite).stateTTL},
 		{"Watch gives the values and then each change", (*suite).stateWatch},
