@@ -36,6 +36,8 @@ func TestOneDoor(t *testing.T) {
 		"Open":           "the operator's",
 		"Close":          "the operator's",
 		"Drain":          "the operator's",
+		"Operate":        "the operator's",
+		"Export":         "the operator's: reads all rooms, for who has the admin API",
 		"Draining":       "the operator's",
 		"StopAccepting":  "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",

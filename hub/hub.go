@@ -34,6 +34,7 @@ type Hub struct {
 	unwatch    context.CancelFunc
 	born       time.Time
 	janitor    sync.WaitGroup // what runs until the hub is closed
+	operations sync.WaitGroup // see Operate; raised with mu held
 
 	opening sync.Mutex // see Open
 	opened  bool       // Open was called, or New has opened the hub
@@ -226,6 +227,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.opening.Lock() // Open has returned, and none begins
 	defer h.opening.Unlock()
 	h.janitor.Wait()
+	h.operations.Wait()
 	h.reads.close()
 	for _, r := range h.list() {
 		r.close()
