@@ -33,6 +33,9 @@ func init() {
 //     to `366d`. By default it is kept as long as such a credential can be good: `366d` for links, keys
 //     and users that begin with `~`, otherwise the longest `max_lifetime` of the hub's tokens, at
 //     least `24h`.
+//   - `GET /realtime/export` streams the messages of a hub, one in a line (NDJSON). Optional in the query are `hub`;
+//     `room`, a room or a pattern like `board/*`; and `after_room` and `after`, a room and the id of a message in it, behind
+//     which the export begins.
 //   - `GET /realtime/hubs` lists the hubs: their names, whether they are `serving` or `draining`, and how many
 //     `connections`, `rooms` and `bytes` of messages they have. With `Accept: application/x-ndjson` it is a stream
 //     with a line whenever that has changed, at most one a second. When Caddy exits, the stream goes on until
@@ -57,6 +60,7 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "POST /realtime/revoke", Handler: caddy.AdminHandlerFunc(serveRevoke)},
+		{Pattern: "GET /realtime/export", Handler: caddy.AdminHandlerFunc(serveExport)},
 		{Pattern: "GET /realtime/hubs", Handler: caddy.AdminHandlerFunc(serveHubs)},
 		{Pattern: "GET /realtime/revocations", Handler: caddy.AdminHandlerFunc(serveRevocations)},
 	}
@@ -185,11 +189,7 @@ func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 			_, _ = older.hub.Revoke(r.Context(), revocation)
 		}
 	}
-	attributes := []any{"audit", "revocation", "by", "admin API", "hub", asked.Hub, "revoked", now.Name, "before", now.Before.UTC(), "until", now.Until.UTC()}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil { // there is none on a unix socket
-		attributes = append(attributes, "address", host)
-	}
-	p.hub.Logger().Info("credentials were revoked", attributes...)
+	p.hub.Logger().Info("credentials were revoked", audited(r, "revocation", asked.Hub, "revoked", now.Name, "before", now.Before.UTC(), "until", now.Until.UTC())...)
 	return writeAdminJSON(w, answerOf(now))
 }
 
@@ -244,6 +244,15 @@ func serveRevocations(w http.ResponseWriter, r *http.Request) error {
 		answer.Revocations = append(answer.Revocations, answerOf(revocation))
 	}
 	return writeAdminJSON(w, answer)
+}
+
+// audited returns the attributes of a line of the log that says what a request has done.
+func audited(r *http.Request, what, hubName string, more ...any) []any {
+	attributes := append([]any{"audit", what, "by", "admin API", "hub", hubName}, more...)
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil { // there is none on a unix socket
+		attributes = append(attributes, "address", host)
+	}
+	return attributes
 }
 
 func badRequest(err error) error { return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err} }

@@ -27,12 +27,17 @@ func (c *running) bind(cmd *cobra.Command) {
 	flags.StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter for --config")
 }
 
-// ask sends a request, and decodes the answer. A request with a body is a POST.
-func (c *running) ask(uri string, body, answer any) error {
+// send sends a request. The caller closes the answer's body.
+func (c *running) send(method, uri string, headers http.Header, body io.Reader) (*http.Response, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(c.address, nil, c.config, c.adapter)
 	if err != nil {
-		return fmt.Errorf("finding the admin API: %w", err)
+		return nil, fmt.Errorf("finding the admin API: %w", err)
 	}
+	return caddycmd.AdminAPIRequest(address, method, uri, headers, body)
+}
+
+// ask sends a request, and decodes the answer. A request with a body is a POST.
+func (c *running) ask(uri string, body, answer any) error {
 	method, content := http.MethodGet, io.Reader(nil)
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -41,7 +46,7 @@ func (c *running) ask(uri string, body, answer any) error {
 		}
 		method, content = http.MethodPost, bytes.NewReader(b)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, content)
+	resp, err := c.send(method, uri, nil, content)
 	if err != nil {
 		return err
 	}
