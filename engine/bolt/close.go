@@ -68,10 +68,8 @@ func (e *Engine) close() (err error) {
 // finish brings what is left into the database.
 func (e *Engine) finish() (err error) {
 	defer guard(&err)()
-	if len(e.left) > 0 {
-		if err := e.bring(e.left, e.left[0].generation); err != nil {
-			return err // it is in the journals
-		}
+	if err := e.bringBehind(); err != nil {
+		return err // it is in the journals
 	}
 	batch, err := e.cut()
 	if err == nil && len(batch) > 0 {

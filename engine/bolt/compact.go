@@ -40,11 +40,11 @@ func (e *Engine) maintain(ctx context.Context, do func() error) error {
 }
 
 // run does a task, unless something could not be brought into the database.
-func (e *Engine) run(t task, behind []*entry) {
+func (e *Engine) run(t task) {
 	err := errors.New("panic in the engine")
 	defer func() { t.done <- err }()
 	defer e.survive(nil)
-	if len(behind) > 0 {
+	if len(e.behind) > 0 {
 		err = full(e.Health().Err)
 		return
 	}
@@ -232,6 +232,7 @@ func (e *Engine) scrub() error {
 			err = e.bring(batch, before)
 		}
 		if err != nil {
+			e.behind = batch // the follower tries again
 			return err
 		}
 	}

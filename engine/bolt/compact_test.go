@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"github.com/caddy-realtime/realtime/hub"
 )
 
@@ -192,5 +194,41 @@ func TestTasksOfAClosedEngine(t *testing.T) {
 	}
 	if err := e.Backup(context.Background(), new(bytes.Buffer)); err == nil {
 		t.Error("it is copied")
+	}
+}
+
+// What a task cannot bring into the database is brought there later: the journals have it no longer than that.
+func TestTaskThatFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	e := opened(t, path, interval)
+	begin := use(t, e, "r", 10)
+	publish(t, e, "r", "1")
+	followed(t, e)
+	whole := e.db.Load()
+	broken, err := openFile(killed(t, e), &bbolt.Options{ReadOnly: true, Timeout: lockTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = e.maintain(t.Context(), func() error {
+		publish(t, e, "r", "2", "3")
+		e.db.Store(broken)
+		defer e.db.Store(whole)
+		return e.scrub()
+	})
+	if err == nil {
+		t.Error("a database that cannot be written is scrubbed")
+	}
+	if err := broken.Close(); err != nil {
+		t.Error(err)
+	}
+	publish(t, e, "r", "4")
+	for range 2 {
+		if err := e.maintain(t.Context(), func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+	}
+	equal(t, "read", after(t, e, "r", begin), texts(1, 4)...)
+	if n := counts(t, e)["log"]; n != 4 {
+		t.Errorf("the database has %d messages", n)
 	}
 }

@@ -83,7 +83,7 @@ type Engine struct {
 	swap    sync.RWMutex // held while the database is replaced; a transaction has it for reading
 	changes sync.Mutex   // held by a transaction that writes, and while the database is copied
 
-	left []*entry // what the follower could not bring into the database; set when it has ended
+	behind []*entry // what the follower could not bring into the database; its own until it has ended
 
 	healthMu sync.Mutex
 	sick     [2]hub.Health   // of the writer and the follower

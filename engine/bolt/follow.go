@@ -21,50 +21,58 @@ func (e *Engine) follow() {
 	defer e.rest.Done()
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	var behind []*entry // what could not be brought into the database
 	for {
 		select {
 		case <-e.ended:
-			e.left = behind
 			return
 		case t := <-e.tasks:
-			behind = e.followOnce(behind)
-			e.run(t, behind)
+			e.followOnce()
+			e.run(t)
 			continue
 		case <-e.hurry:
 		case <-tick.C:
 		}
-		behind = e.followOnce(behind)
+		e.followOnce()
 	}
 }
 
-// followOnce brings what has gathered into the database, or what was left from before, and tidies it. It returns what
-// is left.
-func (e *Engine) followOnce(behind []*entry) (left []*entry) {
-	defer e.survive(func() { left = behind })
-	err := error(nil)
-	if behind == nil { // the other journal is free
-		if behind, err = e.takeBatch(); err != nil {
+// followOnce brings what has gathered into the database, or what was left from before, and tidies it.
+func (e *Engine) followOnce() {
+	defer e.survive(nil)
+	if e.behind == nil { // the other journal is free
+		batch, err := e.takeBatch()
+		if err != nil {
 			e.ill(follower, fmt.Errorf("beginning a journal: %w", err))
-			return nil
+			return
 		}
+		e.behind = batch
 	}
-	if len(behind) > 0 {
-		if err := e.bring(behind, behind[0].generation); err != nil {
+	if len(e.behind) > 0 {
+		if err := e.bringBehind(); err != nil {
 			e.ill(follower, fmt.Errorf("writing the database: %w", err))
-			return behind
+			return
 		}
 		notify(e.followed)
 	}
 	if err := e.adjust(); err != nil {
 		e.ill(follower, fmt.Errorf("changing the option sync: %w", err))
-		return nil
+		return
 	}
 	if err := e.tidy(); err != nil {
 		e.ill(follower, fmt.Errorf("tidying the database: %w", err))
-		return nil
+		return
 	}
 	e.ill(follower, nil)
+}
+
+// bringBehind brings what is behind into the database. What it cannot stays behind.
+func (e *Engine) bringBehind() error {
+	if len(e.behind) > 0 {
+		if err := e.bring(e.behind, e.behind[0].generation); err != nil {
+			return err
+		}
+	}
+	e.behind = nil
 	return nil
 }
 
