@@ -19,6 +19,7 @@ func runFloor(args []string) error {
 	flags := flag.NewFlagSet("floor", flag.ExitOnError)
 	subscribers := flags.String("n", "1000,10000", "how many subscribers")
 	rounds := flags.Int("rounds", 9, "rounds of each comparison")
+	engine := flags.String("engine", "", "judge this `engine`, as bolt, by the engine memory: WebSockets, published by POST")
 	only := flags.String("only", "", "a regular expression for what to run, as `WebSocket, 1000 subscribers, 128 B`")
 	limit := flags.Duration("time", 10*time.Minute, "how long it may take")
 	_ = flags.Parse(args) // exits on an error
@@ -34,14 +35,26 @@ func runFloor(args []string) error {
 	if o.Only, err = regexp.Compile(*only); err != nil {
 		return err
 	}
-	fmt.Printf(floorFormat, "", "subscribers", "bytes", "burst", "floor", "ours", "ours ÷ floor")
+	head := []any{"", "subscribers", "bytes", "burst", "floor", "ours", "ours ÷ floor"}
+	if *engine != "" {
+		head = []any{"", "subscribers", "bytes", "burst", "memory", *engine, *engine + " ÷ memory"}
+	}
+	fmt.Printf(floorFormat, head...)
 	o.Result = func(r judge.Result) {
 		o.Progress("")
 		fmt.Printf(floorFormat, r.Name, r.Subscribers, r.Size, r.Burst, micros(r.Floor), micros(r.Ours), ratio(r))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
-	return judge.Run(ctx, o, clients)
+	if *engine == "" {
+		return judge.Run(ctx, o, clients)
+	}
+	where, err := places("")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(where.Dir)
+	return judge.Engines(ctx, o, *engine, where)
 }
 
 const floorFormat = "%-16v %11v %6v %6v %9v %9v   %v\n"

@@ -9,7 +9,8 @@
 //	go run ./bench floor
 //
 // holds the hub against a bare loop of writes over the same sockets, in one
-// process. This is the figure to look at while working on the code.
+// process. This is the figure to look at while working on the code. With -engine bolt it holds
+// that engine against the engine memory.
 //
 //	go run ./bench soak
 //
