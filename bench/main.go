@@ -12,6 +12,11 @@
 // process. This is the figure to look at while working on the code. With -engine bolt it holds
 // that engine against the engine memory.
 //
+//	go run ./bench behind
+//
+// lets members of a room come back with a cursor 10,000 messages back, while messages are published by the
+// clock, and prints how long the others wait for theirs, without and with those behind. It needs Linux.
+//
 //	go run ./bench soak
 //
 // starts a Caddy on a loopback port, and 2000 clients on mixed transports, each
@@ -67,7 +72,7 @@ func main() {
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | drain | engines | floor | kill | presence | rights | soak] [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [all | behind | drain | engines | floor | kill | presence | rights | soak] [flags]")
 		os.Exit(2)
 	}
 	if err := run(args); err != nil {
