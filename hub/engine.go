@@ -104,6 +104,29 @@ type Lister interface {
 	Rooms(ctx context.Context, after string, limit int) ([]string, error)
 }
 
+// Importer is an engine that can take in messages which another log has had, or this one, so that they have
+// their offsets and times again.
+type Importer interface {
+	Engine
+	// Import stores all of the messages that can have their offsets, or none if it returns an error, and says of
+	// each what became of it. These are the messages of a room that has had none but imported ones, of the same
+	// epoch, if their offsets rise. Nobody is told of a message, but readers of the
+	// rooms find it in the log, where it comes before or after what they have read. A hub in which no room has
+	// ever had a message takes over the epoch of the first one. Expired messages are not for it. The engine may
+	// change the messages while it is called.
+	Import(ctx context.Context, messages []*Message) ([]Outcome, error)
+}
+
+// Outcome is what became of an imported message.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OutcomeFresh Outcome = iota // not stored: it is to be published
+	OutcomeKept                 // stored with its offset
+	OutcomeKnown                // not stored, since it was imported, or was in this log, before
+)
+
 // Errors of an engine, beside those of contexts and [ErrKeyReused].
 var (
 	ErrStorageFull    = errors.New("the engine's storage is full") // nothing was stored

@@ -20,6 +20,8 @@
 //	empty     last, id → nothing: rooms without messages
 //	receipts  offset → scope and fingerprint of 16 bytes each, time, checksum of 4 bytes
 //	state     name → version, expiry, checksum of 4 bytes, the value
+//	imports   id → up to which offset the room was imported, its epoch there, checksum of 4 bytes; made by the first import
 //
 // An offset is the greater of the last one plus 1 and the clock in microseconds, over the whole file.
+// An imported message has the one that it had.
 package bolt

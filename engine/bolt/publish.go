@@ -259,10 +259,7 @@ func (e *Engine) entry(p *publication, offset uint64, now time.Time) (*entry, er
 		n.receipt = &receipt{scope: p.scope, print: p.print, time: micros(now)}
 	}
 	if e.retention(p.room.name, p.room).Count > 0 {
-		name := m.Room
-		m.Room = "" // its place says it
-		encoded, err := m.AppendBinary(nil)
-		m.Room = name
+		encoded, err := encodeBare(m)
 		if err != nil {
 			return nil, err
 		}

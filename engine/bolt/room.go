@@ -120,21 +120,23 @@ func (e *Engine) Subscribe(ctx context.Context, name string, to hub.Reader) (hub
 	}
 	r := e.pin(name) // what comes from now on is in r.last
 	defer e.unpin(r)
-	var inFile uint64
-	err := e.view(func(tx *bbolt.Tx) error {
+	own := &reader{to}
+	var tail hub.Position
+	err := e.view(func(tx *bbolt.Tx) error { // to its end, since an import may change the epoch
 		p, err := readProgress(tx)
-		if err == nil {
-			inFile = e.end(e.rowOf(tx, name, p), p)
+		if err != nil {
+			return err
 		}
-		return err
+		tail = hub.Position{Epoch: e.info.Epoch, Offset: e.end(e.rowOf(tx, name, p), p)}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		tail.Offset = max(tail.Offset, r.last)
+		r.readers = append(r.readers, own)
+		return nil
 	})
 	if err != nil {
 		return hub.Position{}, nil, e.failed(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	own := &reader{to}
-	r.readers = append(r.readers, own)
 	stop := func() {
 		r.mu.Lock()
 		r.readers = slices.DeleteFunc(r.readers, func(other *reader) bool { return other == own })
@@ -143,7 +145,7 @@ func (e *Engine) Subscribe(ctx context.Context, name string, to hub.Reader) (hub
 			e.drop(r)
 		}
 	}
-	return hub.Position{Epoch: e.info.Epoch, Offset: max(r.last, inFile)}, stop, nil
+	return tail, stop, nil
 }
 
 // end returns where a room ends, as far as the file knows. A cursor must not tell anything of other
@@ -152,7 +154,7 @@ func (e *Engine) end(known row, p progress) uint64 {
 	if known.ID == 0 {
 		return max(e.info.Birth, p.Floor, e.unknown.Load(), e.info.lossyBegin())
 	}
-	return max(known.Last, e.info.lossyBegin())
+	return max(known.Last, e.info.Birth, e.info.lossyBegin()) // what was imported may be older than the file
 }
 
 // Retain implements [hub.Engine].

@@ -294,6 +294,11 @@ func (e *Engine) sweepEmpty(tx *bbolt.Tx, keys [][]byte) error {
 		if err := names.Delete(id); err != nil {
 			return err
 		}
+		if marks := tx.Bucket(bucketImports); marks != nil {
+			if err := marks.Delete(id); err != nil {
+				return err
+			}
+		}
 		if err := tx.Bucket(bucketRooms).Delete(name); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/settings"
@@ -74,4 +75,48 @@ func (t *suite) rooms() {
 	if got := list("m", 999); len(got) < 200 {
 		t.Errorf("%d rooms, want 200 and more", len(got))
 	}
+}
+
+func (t *suite) imports() {
+	e, ok := t.Engine.(hub.Importer)
+	if !ok {
+		t.Skip("the engine takes in no messages of others")
+	}
+	t.opened("own")
+	own := t.send("own", "1")[0]
+	t.opened("r")
+	at := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	made := func(room string, from, to int) (all []*hub.Message) {
+		for i := from; i <= to; i++ {
+			sent := at.Add(time.Duration(i) * time.Millisecond)
+			all = append(all, &hub.Message{
+				Room: room, Data: fmt.Append(nil, i), Time: sent,
+				Position: hub.Position{Epoch: "abroad", Offset: uint64(sent.UnixMicro())},
+			})
+		}
+		return all
+	}
+	check := func(want hub.Outcome, messages []*hub.Message) {
+		t.Helper()
+		got, err := e.Import(t.Context(), messages)
+		if err != nil || len(got) != len(messages) || slices.ContainsFunc(got, func(o hub.Outcome) bool { return o != want }) {
+			t.Fatalf("%v, %v; want only %v", got, err, want)
+		}
+	}
+	check(hub.OutcomeKept, made("r", 1, 3))
+	check(hub.OutcomeKnown, made("r", 2, 3))
+	check(hub.OutcomeKept, made("r", 4, 5))
+	check(hub.OutcomeFresh, made("own", 6, 7))
+	p := t.page("r", hub.Query{Last: 9, Limit: 9})
+	equal(t, "imported", described(p), count(1, 5)...)
+	for i, m := range p.Messages {
+		if want := made("r", i+1, i+1)[0]; m.Epoch != own.Epoch || m.Offset != want.Offset || !m.Time.Equal(want.Time) {
+			t.Errorf("%v at %v, want the offset %d at %v", m.Position, m.Time, want.Offset, want.Time)
+		}
+	}
+	if next := t.send("r", "6")[0]; next.Offset <= p.Messages[4].Offset {
+		t.Errorf("%v comes after %v", next.Position, p.Messages[4].Position)
+	}
+	check(hub.OutcomeFresh, made("r", 8, 8))
+	equal(t, "the other room", described(t.page("own", hub.Query{Last: 9, Limit: 9})), "1")
 }
