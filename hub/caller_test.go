@@ -38,6 +38,7 @@ func TestOneDoor(t *testing.T) {
 		"Drain":          "the operator's",
 		"Operate":        "the operator's",
 		"Export":         "the operator's: reads all rooms, for who has the admin API",
+		"Import":         "the operator's: publishes as whoever the file says, likewise",
 		"Draining":       "the operator's",
 		"StopAccepting":  "the operator's",
 		"MaxMessageSize": "a setting, which bounds what is read before there is something to decide on",

@@ -10,7 +10,7 @@ import (
 
 // The part of the hub that makes rooms and forgets them.
 
-// acquire returns the room, pinned, making it if need be for caller c. It returns
+// acquire returns the room, pinned, making it if need be for caller c, or for the operator if that is nil. It returns
 // ErrNoRoom, ErrDraining, a *limit.Error, the context's error, or the engine's.
 func (h *Hub) acquire(ctx context.Context, name string, c *Caller) (*room, error) {
 	r, err := h.pinOrMake(ctx, name, c)
@@ -37,11 +37,11 @@ func (h *Hub) pinOrMake(ctx context.Context, name string, c *Caller) (*room, err
 	for {
 		r, leaving := h.pin(name)
 		if r == nil && leaving == nil {
-			err := c.mayCreate(ctx, name)
-			if err != nil {
+			if err := h.mayMake(ctx, name, c); err != nil {
 				return nil, err
 			}
-			if r, leaving, err = h.makeRoom(name, c.who()); err != nil {
+			var err error
+			if r, leaving, err = h.makeRoom(name, c); err != nil {
 				return nil, err
 			}
 		}
@@ -84,11 +84,22 @@ func (h *Hub) use(r *room) { r.used.Store(int64(time.Since(h.born))) }
 
 func (r *room) unpin() { r.pins.Add(-1) }
 
+// mayMake returns why the caller may not make a room now, and spends what that costs.
+func (h *Hub) mayMake(ctx context.Context, name string, c *Caller) error {
+	if c == nil {
+		return nil
+	}
+	if err := c.mayCreate(ctx, name); err != nil {
+		return err
+	}
+	return h.payTogether(c.who(), limit.Create, h.settings.Load().Rate, name, time.Now())
+}
+
 // makeRoom makes a room, or finds that somebody else has, and pins it, as pin does.
-func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, _ error) {
-	set := h.settings.Load()
-	if err := h.payTogether(c, limit.Create, set.Rate, name, time.Now()); err != nil {
-		return nil, nil, err
+func (h *Hub) makeRoom(name string, c *Caller) (_ *room, leaving chan struct{}, _ error) {
+	client := new(Client)
+	if c != nil {
+		client = c.who()
 	}
 	var gone *room
 	defer func() { // without the lock
@@ -107,7 +118,7 @@ func (h *Hub) makeRoom(name string, c *Client) (_ *room, leaving chan struct{}, 
 	r := h.rooms[name]
 	if r == nil {
 		var err error
-		if gone, err = h.makeWayFor(name, c); err != nil {
+		if gone, err = h.makeWayFor(name, client); err != nil {
 			return nil, nil, err
 		}
 		r = &room{name: name, ring: ring{budget: h.budget, born: h.born}}
