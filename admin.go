@@ -40,6 +40,9 @@ func init() {
 //     `connections`, `rooms` and `bytes` of messages they have. With `Accept: application/x-ndjson` it is a stream
 //     with a line whenever that has changed, at most one a second. When Caddy exits, the stream goes on until
 //     all hubs have ended. There may be 16 streams at once.
+//   - `POST /realtime/import` stores the messages of an export, which are the body. Optional in the query is `hub`. The answer
+//     is an object with how many messages were `kept` with their ids' offsets, published `anew`, `known` already, and
+//     `expired`. It stops at the first line that is wrong; the error says which one and what was done before.
 //   - `GET /realtime/revocations` lists revocations by kind and id. Optional in the query are `hub`; `limit`,
 //     from 1 to 1000 (default: 100); and `after`, which is `next` of the page before.
 //
@@ -61,6 +64,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "POST /realtime/revoke", Handler: caddy.AdminHandlerFunc(serveRevoke)},
 		{Pattern: "GET /realtime/export", Handler: caddy.AdminHandlerFunc(serveExport)},
+		{Pattern: "POST /realtime/import", Handler: caddy.AdminHandlerFunc(serveImport)},
 		{Pattern: "GET /realtime/hubs", Handler: caddy.AdminHandlerFunc(serveHubs)},
 		{Pattern: "GET /realtime/revocations", Handler: caddy.AdminHandlerFunc(serveRevocations)},
 	}

@@ -21,6 +21,8 @@ const (
 	maxOperations = 4
 	// idleTime is how long a client may take to accept some bytes of an answer, or to send some of a request.
 	idleTime = 5 * time.Minute
+	// answerTime is how long it may take to accept the end of an answer.
+	answerTime = 10 * time.Second
 )
 
 // operations counts them.
@@ -56,18 +58,9 @@ func operate(w http.ResponseWriter, r *http.Request, hubName string, do func(*op
 	}
 	defer done()
 	ctx, cancel := context.WithCancelCause(ctx)
-	var watch sync.WaitGroup
-	defer watch.Wait()
 	defer cancel(nil)
 	o := &operation{pooledHub: p, ResponseWriter: w, ctx: ctx, control: http.NewResponseController(w)}
-	watch.Go(func() {
-		select {
-		case <-exiting.begun:
-			cancel(errExiting)
-		case <-ctx.Done():
-		}
-	})
-	err = o.within(do)
+	err = o.watched(cancel, do)
 	switch {
 	case err == nil:
 		return nil
@@ -77,59 +70,69 @@ func operate(w http.ResponseWriter, r *http.Request, hubName string, do func(*op
 		}
 		panic(http.ErrAbortHandler) // so that the client does not take it for whole
 	}
-	return operationError(ctx, err)
-}
-
-// within runs do. Whoever waits for the client then, or for it to take something, fails when ctx ends.
-func (o *operation) within(do func(*operation) error) error {
-	if err := o.control.SetReadDeadline(time.Now().Add(idleTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if _, ok := errors.AsType[caddy.APIError](err); ok {
 		return err
 	}
-	stop := context.AfterFunc(o.ctx, func() {
+	status := statusOf(ctx, err)
+	if cause := o.ended(); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause // which says more
+	}
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
+
+// watched runs do. When the context ends, or the process begins to exit, whoever waits for the client does not
+// wait any longer.
+func (o *operation) watched(cancel context.CancelCauseFunc, do func(*operation) error) error {
+	finished := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-finished:
+			return
+		case <-exiting.begun:
+			cancel(errExiting)
+		case <-o.ctx.Done():
+		}
 		_ = o.control.SetReadDeadline(time.Unix(1, 0)) // in the past
 		_ = o.control.SetWriteDeadline(time.Unix(1, 0))
 	})
 	defer func() {
-		if stop() {
-			_ = o.control.SetReadDeadline(time.Time{})
-			_ = o.control.SetWriteDeadline(time.Time{})
-		}
+		close(finished)
+		watch.Wait()
+		_ = o.control.SetWriteDeadline(time.Now().Add(answerTime)) // for the error, or the end of the answer
 	}()
 	return do(o)
 }
+
+// ended returns why the operation has to end, or nil.
+func (o *operation) ended() error { return context.Cause(o.ctx) }
 
 // Write implements io.Writer: it writes a part of an answer that may be long.
 func (o *operation) Write(b []byte) (int, error) {
 	if err := o.control.SetWriteDeadline(time.Now().Add(idleTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	if o.ctx.Err() != nil { // which may have set the deadline before
-		return 0, context.Cause(o.ctx)
+	if err := o.ended(); err != nil { // which may have set the deadline before
+		return 0, err
 	}
 	o.written = true
 	return o.ResponseWriter.Write(b)
 }
 
-// operationError returns the error of an operation as the admin API shows it.
-func operationError(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[caddy.APIError](err); ok {
-		return err
-	}
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause
-	}
-	status := http.StatusInternalServerError
+// statusOf returns the status for the error of an operation.
+func statusOf(ctx context.Context, err error) int {
 	switch {
-	case errors.Is(err, errExiting), errors.Is(err, context.Canceled), errors.Is(err, hub.ErrDraining), errors.Is(err, hub.ErrUnavailable):
-		status = http.StatusServiceUnavailable
+	case ctx.Err() != nil, errors.Is(err, hub.ErrDraining), errors.Is(err, hub.ErrUnavailable):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, hub.ErrStorageFull):
-		status = http.StatusInsufficientStorage
-	case errors.Is(err, hub.ErrBegunAnew):
-		status = http.StatusConflict
+		return http.StatusInsufficientStorage
+	case errors.Is(err, hub.ErrBegunAnew), errors.Is(err, hub.ErrKeyReused):
+		return http.StatusConflict
 	case errors.Is(err, errors.ErrUnsupported):
-		status = http.StatusNotImplemented
+		return http.StatusNotImplemented
+	default:
+		return http.StatusInternalServerError
 	}
-	return caddy.APIError{HTTPStatus: status, Err: err}
 }
 
 func unavailable(err error) error {

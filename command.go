@@ -14,21 +14,22 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "realtime",
-		Usage: "assets|explain|export|key|revocations|revoke|sign",
+		Usage: "assets|explain|export|import|key|revocations|revoke|sign",
 		Short: "Commands of the realtime module",
 		Long: `
-Commands of the realtime module. Of these, export, revocations and revoke need a
+Commands of the realtime module. Of these, export, import, revocations and revoke need a
 running Caddy.
 
   assets       lists the scripts that pages load
   explain      says who may do what in a room
   export       writes the messages that a hub keeps
+  import       stores the messages of an export in a hub
   key          makes a key for a server that uses the rooms
   revocations  lists what has been revoked
   revoke       takes tokens, links and keys back, and disconnects who uses them
   sign         signs a link, good for a room and a time`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(assetsCommand(), explainCommand(), exportCommand(), keyCommand(), revocationsCommand(), revokeCommand(), signCommand())
+			cmd.AddCommand(assetsCommand(), explainCommand(), exportCommand(), importCommand(), keyCommand(), revocationsCommand(), revokeCommand(), signCommand())
 		},
 	})
 }
