@@ -33,6 +33,10 @@ func init() {
 //     to `366d`. By default it is kept as long as such a credential can be good: `366d` for links, keys
 //     and users that begin with `~`, otherwise the longest `max_lifetime` of the hub's tokens, at
 //     least `24h`.
+//   - `GET /realtime/backup` streams a copy of the file of a hub, with everything that was published before. Optional in the
+//     query is `hub`. The hub's engine must be one with a file.
+//   - `POST /realtime/compact` writes the file of a hub anew without what is free. The body is an object, in which `hub` is
+//     optional. The answer has the size `before` and `after`, in bytes.
 //   - `GET /realtime/export` streams the messages of a hub, one in a line (NDJSON). Optional in the query are `hub`;
 //     `room`, a room or a pattern like `board/*`; and `after_room` and `after`, a room and the id of a message in it, behind
 //     which the export begins.
@@ -63,6 +67,8 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "POST /realtime/revoke", Handler: caddy.AdminHandlerFunc(serveRevoke)},
+		{Pattern: "GET /realtime/backup", Handler: caddy.AdminHandlerFunc(serveBackup)},
+		{Pattern: "POST /realtime/compact", Handler: caddy.AdminHandlerFunc(serveCompact)},
 		{Pattern: "GET /realtime/export", Handler: caddy.AdminHandlerFunc(serveExport)},
 		{Pattern: "POST /realtime/import", Handler: caddy.AdminHandlerFunc(serveImport)},
 		{Pattern: "GET /realtime/hubs", Handler: caddy.AdminHandlerFunc(serveHubs)},
@@ -71,7 +77,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 }
 
 const (
-	maxRevokeBody   = 64 << 10
+	maxAdminBody    = 64 << 10
 	maxRevokedID    = 1024                 // bytes
 	maxRevokedFor   = 366 * 24 * time.Hour // longer than any token or link lives
 	revocationsPage = 100
@@ -165,13 +171,8 @@ func answerOf(r hub.Revocation) (a revocationAnswer) {
 // serveRevoke serves POST /realtime/revoke.
 func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 	var asked revocationRequest
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRevokeBody))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&asked); err != nil {
-		return badRequest(fmt.Errorf("reading the body: %w", err))
-	}
-	if body.More() {
-		return badRequest(errors.New("reading the body: there is something after the object"))
+	if err := decodeBody(w, r, &asked); err != nil {
+		return err
 	}
 	p, err := findHub(asked.Hub)
 	if err != nil {
@@ -195,6 +196,19 @@ func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.hub.Logger().Info("credentials were revoked", audited(r, "revocation", asked.Hub, "revoked", now.Name, "before", now.Before.UTC(), "until", now.Until.UTC())...)
 	return writeAdminJSON(w, answerOf(now))
+}
+
+// decodeBody reads the only object of a request's body.
+func decodeBody(w http.ResponseWriter, r *http.Request, into any) error {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	body.DisallowUnknownFields()
+	if err := body.Decode(into); err != nil {
+		return badRequest(fmt.Errorf("reading the body: %w", err))
+	}
+	if body.More() {
+		return badRequest(errors.New("reading the body: there is something after the object"))
+	}
+	return nil
 }
 
 // revocation returns what is asked for. tokenLife is how long tokens can be good.

@@ -70,3 +70,23 @@ func (p *progress) end() {
 		_ = p.bar.Clear()
 	}
 }
+
+// while shows that something goes on, until f returns.
+func (p *progress) while(f func() error) error {
+	defer p.end()
+	if p.fresh == nil {
+		return f()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- f() }() // joined below
+	tick := time.NewTicker(progressAfter / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+			p.add(0)
+		}
+	}
+}
