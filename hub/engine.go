@@ -117,6 +117,15 @@ type Importer interface {
 	Import(ctx context.Context, messages []*Message) ([]Outcome, error)
 }
 
+// Eraser is an engine that can take messages out of its logs for good.
+type Eraser interface {
+	Engine
+	// Erase takes every message that a user has published until now out of all rooms. The others keep their
+	// positions, and nobody gets a gap. It returns how many messages there were, also with an error: then some
+	// may be left.
+	Erase(ctx context.Context, user string) (erased int, err error)
+}
+
 // Outcome is what became of an imported message.
 type Outcome uint8
 

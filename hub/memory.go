@@ -355,6 +355,38 @@ func (e *Memory) Rooms(_ context.Context, after string, limit int) ([]string, er
 	return names[:min(limit, len(names))], nil
 }
 
+// Erase implements [Eraser].
+func (e *Memory) Erase(ctx context.Context, user string) (erased int, err error) {
+	for after := ""; ; {
+		names, err := e.Rooms(ctx, after, sweepChunk)
+		if err != nil {
+			return erased, err
+		}
+		for _, name := range names {
+			if after = name; ctx.Err() != nil {
+				return erased, ctx.Err()
+			}
+			if l := e.lookUp(name); l != nil {
+				erased += e.eraseFrom(l, user)
+			}
+		}
+		if len(names) < sweepChunk {
+			return erased, nil
+		}
+	}
+}
+
+// eraseFrom takes the messages of a user out of a log.
+func (e *Memory) eraseFrom(l *log, user string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dead := l.erase(user)
+	for _, m := range dead {
+		e.budget.Release(m)
+	}
+	return len(dead)
+}
+
 // State implements [Engine].
 func (e *Memory) State() Store { return &e.values }
 

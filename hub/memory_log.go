@@ -53,12 +53,28 @@ func (l *log) expired(now time.Time) *Message {
 			continue // it went otherwise
 		}
 		m := l.messages.At(i).message
+		if m == nil {
+			continue // it was erased
+		}
 		l.messages.Set(i, kept{offset: offset})
 		l.over++
 		l.tidy()
 		return m
 	}
 	return nil
+}
+
+// erase takes the messages of a user away, as if they had ended by themselves.
+func (l *log) erase(user string) (dead []*Message) {
+	for i, k := range l.messages.All() {
+		if m := k.message; m != nil && m.From != nil && m.From.ID == user {
+			l.messages.Set(i, kept{offset: k.offset})
+			l.over++
+			dead = append(dead, m)
+		}
+	}
+	l.tidy()
+	return dead
 }
 
 // tidy takes out what is over at the beginning, and all of it if it is much. Amortized,

@@ -47,6 +47,7 @@ func Run(t *testing.T, newEngine func(t testing.TB) hub.Engine) {
 		{"Forget loses no message unless it is forced", (*suite).forget},
 		{"Rooms lists the rooms with messages by their names", (*suite).rooms},
 		{"Import keeps offsets and times in rooms without messages of their own", (*suite).imports},
+		{"Erase takes a user's messages out without a gap", (*suite).erases},
 		{"State changes a value only if it has the version", (*suite).stateVersions},
 		{"State removes a value when its time is over", (*suite).stateTTL},
 		{"Watch gives the values and then each change", (*suite).stateWatch},

@@ -120,3 +120,57 @@ func (t *suite) imports() {
 	check(hub.OutcomeFresh, made("r", 8, 8))
 	equal(t, "the other room", described(t.page("own", hub.Query{Last: 9, Limit: 9})), "1")
 }
+
+func (t *suite) erases() {
+	e, ok := t.Engine.(hub.Eraser)
+	if !ok {
+		t.Skip("the engine erases nothing")
+	}
+	tails := map[string]hub.Position{}
+	for _, room := range []string{"r", "s", "t"} {
+		tails[room], _ = t.opened(room)
+	}
+	send := func(room, user, text string) {
+		t.Helper()
+		d := draft(room, text)
+		if user != "" {
+			d.Message.From = &hub.User{ID: user}
+		}
+		if len(text) == 2 {
+			d.Message.Expires = time.Now().Add(time.Hour)
+		}
+		if _, err := t.Publish(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	erase := func(user string, want int) {
+		t.Helper()
+		if n, err := e.Erase(t.Context(), user); n != want || err != nil {
+			t.Errorf("%d messages of %s are erased, %v; want %d", n, user, err, want)
+		}
+	}
+	erase("ann", 0)
+	for i := range 30 {
+		user := []string{"ann", "ben", ""}[i%3]
+		send("r", user, fmt.Sprint(i))
+		send("s", "ann", fmt.Sprint(i))
+	}
+	send("t", "ben", "1")
+	erase("ann", 40)
+	erase("ann", 0)
+	var left []string
+	for i := range 30 {
+		if i%3 != 0 {
+			left = append(left, fmt.Sprint(i))
+		}
+	}
+	equal(t, "some are left", described(t.page("r", hub.Query{After: tails["r"], Limit: 99})), left...)
+	equal(t, "read backwards", described(t.page("r", hub.Query{Last: 99, Limit: 99})), left...)
+	equal(t, "none is left", described(t.page("s", hub.Query{After: tails["s"], Limit: 99})))
+	equal(t, "another's", described(t.page("t", hub.Query{After: tails["t"], Limit: 99})), "1")
+	send("s", "ann", "31")
+	equal(t, "what comes later", described(t.page("s", hub.Query{After: tails["s"], Limit: 99})), "31")
+	t.Retain("r", settings.History{Count: 5})
+	equal(t, "what is too much", described(t.page("r", hub.Query{Last: 99, Limit: 99})), left[len(left)-5:]...)
+	erase("ben", 3)
+}
