@@ -26,6 +26,19 @@ type task struct {
 	done chan error // of capacity 1
 }
 
+// alone waits until nothing else copies or replaces the database, or changes much of it: these would hold up one
+// another, and with that all readers.
+func (e *Engine) alone(ctx context.Context) (release func(), err error) {
+	select {
+	case e.exclusive <- struct{}{}:
+		return func() { <-e.exclusive }, nil
+	case <-e.stopping:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // maintain has the follower do something. It returns its error, or that of ctx if it has not begun.
 func (e *Engine) maintain(ctx context.Context, do func() error) error {
 	t := task{do, make(chan error, 1)}
@@ -54,6 +67,11 @@ func (e *Engine) run(t task) {
 // Compact writes the database anew without what is free, and returns its size in bytes before and afterwards. What is published meanwhile waits in the
 // journal, and is delivered and answered. It needs as much of the disk as is in use.
 func (e *Engine) Compact(ctx context.Context) (before, after int64, err error) {
+	release, err := e.alone(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer release()
 	err = e.maintain(ctx, func() error {
 		before, after, err = e.compact()
 		return err
@@ -122,8 +140,13 @@ func (e *Engine) compactIfFree() {
 }
 
 // Backup writes a copy of the database to w, with everything that was published before the call. The engine is in use
-// meanwhile. A copy that is put in place of the file has a gap in every room, since what came after it is missing.
+// meanwhile; Compact, Erase and Import wait. A copy that is put in place of the file has a gap in every room, since what came after it is missing.
 func (e *Engine) Backup(ctx context.Context, w io.Writer) (err error) {
+	release, err := e.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := e.maintain(ctx, func() error { return nil }); err != nil {
 		return err
 	}
@@ -150,6 +173,11 @@ func (w contextWriter) Write(b []byte) (int, error) {
 // that nothing is left in the files. Other messages keep their offsets, and nobody gets a gap. It returns how many messages
 // there were.
 func (e *Engine) Erase(ctx context.Context, user string) (erased int, err error) {
+	release, err := e.alone(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	err = e.maintain(ctx, func() error {
 		for from := uint64(0); ; {
 			n, next, err := e.eraseSome(user, from)

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -231,4 +233,58 @@ func TestTaskThatFails(t *testing.T) {
 	if n := counts(t, e)["log"]; n != 4 {
 		t.Errorf("the database has %d messages", n)
 	}
+}
+
+// What would wait for a slow backup with a lock held waits before it: publishing and reading go on.
+func TestSlowBackup(t *testing.T) {
+	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+	begin := use(t, e, "r", 100)
+	publish(t, e, "r", "1")
+	slow := &slowWriter{entered: make(chan struct{}), leave: make(chan struct{})}
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := e.Backup(t.Context(), slow); err != nil {
+			t.Error(err)
+		}
+	})
+	<-slow.entered
+	s := newSource(time.Hour)
+	others := []func(context.Context) error{
+		func(ctx context.Context) error { _, _, err := e.Compact(ctx); return err },
+		func(ctx context.Context) error { _, err := e.Erase(ctx, "nobody"); return err },
+		func(ctx context.Context) error { _, err := e.Import(ctx, s.room("a", "1")); return err },
+	}
+	for _, other := range others {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := other(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("beside a backup: %v", err)
+		}
+		all.Go(func() {
+			if err := other(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range 20 {
+		publish(t, e, "r", fmt.Sprint(i+2))
+		followed(t, e)
+	}
+	equal(t, "read meanwhile", after(t, e, "r", begin), texts(1, 21)...)
+	close(slow.leave)
+	all.Wait()
+}
+
+// slowWriter is a writer whose first call takes until leave is closed.
+type slowWriter struct {
+	entered, leave chan struct{}
+	once           sync.Once
+}
+
+func (w *slowWriter) Write(b []byte) (int, error) {
+	w.once.Do(func() {
+		close(w.entered)
+		<-w.leave
+	})
+	return len(b), nil
 }

@@ -48,19 +48,20 @@ type Engine struct {
 	journals [2]*journal.File
 	release  func() // lets others in this process open the file
 
-	in       chan *publication
-	control  chan func()   // run by the writer
-	tasks    chan task     // for the follower
-	hurry    chan struct{} // tells the follower not to wait for its time
-	followed chan struct{} // tells the writer that the follower has followed
-	entering sync.RWMutex  // held for reading by those who hand something to the writer
-	shut     bool          // nobody may any more; guarded by entering
-	stopping chan struct{}
-	ended    chan struct{}  // the follower and the syncer end
-	writing  sync.WaitGroup // the writer
-	rest     sync.WaitGroup // the follower and the syncer
-	closing  sync.Once
-	closed   error
+	in        chan *publication
+	control   chan func()   // run by the writer
+	tasks     chan task     // for the follower
+	exclusive chan struct{} // see alone
+	hurry     chan struct{} // tells the follower not to wait for its time
+	followed  chan struct{} // tells the writer that the follower has followed
+	entering  sync.RWMutex  // held for reading by those who hand something to the writer
+	shut      bool          // nobody may any more; guarded by entering
+	stopping  chan struct{}
+	ended     chan struct{}  // the follower and the syncer end
+	writing   sync.WaitGroup // the writer
+	rest      sync.WaitGroup // the follower and the syncer
+	closing   sync.Once
+	closed    error
 
 	// The writer's own.
 	generation uint64 // of the journal that is written
@@ -100,18 +101,19 @@ const (
 // operators should know.
 func New(path string, o Options, log *slog.Logger) *Engine {
 	e := &Engine{
-		path:     path,
-		log:      log,
-		in:       make(chan *publication, maxGathered),
-		control:  make(chan func()),
-		tasks:    make(chan task),
-		hurry:    make(chan struct{}, 1),
-		followed: make(chan struct{}, 1),
-		stopping: make(chan struct{}),
-		ended:    make(chan struct{}),
-		rooms:    make(map[string]*room),
-		reported: make(map[string]bool),
-		keys:     receipts.New[hub.Receipt](func() int64 { return math.MaxInt64 }),
+		path:      path,
+		log:       log,
+		in:        make(chan *publication, maxGathered),
+		control:   make(chan func()),
+		tasks:     make(chan task),
+		exclusive: make(chan struct{}, 1),
+		hurry:     make(chan struct{}, 1),
+		followed:  make(chan struct{}, 1),
+		stopping:  make(chan struct{}),
+		ended:     make(chan struct{}),
+		rooms:     make(map[string]*room),
+		reported:  make(map[string]bool),
+		keys:      receipts.New[hub.Receipt](func() int64 { return math.MaxInt64 }),
 	}
 	e.options.Store(&o)
 	e.values = values.New(e.storeValue)

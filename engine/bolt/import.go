@@ -31,6 +31,11 @@ func (e *Engine) Import(ctx context.Context, messages []*hub.Message) (outcomes 
 	if len(messages) > maxImport {
 		return nil, fmt.Errorf("%d messages are too many at once: at most %d are allowed", len(messages), maxImport)
 	}
+	release, err := e.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	err = e.maintain(ctx, func() error {
 		return e.paused(func() error {
 			outcomes, err = e.takeIn(messages)
