@@ -35,7 +35,7 @@ func (r *Report) add(format string, args ...any) {
 }
 
 // Check reads everything in a database that nobody has open, and changes nothing. progress is told now and then how many
-// messages it has read. The error is for a file that cannot be opened; what is damaged in one that can be is in the report.
+// messages it has read. The error is for a file that cannot be opened, such as [ErrInUse]; what is damaged in one that can be is in the report.
 func Check(ctx context.Context, path string, progress func(messages int)) (r Report, err error) {
 	defer guard(&err)()
 	info, err := os.Stat(path)

@@ -67,6 +67,9 @@ func initialMap() int {
 	return mapped
 }
 
+// ErrInUse is wrapped by the errors for a file that somebody else has open.
+var ErrInUse = errors.New("another process has the file open")
+
 // openFile opens the database and says what is wrong in words.
 func openFile(path string, o *bbolt.Options) (*bbolt.DB, error) {
 	db, err := bbolt.Open(path, 0o600, o)
@@ -75,7 +78,7 @@ func openFile(path string, o *bbolt.Options) (*bbolt.DB, error) {
 		db.AllocSize = growBy
 		return db, nil
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, errors.New("another process has the file open, or another hub: each hub needs a file of its own")
+		return nil, fmt.Errorf("%w, or another hub: each hub needs a file of its own", ErrInUse)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
