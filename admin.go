@@ -37,6 +37,8 @@ func init() {
 //     query is `hub`. The hub's engine must be one with a file.
 //   - `POST /realtime/compact` writes the file of a hub anew without what is free. The body is an object, in which `hub` is
 //     optional. The answer has the size `before` and `after`, in bytes.
+//   - `POST /realtime/erase` takes everything that a user has published out of all rooms. The body is an object with `user`, the
+//     user's id; `hub` is optional. The answer has how many messages were `erased`.
 //   - `GET /realtime/export` streams the messages of a hub, one in a line (NDJSON). Optional in the query are `hub`;
 //     `room`, a room or a pattern like `board/*`; and `after_room` and `after`, a room and the id of a message in it, behind
 //     which the export begins.
@@ -69,6 +71,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "POST /realtime/revoke", Handler: caddy.AdminHandlerFunc(serveRevoke)},
 		{Pattern: "GET /realtime/backup", Handler: caddy.AdminHandlerFunc(serveBackup)},
 		{Pattern: "POST /realtime/compact", Handler: caddy.AdminHandlerFunc(serveCompact)},
+		{Pattern: "POST /realtime/erase", Handler: caddy.AdminHandlerFunc(serveErase)},
 		{Pattern: "GET /realtime/export", Handler: caddy.AdminHandlerFunc(serveExport)},
 		{Pattern: "POST /realtime/import", Handler: caddy.AdminHandlerFunc(serveImport)},
 		{Pattern: "GET /realtime/hubs", Handler: caddy.AdminHandlerFunc(serveHubs)},

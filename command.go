@@ -14,15 +14,17 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "realtime",
-		Usage: "assets|backup|compact|explain|export|import|key|revocations|revoke|sign",
+		Usage: "assets|backup|check|compact|erase|explain|export|import|key|revocations|revoke|sign",
 		Short: "Commands of the realtime module",
 		Long: `
-Commands of the realtime module. Of these, backup, compact, export, import, revocations
-and revoke need a running Caddy.
+Commands of the realtime module. Of these, backup, compact, erase, export, import,
+revocations and revoke need a running Caddy.
 
   assets       lists the scripts that pages load
   backup       copies the file of a hub
+  check        says what is damaged in such a file
   compact      makes the file of a hub as small as it can be
+  erase        erases everything that a user has published
   explain      says who may do what in a room
   export       writes the messages that a hub keeps
   import       stores the messages of an export in a hub
@@ -31,8 +33,8 @@ and revoke need a running Caddy.
   revoke       takes tokens, links and keys back, and disconnects who uses them
   sign         signs a link, good for a room and a time`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(assetsCommand(), backupCommand(), compactCommand(), explainCommand(), exportCommand(), importCommand(),
-				keyCommand(), revocationsCommand(), revokeCommand(), signCommand())
+			cmd.AddCommand(assetsCommand(), backupCommand(), checkCommand(), compactCommand(), eraseCommand(), explainCommand(), exportCommand(),
+				importCommand(), keyCommand(), revocationsCommand(), revokeCommand(), signCommand())
 		},
 	})
 }
