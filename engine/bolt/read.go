@@ -3,6 +3,7 @@ package bolt
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,10 +63,12 @@ type look struct {
 	now    time.Time
 	name   string
 	row    row
-	fresh  []*entry // that the transaction does not see
-	end    uint64   // of the room
-	newest uint64   // of all rooms, above which there are no cursors
-	floor  uint64   // up to where nothing is shown any more
+	fresh  []*entry      // that the transaction does not see
+	end    uint64        // of the room
+	newest uint64        // of all rooms, above which there are no cursors
+	floor  uint64        // up to where nothing is shown any more
+	log    *bbolt.Bucket // looked up by message
+	key    [8]byte       // of it
 }
 
 // look looks at a room. It returns errLate if that has to be done again, in a transaction that begins later.
@@ -221,7 +224,11 @@ func (l *look) message(p placed) (*hub.Message, error) {
 	if p.entry != nil {
 		return p.entry.message, nil
 	}
-	return readLogged(l.tx.Bucket(bucketLog).Get(number(p.Offset)), l.name, l.engine.info.Epoch, p.Offset)
+	if l.log == nil {
+		l.log = l.tx.Bucket(bucketLog)
+	}
+	binary.BigEndian.PutUint64(l.key[:], p.Offset)
+	return readLogged(l.log.Get(l.key[:]), l.name, l.engine.info.Epoch, p.Offset)
 }
 
 func (l *look) at(offset uint64) hub.Position {
