@@ -134,6 +134,7 @@ func (in *intake) apply(tx *bbolt.Tx, messages []*hub.Message) (err error) {
 	if tx.Bucket(bucketNames).Sequence() == 0 && len(messages) > 0 && in.plausible(messages[0]) {
 		in.adopt(messages[0].Epoch)
 	}
+	tx.Bucket(bucketLog).FillPercent, tx.Bucket(bucketIndex).FillPercent = 0.9, 0.9 // most of them come in order
 	for _, m := range messages {
 		outcome, err := in.one(tx, m)
 		if err != nil {
