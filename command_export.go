@@ -82,6 +82,12 @@ func (e *exporting) run(cmd *cobra.Command) error {
 		err = file.Sync()
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
+		if lines == 0 {
+			if !e.resume {
+				_ = os.Remove(e.output) // it was made here, and has nothing
+			}
+			return err
+		}
 		return fmt.Errorf("%w; after %d messages, which the file has: --resume goes on behind them", err, lines)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "exported  %d messages\n", lines)

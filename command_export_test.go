@@ -80,6 +80,7 @@ func TestExportCommand(t *testing.T) {
 	}{
 		"no hub":          {[]string{"--hub", "sales"}, `the hubs here are \"shop\"`},
 		"a bad room":      {[]string{"--room", "a//b"}, "empty segment"},
+		"no hub, a file":  {[]string{"--hub", "sales", "--output", file + "y"}, `the hubs here are \"shop\"`},
 		"nowhere":         {[]string{"--resume"}, "--output"},
 		"no file":         {[]string{"--resume", "--output", file + "x"}, "no such file"},
 		"no folder":       {[]string{"--output", file + "/x"}, "not a directory"},
@@ -89,6 +90,17 @@ func TestExportCommand(t *testing.T) {
 		if out, err := export(test.args...); err == nil || !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%s: %s %v, want an error with %s", name, out, err, test.err)
 		}
+	}
+}
+
+// An export that never began leaves no file.
+func TestExportThatFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x")
+	if out, err := runCommand(exportCommand(), "--address", "127.0.0.1:1", "--output", file); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("%s %v", out, err)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("there is a file: %v", err)
 	}
 }
 
