@@ -29,7 +29,7 @@ start brings it into the file.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		shown := newProgress(cmd, "reading", -1, false)
+		shown := newProgress(cmd, "reading", -1, counted...)
 		report, err := bolt.Check(cmd.Context(), args[0], func(messages int) { shown.add(int64(messages) - shown.done) })
 		shown.end()
 		if errors.Is(err, bolt.ErrInUse) {

@@ -43,7 +43,7 @@ of others say.
 			return fmt.Errorf("--user: %w", err)
 		}
 		var now eraseAnswer
-		err := newProgress(cmd, "erasing", -1, false).while(func() error { return caddy.ask("/realtime/erase", asked, &now) })
+		err := newProgress(cmd, "erasing", -1).while(func() error { return caddy.ask("/realtime/erase", asked, &now) })
 		if err != nil {
 			return err
 		}

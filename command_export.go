@@ -167,10 +167,10 @@ func (e *exporting) copy(cmd *cobra.Command, query url.Values, w io.Writer) (lin
 		return 0, err
 	}
 	defer resp.Body.Close()
-	shown := newProgress(cmd, "exporting", -1, true)
+	shown := newProgress(cmd, "exporting", -1, inBytes...)
 	defer shown.end()
 	if isTerminal(w) { // between the lines it would only disturb
-		shown.fresh = nil
+		shown.bar = nil
 	}
 	count := new(lineCounter)
 	if _, err = io.Copy(io.MultiWriter(w, count, shown), resp.Body); err != nil {

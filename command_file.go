@@ -96,7 +96,7 @@ func fetchBackup(cmd *cobra.Command, c *running, hubName string, w io.Writer) (i
 		return 0, err
 	}
 	defer resp.Body.Close()
-	shown := newProgress(cmd, "copying", -1, true)
+	shown := newProgress(cmd, "copying", -1, inBytes...)
 	defer shown.end()
 	size, err := io.Copy(io.MultiWriter(w, shown), resp.Body)
 	if err != nil {
@@ -143,7 +143,7 @@ large file of which half is free is compacted when Caddy starts.
 	caddy.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var sizes compactAnswer
-		err := newProgress(cmd, "compacting", -1, true).while(func() error { return caddy.ask("/realtime/compact", asked, &sizes) })
+		err := newProgress(cmd, "compacting", -1).while(func() error { return caddy.ask("/realtime/compact", asked, &sizes) })
 		if err != nil {
 			return err
 		}

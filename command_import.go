@@ -70,7 +70,7 @@ func importCommand() *cobra.Command {
 
 // importFrom imports so many bytes, or -1 if nobody knows how many, and writes what was done.
 func importFrom(cmd *cobra.Command, c *running, hubName string, in io.Reader, size int64) error {
-	shown := newProgress(cmd, "importing", max(size, -1), true)
+	shown := newProgress(cmd, "importing", size, inBytes...)
 	defer shown.end()
 	headers := http.Header{"Content-Type": {"application/x-ndjson"}}
 	resp, err := c.send(http.MethodPost, "/realtime/import?"+url.Values{"hub": {hubName}}.Encode(), headers, io.TeeReader(in, shown))

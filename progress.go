@@ -3,6 +3,8 @@ package realtime
 import (
 	"io"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -14,28 +16,34 @@ import (
 const progressAfter = time.Second
 
 // progress shows on a terminal how far a command has come, once it takes longer than a second. Elsewhere it
-// shows nothing. It is an io.Writer of what is done. Its methods are for one goroutine.
+// shows nothing. It is an io.Writer of what is done.
 type progress struct {
 	begun time.Time
-	fresh func() *progressbar.ProgressBar // nil: nothing is shown
-	bar   *progressbar.ProgressBar        // nil: not yet
+	bar   *progressbar.ProgressBar // nil: nothing is shown
+
+	mu    sync.Mutex // an import may be answered while it is still sent
+	shown bool
 	done  int64
 }
 
-// newProgress returns the progress of what a command does with so many bytes, or messages if inBytes is not set;
-// total is -1 if nobody knows how many.
-func newProgress(cmd *cobra.Command, what string, total int64, inBytes bool) *progress {
+// counted are the options that show how many of something are done, and inBytes how many bytes.
+var (
+	counted = []progressbar.Option{progressbar.OptionShowCount()}
+	inBytes = []progressbar.Option{progressbar.OptionShowCount(), progressbar.OptionShowBytes(true)}
+)
+
+// newProgress returns the progress of what a command does; total is how much that is, or -1 if nobody knows.
+func newProgress(cmd *cobra.Command, what string, total int64, options ...progressbar.Option) *progress {
 	p := &progress{begun: time.Now()}
-	out, ok := cmd.ErrOrStderr().(*os.File)
-	if !ok || !isTerminal(out) {
+	out := cmd.ErrOrStderr()
+	if !isTerminal(out) {
 		return p
 	}
-	p.fresh = func() *progressbar.ProgressBar {
-		return progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(inBytes),
-			progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetSpinnerChangeInterval(0)) // no goroutine of its own
-	}
+	p.bar = progressbar.NewOptions64(total, append(slices.Clip(options),
+		progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetSpinnerChangeInterval(0))...) // no goroutine of its own
+	p.bar.StartWithoutRender()
 	return p
 }
 
@@ -47,13 +55,15 @@ func isTerminal(w io.Writer) bool {
 
 // add notes that n more are done.
 func (p *progress) add(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.done += n
 	switch {
-	case p.fresh == nil:
-	case p.bar != nil:
+	case p.bar == nil:
+	case p.shown:
 		_ = p.bar.Add64(n)
 	case time.Since(p.begun) > progressAfter:
-		p.bar = p.fresh()
+		p.shown = true
 		_ = p.bar.Add64(p.done)
 	}
 }
@@ -64,17 +74,20 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end takes away what is shown.
+// end takes away what is shown. Nothing is shown any more.
 func (p *progress) end() {
-	if p.bar != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
 		_ = p.bar.Clear()
 	}
+	p.bar = nil
 }
 
 // while shows that something goes on, until f returns.
 func (p *progress) while(f func() error) error {
 	defer p.end()
-	if p.fresh == nil {
+	if p.bar == nil {
 		return f()
 	}
 	ended := make(chan error, 1)
@@ -86,7 +99,17 @@ func (p *progress) while(f func() error) error {
 		case err := <-ended:
 			return err
 		case <-tick.C:
-			p.add(0)
+			p.spin()
 		}
+	}
+}
+
+// spin shows that it still goes on.
+func (p *progress) spin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.begun) > progressAfter {
+		p.shown = true
+		_ = p.bar.RenderBlank()
 	}
 }
