@@ -277,13 +277,15 @@ func (h *Hub) Keeps(room string) map[uint64]bool {
 	}
 	if r := h.lookUp(room); r != nil {
 		r.mu.Lock()
-		defer r.mu.Unlock()
 		for _, m := range r.ring.entries.All() {
 			add(m)
 		}
+		r.mu.Unlock()
 	}
 	if e, ok := memoryOf(h.engine); ok {
 		if l := e.lookUp(room); l != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			for _, k := range l.messages.All() {
 				add(k.message)
 			}

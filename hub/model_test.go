@@ -94,6 +94,7 @@ func testModel(t *testing.T, wrap func(e hub.Engine, seed uint64) hub.Engine) {
 				m.hub = newHubOn(t, engine, m.settings)
 				for step := range 300 {
 					what := m.step()
+					synctest.Wait() // for reads of the log
 					if err := m.hub.Check(); err != nil {
 						t.Fatalf("step %d, %s: %v", step, what, err)
 					}
@@ -379,7 +380,10 @@ func (m *model) read(c *client, limit int) (more bool) {
 	items, more := c.Next(make([]hub.Item, 0, limit))
 	if !more && c.Waits() {
 		more = true
-		defer m.forThePage()
+		synctest.Wait() // for the page
+		if m.unsteady { // there may have to be another try, when what came is looked at
+			defer advance(time.Second)
+		}
 	}
 	for _, item := range items {
 		if item.Gap != nil {
@@ -402,14 +406,6 @@ func (m *model) read(c *client, limit int) (more bool) {
 		}
 	}
 	return more
-}
-
-// forThePage waits for a page of the engine's log.
-func (m *model) forThePage() {
-	synctest.Wait()
-	if m.unsteady {
-		advance(time.Second) // there may have to be another try
-	}
 }
 
 // catchUp lets everybody read all, so that they stand together.
