@@ -70,23 +70,38 @@ func (h *Hub) drop(r *room) {
 func (h *Hub) enrol(r *room) {
 	b := h.blockOf(r)
 	b.byUse.Add(r)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.block = b; r.subscribers == 0 {
-		b.vacant.Add(1)
-	}
+	r.countIn(b)
 }
 
 // strike undoes enrol.
 func (h *Hub) strike(r *room) {
+	h.remove(r)
+	r.countIn(nil)
+}
+
+// remove takes the room out of its block, where its members still count.
+func (h *Hub) remove(r *room) {
 	b := r.block
 	if b.byUse.Remove(r.index); len(b.byUse) == 0 {
 		delete(h.blocks, b.key)
 	}
+}
+
+// countIn has the room's members, or that there are none, count in a block; nil: in none, since the room has been dropped. They
+// come and go meanwhile, so nothing may be between the two counts.
+func (r *room) countIn(b *block) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.subscribers == 0 {
-		b.vacant.Add(-1)
+		if r.counts {
+			r.block.vacant.Add(-1)
+		}
+		if b != nil {
+			b.vacant.Add(1)
+		}
+	}
+	if r.counts = b != nil; r.counts {
+		r.block = b
 	}
 }
 
@@ -95,7 +110,7 @@ func (h *Hub) regroup(r *room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.rooms[r.name] == r && r.block.key != h.keyOf(r.name) {
-		h.strike(r)
+		h.remove(r)
 		h.enrol(r)
 	}
 }

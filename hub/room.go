@@ -21,7 +21,8 @@ type room struct {
 	used   atomic.Int64 // when it was last used, nanoseconds since the hub was made
 	ranked int64        // the same when it was last looked at, its rank in its block; guarded by Hub.mu
 	index  int          // in its block, guarded by Hub.mu
-	block  *block       // that it counts in; changed with Hub.mu and mu held
+	block  *block       // that it counts in, or has counted in; changed with Hub.mu and mu held
+	counts bool         // it does; likewise
 
 	open    sync.Once
 	opened  chan struct{} // closed when openErr and stop are set; nil: they are when open has been done
