@@ -15,6 +15,7 @@ import (
 
 // closedEngine is an engine that has to be opened. It fails the test if anything else comes first.
 type closedEngine struct {
+	store hub.Store // in place of the fake's; nil: that
 	*fake
 	t     *testing.T
 	open  func(context.Context) error // nil: it succeeds
@@ -37,6 +38,9 @@ func (e *closedEngine) Open(ctx context.Context) error {
 func (e *closedEngine) State() hub.Store {
 	if !slices.Contains(e.calls, "open") {
 		e.t.Error("the state of an engine that is not open was asked for")
+	}
+	if e.store != nil {
+		return e.store
 	}
 	return e.fake.State()
 }
@@ -136,7 +140,7 @@ func TestOpenFails(t *testing.T) {
 // What cannot be read from the engine's state keeps a hub from being opened.
 func TestOpenWithoutState(t *testing.T) {
 	e, h := newClosed(t)
-	e.fake.state = sickStore{e.fake.state}
+	e.store = sickStore{}
 	if err := h.Open(t.Context()); !errors.Is(err, errEngine) {
 		t.Errorf("opening: %v", err)
 	}
