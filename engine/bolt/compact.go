@@ -54,14 +54,11 @@ func (e *Engine) maintain(ctx context.Context, do func() error) error {
 
 // run does a task, unless something could not be brought into the database.
 func (e *Engine) run(t task) {
-	err := errors.New("panic in the engine")
-	defer func() { t.done <- err }()
-	defer e.survive(nil)
 	if len(e.behind) > 0 {
-		err = full(e.Health().Err)
+		t.done <- full(e.Health().Err)
 		return
 	}
-	err = t.do()
+	t.done <- e.safely(t.do)
 }
 
 // Compact writes the database anew without what is free, and returns its size in bytes before and afterwards. What is published meanwhile waits in the
@@ -242,20 +239,13 @@ func (e *Engine) scrub() error {
 	for range e.journals {
 		var batch []*entry
 		var before uint64
-		var err error
-		done := make(chan struct{})
-		select {
-		case e.control <- func() {
-			defer close(done)
+		err := e.onWriter(func() (err error) {
 			before = e.generation
 			if err = e.journals[(before+1)%2].Clear(); err == nil {
 				batch, err = e.begin(before + 1)
 			}
-		}:
-			<-done
-		case <-e.ended:
-			return errClosed
-		}
+			return err
+		})
 		if err == nil {
 			err = e.bring(batch, before)
 		}

@@ -288,3 +288,18 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 	})
 	return len(b), nil
 }
+
+// A panic in what the writer or the follower is asked to do is that one's error. Both go on.
+func TestTaskPanics(t *testing.T) {
+	e := opened(t, filepath.Join(t.TempDir(), "rooms.db"), interval)
+	begin := use(t, e, "r", 10)
+	bad := func() error { panic("bad") }
+	for name, err := range map[string]error{"writer": e.onWriter(bad), "follower": e.maintain(t.Context(), bad)} {
+		if err == nil || !strings.Contains(err.Error(), "panic") {
+			t.Errorf("the %s's error is %v", name, err)
+		}
+	}
+	publish(t, e, "r", "1")
+	followed(t, e)
+	equal(t, "read", after(t, e, "r", begin), "1")
+}

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -103,13 +104,22 @@ func (e *Engine) adjust() error {
 
 // takeBatch has the writer begin a new journal, and returns what is in the one before.
 func (e *Engine) takeBatch() (batch []*entry, err error) {
-	done := make(chan struct{})
+	err = e.onWriter(func() (err error) { batch, err = e.cut(); return err })
+	if errors.Is(err, errClosed) {
+		return nil, nil // close does it
+	}
+	return batch, err
+}
+
+// onWriter has the writer run something, which has what is the writer's own, and waits for it. It returns errClosed if the
+// writer has ended.
+func (e *Engine) onWriter(do func() error) error {
+	done := make(chan error, 1)
 	select {
-	case e.control <- func() { defer close(done); batch, err = e.cut() }:
-		<-done
-		return batch, err
+	case e.control <- func() { done <- e.safely(do) }:
+		return <-done
 	case <-e.ended:
-		return nil, nil
+		return errClosed
 	}
 }
 

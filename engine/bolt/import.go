@@ -37,7 +37,7 @@ func (e *Engine) Import(ctx context.Context, messages []*hub.Message) (outcomes 
 	}
 	defer release()
 	err = e.maintain(ctx, func() error {
-		return e.paused(func() error {
+		return e.onWriter(func() error {
 			outcomes, err = e.takeIn(messages)
 			return err
 		})
@@ -45,20 +45,7 @@ func (e *Engine) Import(ctx context.Context, messages []*hub.Message) (outcomes 
 	return outcomes, err
 }
 
-// paused runs f on the follower while the writer waits.
-func (e *Engine) paused(f func() error) error {
-	held, done := make(chan struct{}), make(chan struct{})
-	select {
-	case e.control <- func() { close(held); <-done }:
-		<-held
-	case <-e.ended:
-		return errClosed
-	}
-	defer close(done)
-	return f()
-}
-
-// takeIn imports messages while the writer is paused.
+// takeIn imports messages. The writer runs it while the follower waits, so it has what is theirs.
 func (e *Engine) takeIn(messages []*hub.Message) ([]hub.Outcome, error) {
 	var err error
 	if e.behind, err = e.cut(); err == nil {

@@ -289,6 +289,12 @@ func (e *Engine) deliver(p *publication, n *entry) {
 	answer, err = hub.Receipt{Position: m.Position, Time: m.Time}, nil
 }
 
+// safely does something. A panic becomes an error.
+func (e *Engine) safely(do func() error) (err error) {
+	defer e.survive(func() { err = errors.New("panic in the engine") })
+	return do()
+}
+
 // survive is deferred: it logs a panic, and calls then unless that is nil.
 func (e *Engine) survive(then func()) {
 	if v := recover(); v != nil {
