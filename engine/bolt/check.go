@@ -118,12 +118,7 @@ func (c *checking) all(tx *bbolt.Tx, epoch string) error {
 // room reads all messages of a room.
 func (c *checking) room(tx *bbolt.Tx, epoch, name string, r row) error {
 	before, count := r.Lost, uint64(0)
-	index := tx.Bucket(bucketIndex).Cursor()
-	for k, v := index.Seek(number(r.ID, 0)); k != nil; k, v = index.Next() {
-		i, ok := readIndexed(k, v, r.ID)
-		if !ok {
-			break
-		}
+	for i := range indexFrom(tx, r.ID, 0) {
 		if i.Before > before {
 			c.report.add("message %d of room %q is missing", i.Before, name)
 		}

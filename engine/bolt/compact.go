@@ -95,7 +95,7 @@ func (e *Engine) compact() (before, after int64, err error) {
 		err = db.Sync()
 	}
 	if err == nil {
-		before, after, err = sizes(old, db)
+		before, after = sizeOf(old), sizeOf(db)
 	}
 	if err == nil {
 		err = rename(fresh, e.path) // which has its lock already
@@ -109,24 +109,15 @@ func (e *Engine) compact() (before, after int64, err error) {
 	return before, after, old.Close()
 }
 
-func sizes(dbs ...*bbolt.DB) (before, after int64, err error) {
-	for _, db := range dbs {
-		before = after
-		if err := db.View(func(tx *bbolt.Tx) error { after = tx.Size(); return nil }); err != nil {
-			return 0, 0, err
-		}
-	}
-	return before, after, nil
+// sizeOf returns how many bytes a database has that is open.
+func sizeOf(db *bbolt.DB) (size int64) {
+	_ = db.View(func(tx *bbolt.Tx) error { size = tx.Size(); return nil }) // which fails only if it is closed
+	return size
 }
 
 // compactIfFree compacts a large file of which half is free. If that fails, nothing has changed.
 func (e *Engine) compactIfFree() {
-	used, err := e.used()
-	if err != nil {
-		return
-	}
-	size := int64(0)
-	if err := e.view(func(tx *bbolt.Tx) error { size = tx.Size(); return nil }); err != nil || size < compactAt || used > size/2 {
+	if used, size, err := e.usage(); err != nil || size < compactAt || used > size/2 {
 		return
 	}
 	if before, after, err := e.compact(); err != nil {
@@ -217,14 +208,7 @@ func (e *Engine) eraseSome(user string, from uint64) (erased int, next uint64, e
 			}
 		}
 		for _, p := range dead {
-			r, err := readRow(tx, p.name)
-			if err == nil {
-				err = r.expire(tx, p.offset)
-			}
-			if err == nil {
-				err = r.save(tx, p.name)
-			}
-			if err != nil {
+			if err := expireIn(tx, p.name, p.offset); err != nil {
 				return err
 			}
 		}

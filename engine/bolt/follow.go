@@ -267,22 +267,12 @@ func (c *change) index(p *progress) error {
 		}
 		live, n.kept = live+1, true
 	}
-	before := max(c.row.Newest, c.row.Lost)
 	for _, n := range c.entries[first:] {
 		if !n.kept {
 			continue
 		}
-		i := indexed{Offset: n.offset, Before: before, Expires: n.expires}
-		if err := i.write(c.tx, c.row.ID); err != nil {
+		if err := c.row.add(c.tx, n.offset, n.expires); err != nil {
 			return err
-		}
-		before, c.row.Newest = n.offset, n.offset
-		c.row.Count++
-		if n.expires > 0 {
-			c.row.Mortal++
-			if err := c.tx.Bucket(bucketExpiries).Put(number(n.expires, n.offset), number(c.row.ID)); err != nil {
-				return err
-			}
 		}
 	}
 	c.row.Last = max(c.row.Last, c.entries[len(c.entries)-1].offset)
@@ -308,6 +298,21 @@ func (c *change) open(p *progress) error {
 		p.Rooms++
 	}
 	return ids.Put(number(id), []byte(c.name))
+}
+
+// add brings a message into the room's index. The log gets it beside that.
+func (r *row) add(tx *bbolt.Tx, offset, expires uint64) error {
+	i := indexed{Offset: offset, Before: max(r.Newest, r.Lost), Expires: expires}
+	if err := i.write(tx, r.ID); err != nil {
+		return err
+	}
+	r.Newest = offset
+	r.Count++
+	if expires == 0 {
+		return nil
+	}
+	r.Mortal++
+	return tx.Bucket(bucketExpiries).Put(number(expires, offset), number(r.ID))
 }
 
 // writeLog writes the messages that are kept, and the receipts. The log grows at its end, so its pages become full.

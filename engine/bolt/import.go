@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// maxImport is how many messages one call of Import takes: nothing is published while they are written.
-	maxImport = 1000
 	// maxAhead is how far the offset of an imported message may be ahead of the clock, in microseconds: offsets go
 	// on from there.
 	maxAhead = uint64(time.Minute / time.Microsecond)
@@ -25,11 +23,11 @@ const (
 // was ever imported has no such bucket.
 var bucketImports = []byte("imports")
 
-// Import implements [hub.Importer]. It takes at most 1000 messages at a time. While it writes them, publishing and reading
+// Import implements [hub.Importer]. It takes at most [hub.MaxImport] messages at a time. While it writes them, publishing and reading
 // wait.
 func (e *Engine) Import(ctx context.Context, messages []*hub.Message) (outcomes []hub.Outcome, err error) {
-	if len(messages) > maxImport {
-		return nil, fmt.Errorf("%d messages are too many at once: at most %d are allowed", len(messages), maxImport)
+	if len(messages) > hub.MaxImport {
+		return nil, fmt.Errorf("%d messages are too many at once: at most %d are allowed", len(messages), hub.MaxImport)
 	}
 	release, err := e.alone(ctx)
 	if err != nil {
@@ -225,21 +223,13 @@ func (in *intake) keep(tx *bbolt.Tx, r *imported, m *hub.Message) error {
 	if err != nil {
 		return fmt.Errorf("encoding a message: %w", err)
 	}
-	i := indexed{Offset: m.Offset, Before: max(r.row.Newest, r.row.Lost), Expires: micros(m.Expires)}
-	if err := i.write(tx, r.row.ID); err != nil {
+	if err := r.row.add(tx, m.Offset, micros(m.Expires)); err != nil {
 		return err
 	}
 	if err := tx.Bucket(bucketLog).Put(number(m.Offset), appendLogged(nil, r.name, r.row.ID, m.Offset, encoded)); err != nil {
 		return err
 	}
-	r.row.Count++
-	if i.Expires > 0 {
-		r.row.Mortal++
-		if err := tx.Bucket(bucketExpiries).Put(number(i.Expires, i.Offset), number(r.row.ID)); err != nil {
-			return err
-		}
-	}
-	r.row.Last, r.row.Newest = m.Offset, m.Offset
+	r.row.Last = m.Offset
 	r.known = mark{m.Offset, m.Epoch}
 	in.last = max(in.last, m.Offset)
 	in.info.keepAt(m.Offset)

@@ -180,7 +180,7 @@ func TestImportOfOtherOffsets(t *testing.T) {
 		t.Log(name)
 		imports(t, e, hub.OutcomeFresh, m)
 	}
-	if _, err := e.Import(t.Context(), make([]*hub.Message, maxImport+1)); err == nil {
+	if _, err := e.Import(t.Context(), make([]*hub.Message, hub.MaxImport+1)); err == nil {
 		t.Error("too many are taken at once")
 	}
 	sound(t, e)

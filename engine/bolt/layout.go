@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -291,6 +292,18 @@ func readIndexed(k, v []byte, id uint64) (i indexed, ok bool) {
 		i.Expires = binary.BigEndian.Uint64(v[8:])
 	}
 	return i, true
+}
+
+// indexFrom returns a room's index from an offset on, oldest first.
+func indexFrom(tx *bbolt.Tx, id, offset uint64) iter.Seq[indexed] {
+	return func(yield func(indexed) bool) {
+		c := tx.Bucket(bucketIndex).Cursor()
+		for k, v := c.Seek(number(id, offset)); k != nil; k, v = c.Next() {
+			if i, ok := readIndexed(k, v, id); !ok || !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 func (i *indexed) write(tx *bbolt.Tx, id uint64) error {

@@ -167,16 +167,9 @@ type placed struct {
 // from returns what is after an offset, oldest first.
 func (l *look) from(offset uint64) func(yield func(placed) bool) {
 	return func(yield func(placed) bool) {
-		if l.row.ID > 0 {
-			c := l.tx.Bucket(bucketIndex).Cursor()
-			for k, v := c.Seek(number(l.row.ID, offset+1)); k != nil; k, v = c.Next() {
-				i, ok := readIndexed(k, v, l.row.ID)
-				if !ok {
-					break
-				}
-				if !yield(placed{indexed: i}) {
-					return
-				}
+		for i := range indexFrom(l.tx, l.row.ID, offset+1) { // there is no room 0
+			if !yield(placed{indexed: i}) {
+				return
 			}
 		}
 		before := l.row.Newest // of the first one that the file does not have

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -36,10 +37,8 @@ func trim(tx *bbolt.Tx, r *row, keep settings.History, now time.Time) error {
 	old := cutoff(keep.Age, now)
 	var dead []indexed
 	excess := int(r.Count) - keep.Count
-	c := tx.Bucket(bucketIndex).Cursor()
-	for k, v := c.Seek(number(r.ID, 0)); k != nil; k, v = c.Next() {
-		i, ok := readIndexed(k, v, r.ID)
-		if !ok || len(dead) >= excess && i.Offset > old || len(dead) == trimAtOnce {
+	for i := range indexFrom(tx, r.ID, 0) {
+		if len(dead) >= excess && i.Offset > old || len(dead) == trimAtOnce {
 			break
 		}
 		dead = append(dead, i)
@@ -58,12 +57,7 @@ func trim(tx *bbolt.Tx, r *row, keep settings.History, now time.Time) error {
 // trimExpired takes the messages out of a room that have expired.
 func trimExpired(tx *bbolt.Tx, r *row, now time.Time) error {
 	var dead []indexed
-	c := tx.Bucket(bucketIndex).Cursor()
-	for k, v := c.Seek(number(r.ID, 0)); k != nil; k, v = c.Next() {
-		i, ok := readIndexed(k, v, r.ID)
-		if !ok {
-			break
-		}
+	for i := range indexFrom(tx, r.ID, 0) {
 		if expired(i.Expires, now) {
 			dead = append(dead, i)
 		}
@@ -74,6 +68,18 @@ func trimExpired(tx *bbolt.Tx, r *row, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// expireIn takes a message that has expired out of a room, whose row it reads and saves.
+func expireIn(tx *bbolt.Tx, room string, offset uint64) error {
+	r, err := readRow(tx, room)
+	if err != nil || r.Count == 0 {
+		return err
+	}
+	if err := r.expire(tx, offset); err != nil {
+		return err
+	}
+	return r.save(tx, room)
 }
 
 // expire takes a message out of a room that has expired, which is no loss: the one after it follows the one before it.
@@ -256,14 +262,7 @@ func (e *Engine) sweepMessages(tx *bbolt.Tx, now time.Time) error {
 		if err := expiries.Delete(k); err != nil {
 			return err
 		}
-		r, err := readRow(tx, name)
-		if err != nil || r.Count == 0 {
-			continue
-		}
-		if err := r.expire(tx, binary.BigEndian.Uint64(k[8:])); err != nil {
-			return err
-		}
-		if err := r.save(tx, name); err != nil {
+		if err := expireIn(tx, name, binary.BigEndian.Uint64(k[8:])); err != nil && !errors.Is(err, errDamaged) {
 			return err
 		}
 	}
@@ -314,28 +313,29 @@ func (e *Engine) shrink(now time.Time) error {
 		if size == 0 {
 			return nil
 		}
-		used, err := e.used()
+		used, _, err := e.usage()
 		if err != nil || used <= size {
 			return err
 		}
 		if err := e.update(func(tx *bbolt.Tx) error { return e.dropOldest(tx, used-size, now) }); err != nil {
 			return err
 		}
-		left, err := e.used()
+		left, _, err := e.usage()
 		if err != nil || left >= used {
 			return err // what is left are rooms without messages, and the state
 		}
 	}
 }
 
-// used returns how many bytes of the database are in use.
-func (e *Engine) used() (used int64, err error) {
+// usage returns how many bytes of the database are in use, and how many it has.
+func (e *Engine) usage() (used, size int64, err error) {
 	err = e.view(func(tx *bbolt.Tx) error {
-		stats := e.db.Load().Stats()
-		used = tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(e.db.Load().Info().PageSize)
+		stats := tx.DB().Stats()
+		size = tx.Size()
+		used = size - int64(stats.FreePageN+stats.PendingPageN)*int64(tx.DB().Info().PageSize)
 		return nil
 	})
-	return used, err
+	return used, size, err
 }
 
 // place is where a message of the log belongs.

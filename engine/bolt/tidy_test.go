@@ -132,7 +132,7 @@ func TestSize(t *testing.T) {
 			advance(time.Second)
 		}
 		advance(time.Second)
-		if used, err := e.used(); used > size || used < size/2 || err != nil {
+		if used, _, err := e.usage(); used > size || used < size/2 || err != nil {
 			t.Errorf("%d bytes are in use of %d, %v", used, size, err)
 		}
 		equal(t, "the oldest", after(t, e, "old", old), "gap expired")
