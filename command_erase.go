@@ -9,7 +9,7 @@ import (
 // eraseCommand returns the command caddy realtime erase.
 func eraseCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "erase --user <id> [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "erase --user <id>" + runningUsage,
 		Short: "Erases everything that a user has published",
 		Long: `
 Takes every message that a user has published out of all rooms of a hub of the
@@ -23,22 +23,17 @@ have read. Backups and exports are yours to look after, and what messages
 of others say.
 
 --user is the id that others see in "from".
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`,
+` + runningHelp,
 		Example: `  caddy realtime revoke --user ann --hub shop
   caddy realtime erase --user ann --hub shop`,
 		Args: cobra.NoArgs,
 	}
 	var caddy running
 	var asked eraseRequest
-	flags := cmd.Flags()
-	flags.StringVar(&asked.User, "user", "", "The user's id")
-	flags.StringVar(&asked.Hub, "hub", "", "The hub's name")
+	cmd.Flags().StringVar(&asked.User, "user", "", "The user's id")
 	caddy.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		asked.Hub = caddy.hub
 		if err := asked.check(); err != nil {
 			return fmt.Errorf("--user: %w", err)
 		}

@@ -17,8 +17,8 @@ import (
 type exporting struct {
 	running
 
-	hub, room, output string
-	resume            bool
+	room, output string
+	resume       bool
 }
 
 const exportHelp = `
@@ -36,16 +36,12 @@ Without it, all rooms of the hub are written.
 --resume goes on behind the last whole line of the file, after an export that
 was cut off; with the same --hub and --room. What has come to the rooms before that
 line meanwhile is not in the file.
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`
+` + runningHelp
 
 // exportCommand returns the command caddy realtime export.
 func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "export [--room <pattern>] [--output <file>] [--resume] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "export [--room <pattern>] [--output <file>] [--resume]" + runningUsage,
 		Short: "Writes the messages that a hub keeps",
 		Long:  exportHelp,
 		Example: `  caddy realtime export --hub shop --output shop.ndjson
@@ -57,7 +53,6 @@ func exportCommand() *cobra.Command {
 	flags.StringVar(&e.room, "room", "", "A room, or the beginning of rooms' names and a star")
 	flags.StringVarP(&e.output, "output", "o", "", "The file to write")
 	flags.BoolVar(&e.resume, "resume", false, "Go on behind the last line of the file")
-	flags.StringVar(&e.hub, "hub", "", "The hub's name")
 	e.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return e.run(cmd) }
 	return cmd

@@ -17,7 +17,7 @@ import (
 // backupCommand returns the command caddy realtime backup.
 func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "backup <file> [--force] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "backup <file> [--force]" + runningUsage,
 		Short: "Copies the file of a hub",
 		Long: `
 Writes a copy of the file in which a hub of the running Caddy keeps its rooms
@@ -29,25 +29,19 @@ and start Caddy. Each room has one gap then, since what came after the copy is m
 caddy realtime check reads a copy.
 
 --force replaces a file that exists.
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`,
+` + runningHelp,
 		Example: `  caddy realtime backup /var/backups/shop.db --hub shop`,
 		Args:    cobra.ExactArgs(1),
 	}
 	var caddy running
-	flags := cmd.Flags()
-	hubName := flags.String("hub", "", "The hub's name")
-	force := flags.Bool("force", false, "Replace a file that exists")
+	force := cmd.Flags().Bool("force", false, "Replace a file that exists")
 	caddy.bind(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return backUp(cmd, &caddy, *hubName, args[0], *force) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return backUp(cmd, &caddy, args[0], *force) }
 	return cmd
 }
 
 // backUp writes a copy of a hub's file to a path.
-func backUp(cmd *cobra.Command, c *running, hubName, path string, force bool) (err error) {
+func backUp(cmd *cobra.Command, c *running, path string, force bool) (err error) {
 	taken := func() error {
 		if _, err := os.Lstat(path); force || errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -69,7 +63,7 @@ func backUp(cmd *cobra.Command, c *running, hubName, path string, force bool) (e
 			_ = os.Remove(part.Name())
 		}
 	}()
-	size, err := fetchBackup(cmd, c, hubName, part)
+	size, err := fetchBackup(cmd, c, part)
 	if err != nil {
 		return err
 	}
@@ -90,8 +84,8 @@ func backUp(cmd *cobra.Command, c *running, hubName, path string, force bool) (e
 }
 
 // fetchBackup writes a copy of a hub's file to w, and returns how many bytes it has.
-func fetchBackup(cmd *cobra.Command, c *running, hubName string, w io.Writer) (int64, error) {
-	resp, err := c.send(http.MethodGet, "/realtime/backup?"+url.Values{"hub": {hubName}}.Encode(), nil, nil)
+func fetchBackup(cmd *cobra.Command, c *running, w io.Writer) (int64, error) {
+	resp, err := c.send(http.MethodGet, "/realtime/backup?"+url.Values{"hub": {c.hub}}.Encode(), nil, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +114,7 @@ func syncFolder(path string) error {
 // compactCommand returns the command caddy realtime compact.
 func compactCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "compact [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "compact" + runningUsage,
 		Short: "Makes the file of a hub as small as it can be",
 		Long: `
 Writes the file in which a hub of the running Caddy keeps its rooms (engine bolt)
@@ -129,21 +123,15 @@ meanwhile. It needs as much of the disk as the file has in use.
 
 A file does not shrink by itself when messages expire: what is free is used again. A
 large file of which half is free is compacted when Caddy starts.
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`,
+` + runningHelp,
 		Example: `  caddy realtime compact --hub shop`,
 		Args:    cobra.NoArgs,
 	}
 	var caddy running
-	var asked compactRequest
-	cmd.Flags().StringVar(&asked.Hub, "hub", "", "The hub's name")
 	caddy.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var sizes compactAnswer
-		err := newProgress(cmd, "compacting", -1).while(func() error { return caddy.ask("/realtime/compact", asked, &sizes) })
+		err := newProgress(cmd, "compacting", -1).while(func() error { return caddy.ask("/realtime/compact", compactRequest{Hub: caddy.hub}, &sizes) })
 		if err != nil {
 			return err
 		}

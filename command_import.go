@@ -31,16 +31,12 @@ It prints how many messages were
   anew     published anew
   known    there already
   expired  left out, since their TTL is over
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`
+` + runningHelp
 
 // importCommand returns the command caddy realtime import.
 func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "import [<file>] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "import [<file>]" + runningUsage,
 		Short: "Stores the messages of an export in a hub",
 		Long:  importHelp,
 		Example: `  caddy realtime import shop.ndjson --hub shop
@@ -48,7 +44,6 @@ func importCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 	}
 	var caddy running
-	hubName := cmd.Flags().String("hub", "", "The hub's name")
 	caddy.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in, size := cmd.InOrStdin(), int64(-1)
@@ -63,17 +58,17 @@ func importCommand() *cobra.Command {
 			}
 			in = file
 		}
-		return importFrom(cmd, &caddy, *hubName, in, size)
+		return importFrom(cmd, &caddy, in, size)
 	}
 	return cmd
 }
 
 // importFrom imports so many bytes, or -1 if nobody knows how many, and writes what was done.
-func importFrom(cmd *cobra.Command, c *running, hubName string, in io.Reader, size int64) error {
+func importFrom(cmd *cobra.Command, c *running, in io.Reader, size int64) error {
 	shown := newProgress(cmd, "importing", size, inBytes...)
 	defer shown.end()
 	headers := http.Header{"Content-Type": {"application/x-ndjson"}}
-	resp, err := c.send(http.MethodPost, "/realtime/import?"+url.Values{"hub": {hubName}}.Encode(), headers, io.TeeReader(in, shown))
+	resp, err := c.send(http.MethodPost, "/realtime/import?"+url.Values{"hub": {c.hub}}.Encode(), headers, io.TeeReader(in, shown))
 	if err != nil {
 		return err
 	}

@@ -1,58 +1,16 @@
 package realtime
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
-
-// running is a Caddy that a command asks, by its admin API.
-type running struct{ address, config, adapter string }
-
-// bind adds the flags that say where it is.
-func (c *running) bind(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&c.address, "address", "", "The address of the admin API, if it is not the default")
-	flags.StringVarP(&c.config, "config", "c", "", "Configuration file that has the address of the admin API")
-	flags.StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter for --config")
-}
-
-// send sends a request. The caller closes the answer's body.
-func (c *running) send(method, uri string, headers http.Header, body io.Reader) (*http.Response, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(c.address, nil, c.config, c.adapter)
-	if err != nil {
-		return nil, fmt.Errorf("finding the admin API: %w", err)
-	}
-	return caddycmd.AdminAPIRequest(address, method, uri, headers, body)
-}
-
-// ask sends a request, and decodes the answer. A request with a body is a POST.
-func (c *running) ask(uri string, body, answer any) error {
-	method, content := http.MethodGet, io.Reader(nil)
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		method, content = http.MethodPost, bytes.NewReader(b)
-	}
-	resp, err := c.send(method, uri, nil, content)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	return json.NewDecoder(resp.Body).Decode(answer)
-}
 
 const revokeHelp = `
 Takes access back: ends the connections that were opened with a credential, and
@@ -78,16 +36,12 @@ is as long as such a credential can be good: 366d for links, keys and guests, an
 otherwise the longest max_lifetime of tokens, or 24h if that is longer. A
 revocation cannot be undone. It is lost when Caddy restarts, since it is kept in
 memory: to be safe, remove the key or the account before.
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`
+` + runningHelp
 
 // revokeCommand returns the command caddy realtime revoke.
 func revokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "revoke --user <id>|--token <jti>|--link <id>|--key <id>|--issuer <iss> [--before <time>] [--for <duration>] [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "revoke --user <id>|--token <jti>|--link <id>|--key <id>|--issuer <iss> [--before <time>] [--for <duration>]" + runningUsage,
 		Short: "Revokes tokens, links and keys, and disconnects who uses them",
 		Long:  revokeHelp,
 		Example: `  caddy realtime revoke --user ann
@@ -106,7 +60,6 @@ func revokeCommand() *cobra.Command {
 	flags.StringVar(&asked.Issuer, "issuer", "", "The tokens' iss")
 	flags.StringVar(&before, "before", "", "What was issued later is not refused (default now)")
 	flags.StringVar(&asked.For, "for", "", "How long the revocation is kept")
-	flags.StringVar(&asked.Hub, "hub", "", "The hub's name")
 	caddy.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if before != "" {
@@ -115,6 +68,7 @@ func revokeCommand() *cobra.Command {
 				return fmt.Errorf("invalid --before %q: must be a time like 2026-11-30T12:00:00Z", before)
 			}
 		}
+		asked.Hub = caddy.hub
 		return asked.send(cmd.OutOrStdout(), &caddy)
 	}
 	return cmd
@@ -141,32 +95,27 @@ func (asked *revocationRequest) send(w io.Writer, c *running) error {
 // revocationsCommand returns the command caddy realtime revocations.
 func revocationsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "revocations [--hub <name>] [--address <address>] [--config <path>] [--adapter <name>]",
+		Use:   "revocations" + runningUsage,
 		Short: "Lists what has been revoked",
 		Long: `
 Lists the revocations that the running Caddy keeps, one in each line: what is
 revoked, until which time of issue, and until when. It asks through the admin API.
-
---hub is the name of the hub, if the handler has one.
-
---address is the address of the admin API. Without it, it is that in the file of
---config, or else the default, localhost:2019.`,
+` + runningHelp,
 		Example: `  caddy realtime revocations
   caddy realtime revocations --hub support --config /etc/caddy/Caddyfile`,
 		Args: cobra.NoArgs,
 	}
 	var caddy running
-	hub := cmd.Flags().String("hub", "", "The hub's name")
 	caddy.bind(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return printRevocations(cmd.OutOrStdout(), &caddy, *hub) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return printRevocations(cmd.OutOrStdout(), &caddy) }
 	return cmd
 }
 
 // printRevocations writes the table of a hub's revocations.
-func printRevocations(w io.Writer, c *running, hub string) error {
+func printRevocations(w io.Writer, c *running) error {
 	rows := []string{"REVOKED\tID\tISSUED UNTIL\tREFUSED UNTIL\n"}
 	for after, more := "", true; more; more = after != "" {
-		query := url.Values{"hub": {hub}, "after": {after}, "limit": {strconv.Itoa(maxRevocations)}}
+		query := url.Values{"hub": {c.hub}, "after": {after}, "limit": {strconv.Itoa(maxRevocations)}}
 		var page revocationsAnswer
 		if err := c.ask("/realtime/revocations?"+query.Encode(), nil, &page); err != nil {
 			return err
