@@ -34,8 +34,8 @@ are refused as long as the revocation is kept.
 --for is how long it is kept, like 90m, 24h or 30d; at most 366d. By default that
 is as long as such a credential can be good: 366d for links, keys and guests, and
 otherwise the longest max_lifetime of tokens, or 24h if that is longer. A
-revocation cannot be undone. It is lost when Caddy restarts, since it is kept in
-memory: to be safe, remove the key or the account before.
+revocation cannot be undone. It is kept where the rooms are: without engine bolt it is
+lost when Caddy restarts. To be safe, remove the key or the account before.
 ` + runningHelp
 
 // revokeCommand returns the command caddy realtime revoke.
