@@ -9,9 +9,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-realtime/realtime/internal/durable"
 )
 
 // backupCommand returns the command caddy realtime backup.
@@ -73,10 +74,7 @@ func backUp(cmd *cobra.Command, c *running, path string, force bool) (err error)
 	if err := taken(); err != nil {
 		return err
 	}
-	if err := os.Rename(part.Name(), path); err != nil {
-		return err
-	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := durable.Rename(part.Name(), path); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "copied  %d bytes\n", size)
@@ -97,18 +95,6 @@ func fetchBackup(cmd *cobra.Command, c *running, w io.Writer) (int64, error) {
 		return 0, fmt.Errorf("the copy is cut off: %w", err)
 	}
 	return size, nil
-}
-
-// syncFolder brings the names in a folder to the disk.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" { // which cannot, and need not
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // compactCommand returns the command caddy realtime compact.

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	bbolt "go.etcd.io/bbolt"
+
+	"github.com/caddy-realtime/realtime/internal/durable"
 )
 
 // What replaces or copies the whole database while the engine is in use.
@@ -98,7 +100,7 @@ func (e *Engine) compact() (before, after int64, err error) {
 		before, after = sizeOf(old), sizeOf(db)
 	}
 	if err == nil {
-		err = rename(fresh, e.path) // which has its lock already
+		err = durable.Rename(fresh, e.path) // which has its lock already
 	}
 	if err != nil {
 		return 0, 0, errors.Join(full(err), db.Close(), removeFile(fresh))

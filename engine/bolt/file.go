@@ -16,6 +16,8 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/caddy-realtime/realtime/internal/durable"
 )
 
 // Opening and making the files.
@@ -122,7 +124,7 @@ func create(path string) (err error) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return errors.Join(err, os.Remove(fresh))
 	}
-	return rename(fresh, path)
+	return durable.Rename(fresh, path)
 }
 
 // removeFile removes a file, if it is there.
@@ -132,26 +134,6 @@ func removeFile(path string) error {
 		return nil
 	}
 	return err
-}
-
-// rename gives a file its name, for good.
-func rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil { //nolint:gosec // the operator names the file
-		return err
-	}
-	return syncFolder(filepath.Dir(to))
-}
-
-// syncFolder brings the names in a folder to the disk.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" { // which cannot, and need not
-		return nil
-	}
-	d, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // fill makes everything that an empty database has.

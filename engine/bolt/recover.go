@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/receipts"
 	"github.com/caddy-realtime/realtime/hub/values"
+	"github.com/caddy-realtime/realtime/internal/durable"
 )
 
 // What opening a file does with what the end before has left.
@@ -202,7 +203,7 @@ func (e *Engine) start(p progress, lossy bool) error {
 		e.journals[i] = j
 	}
 	current := e.journals[e.generation%2]
-	if err := errors.Join(current.Begin(e.info.ID, e.generation, 0), current.Sync(), syncFolder(filepath.Dir(e.path))); err != nil {
+	if err := errors.Join(current.Begin(e.info.ID, e.generation, 0), current.Sync(), durable.SyncFolder(filepath.Dir(e.path))); err != nil {
 		return fmt.Errorf("making the journal: %w", full(err))
 	}
 	return e.mark(opening{Boot: boot(), Always: e.always.Load(), Begun: true})
