@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddy-realtime/realtime/hub"
 	"github.com/caddy-realtime/realtime/hub/message"
@@ -23,12 +22,7 @@ type exportRequest struct {
 }
 
 // wants reports whether the export has a room.
-func (e *exportRequest) wants(room string) bool {
-	if prefix, star := strings.CutSuffix(e.pattern, "*"); star {
-		return strings.HasPrefix(room, prefix)
-	}
-	return room == e.pattern
-}
+func (e *exportRequest) wants(room string) bool { return settings.Match(e.pattern, room) }
 
 // exportOf reads the query.
 func exportOf(r *http.Request) (e exportRequest, err error) {

@@ -178,11 +178,14 @@ func CheckPattern(pattern string) error {
 }
 
 // match reports whether the rule is about the room.
-func (r *RoomRule) match(room string) bool {
-	if prefix, ok := strings.CutSuffix(r.Pattern, "*"); ok {
+func (r *RoomRule) match(room string) bool { return Match(r.Pattern, room) }
+
+// Match reports whether a room has a name that matches a pattern, see [CheckPattern].
+func Match(pattern, room string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(room, prefix)
 	}
-	return r.Pattern == room
+	return pattern == room
 }
 
 // Check returns an error that names the first setting that can't be.
