@@ -136,6 +136,13 @@ func TestRightsAreTakenAway(t *testing.T) {
 // After Authorize has returned nobody is in a room that it does not allow, whoever comes
 // meanwhile.
 func TestAuthorizeBesideSubscribers(t *testing.T) {
+	besideSubscribers(t, func(h *hub.Hub) { h.Authorize(ruled()) }, func(h *hub.Hub) { h.Authorize(nil) })
+}
+
+// besideSubscribers closes the room r again and again while sessions subscribe to it, and opens it again. When it has been closed
+// nobody may be in it.
+func besideSubscribers(t *testing.T, shut, open func(*hub.Hub)) {
+	t.Helper()
 	h := newHub(t, configured())
 	for range 50 {
 		var all sync.WaitGroup
@@ -149,7 +156,7 @@ func TestAuthorizeBesideSubscribers(t *testing.T) {
 				}
 			})
 		}
-		h.Authorize(ruled())
+		shut(h)
 		n := h.SubscriberCount("r")
 		all.Wait()
 		if after := h.SubscriberCount("r"); n > 0 || after > 0 {
@@ -158,7 +165,7 @@ func TestAuthorizeBesideSubscribers(t *testing.T) {
 		for _, s := range sessions {
 			s.End(hub.CauseLeft)
 		}
-		h.Authorize(nil)
+		open(h)
 	}
 }
 

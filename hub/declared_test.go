@@ -329,32 +329,12 @@ func TestConfigureAmidASubscription(t *testing.T) {
 
 // After Configure has returned nobody is in a room that does not exist, whoever comes meanwhile.
 func TestConfigureBesideSubscribers(t *testing.T) {
-	h := newHub(t, configured())
-	for range 50 {
-		var all sync.WaitGroup
-		var sessions []*hub.Session
-		for range 4 {
-			s := connect(t, h, hub.Client{})
-			sessions = append(sessions, s)
-			all.Go(func() {
-				for range 20 {
-					_, _ = s.Subscribe(context.Background(), "r", hub.Start{})
-				}
-			})
-		}
-		if err := h.Configure(configured(onlyDeclaring("news"))); err != nil {
-			t.Error(err)
-		}
-		n := h.SubscriberCount("r")
-		all.Wait()
-		if after := h.SubscriberCount("r"); n > 0 || after > 0 {
-			t.Fatalf("%d subscribers, then %d", n, after)
-		}
-		for _, s := range sessions {
-			s.End(hub.CauseLeft)
-		}
-		if err := h.Configure(configured()); err != nil {
+	configure := func(h *hub.Hub, s *settings.Settings) {
+		if err := h.Configure(s); err != nil {
 			t.Error(err)
 		}
 	}
+	besideSubscribers(t,
+		func(h *hub.Hub) { configure(h, configured(onlyDeclaring("news"))) },
+		func(h *hub.Hub) { configure(h, configured()) })
 }
