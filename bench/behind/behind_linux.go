@@ -2,7 +2,6 @@ package behind
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -151,23 +150,13 @@ func (r *run) stream(ctx context.Context, messages int) error {
 // publish publishes the next message by POST, and remembers its id.
 func (r *run) publish(ctx context.Context, at int64) error {
 	r.body = load.AppendMessage(r.body[:0], uint64(len(r.ids)+1), at, r.Size)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(r.body))
+	answer, err := load.Post(ctx, r.url, r.body)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "text/plain")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
 	var receipt struct{ ID string }
-	if err := json.NewDecoder(resp.Body).Decode(&receipt); err != nil {
+	if err := json.Unmarshal(answer, &receipt); err != nil {
 		return err
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != http.StatusCreated {
-		return errors.New(resp.Status)
 	}
 	r.ids = append(r.ids, receipt.ID)
 	return nil

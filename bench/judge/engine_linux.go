@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddy-realtime/realtime/bench/load"
@@ -144,21 +141,6 @@ func (p *posted) slot(ctx context.Context, messages int) (float64, error) {
 }
 
 func (p *posted) publish(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, strings.NewReader(string(p.body)))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "text/plain")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusCreated {
-		return errors.New(resp.Status)
-	}
-	return nil
+	_, err := load.Post(ctx, p.url, p.body)
+	return err
 }
