@@ -30,7 +30,7 @@ func (r *room) erase(user string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.ring.entries.All() {
-		if m.From != nil && m.From.ID == user {
+		if m.IsFrom(user) {
 			r.ring.clear()
 			return
 		}

@@ -67,7 +67,7 @@ func (l *log) expired(now time.Time) *Message {
 // erase takes the messages of a user away, as if they had ended by themselves.
 func (l *log) erase(user string) (dead []*Message) {
 	for i, k := range l.messages.All() {
-		if m := k.message; m != nil && m.From != nil && m.From.ID == user {
+		if m := k.message; m != nil && m.IsFrom(user) {
 			l.messages.Set(i, kept{offset: k.offset})
 			l.over++
 			dead = append(dead, m)

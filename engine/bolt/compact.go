@@ -205,7 +205,7 @@ func (e *Engine) eraseSome(user string, from uint64) (erased int, next uint64, e
 				continue // check lists it
 			}
 			m, err := readLogged(v, p.name, e.info.Epoch, p.offset)
-			if err == nil && m.From != nil && m.From.ID == user {
+			if err == nil && m.IsFrom(user) {
 				dead = append(dead, p)
 			}
 		}

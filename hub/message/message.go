@@ -79,6 +79,9 @@ func (m *Message) Form(f Form, encode func(*Message) []byte) []byte {
 	return b
 }
 
+// IsFrom reports whether the user with an id has published the message.
+func (m *Message) IsFrom(user string) bool { return m.From != nil && m.From.ID == user }
+
 // Expired reports whether the message's own TTL is over.
 func (m *Message) Expired(now time.Time) bool {
 	return !m.Expires.IsZero() && !now.Before(m.Expires)
