@@ -153,13 +153,12 @@ func (r *run) publish(ctx context.Context, room string, n int64) error {
 	if r.closed.Load() {
 		text += " secret"
 	}
-	resp, err := r.request(ctx, http.MethodPost, room, text, r.Publisher)
-	for range 3 { // a connection may have waited at the old listener
-		if err == nil {
-			break
-		}
+	var resp *http.Response
+	var err error
+	r.await(ctx, func() bool { // connections may wait at the old listener, until that is closed
 		resp, err = r.request(ctx, http.MethodPost, room, text, r.Publisher)
-	}
+		return err == nil
+	})
 	if err != nil {
 		return err
 	}
